@@ -1,0 +1,27 @@
+"""Learned discretisation of probability-flow ODEs, for any state that can be moved by a tangent."""
+
+from __future__ import annotations
+
+from ld3.clock import Clock
+from ld3.flow import EuclideanFlow, ProbabilityFlow, noise_from_clean, noise_from_v, noise_from_velocity
+from ld3.schedule import EDM, VE, RectifiedFlow, Schedule, VPCosine, VPDiscrete, VPLinear
+from ld3.state import Levels, State, Tangent
+
+__all__ = [
+    "EDM",
+    "VE",
+    "Clock",
+    "EuclideanFlow",
+    "Levels",
+    "ProbabilityFlow",
+    "RectifiedFlow",
+    "Schedule",
+    "State",
+    "Tangent",
+    "VPCosine",
+    "VPDiscrete",
+    "VPLinear",
+    "noise_from_clean",
+    "noise_from_v",
+    "noise_from_velocity",
+]

@@ -1,0 +1,132 @@
+"""Probability flows: everything a solver needs to know about a diffusion model.
+
+In the chart x̂ = x/α with noise level σ̂ = exp(-λ) the probability-flow ODE of every Gaussian path reads dx̂ = ε dσ̂.
+Rotations and angles cannot be scaled, so this is the one chart that all factors share; α lives in `EuclideanFlow` only.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Generic
+
+import torch
+from torch import Tensor
+
+from ld3.clock import Clock
+from ld3.fingerprint import fingerprint
+from ld3.schedule import Schedule
+from ld3.state import Levels, State, Tangent
+
+
+class ProbabilityFlow(ABC, Generic[State]):
+    """A diffusion model as an ODE on states, written in displacements.
+
+    Attributes:
+        clock: the noise schedule of each factor.
+        prior_scale: factor -> standard deviation of the prior per tangent coordinate.
+    """
+
+    clock: Clock
+    prior_scale: Mapping[str, float]
+
+    @abstractmethod
+    def prior(self, n: int, generator: torch.Generator) -> State:
+        """`n` samples of pure noise, on the device of `generator`."""
+
+    @abstractmethod
+    def displacement(self, x: State, levels: Levels) -> Tangent:
+        """From each point to its clean prediction, x̂₀ ⊖ x = -σ̂ ε̂ = σ̂² ∇log p: one evaluation of the network.
+
+        Args:
+            x: B samples.
+            levels: factor -> λ of shape (), what the network is told. Must be differentiable in both.
+        """
+
+    @abstractmethod
+    def retract(self, x: State, v: Tangent) -> State:
+        """x ⊕ v: each sample moved by its tangent; `retract(x, 0)` is x. Differentiable in both."""
+
+    @abstractmethod
+    def distance(self, x: State, target: State) -> Tensor:
+        """The training distance of each sample from its target (decoded first where that matters), shape (B,)."""
+
+    @abstractmethod
+    def norm(self, v: Tangent) -> Mapping[str, Tensor]:
+        """Factor -> Euclidean length of each sample's tangent, shape (B,)."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A hash of all that changes the flow (weights, conditions, clock): the key of cached teacher runs."""
+
+
+class EuclideanFlow(ProbabilityFlow[Tensor]):
+    """A flow on arrays, for which a user writes `noise` and nothing else.
+
+    The state is x̂ = x/α, shape (B, *shape), one factor called "x"; `decode` turns a result into data.
+
+    Args:
+        schedule: the path x_t = α x_0 + σ z that the network was trained on.
+        shape: shape of one sample.
+        sharpness: c of `Clock`.
+        dtype: floating type of the prior.
+    """
+
+    def __init__(
+        self, schedule: Schedule, shape: tuple[int, ...], sharpness: float = 1.0, *, dtype: torch.dtype = torch.float32
+    ) -> None:
+        self.schedule = schedule
+        self.shape = tuple(shape)
+        self.dtype = dtype
+        self.clock = Clock({"x": schedule}, sharpness)
+        self.prior_scale = {"x": math.exp(-self.clock.bounds["x"][0] / sharpness)}
+
+    @abstractmethod
+    def noise(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """The predicted noise ε̂, shape (B, *shape), in the noisy x_t = α x_0 + σ z at time `t`, shape ()."""
+
+    def prior(self, n: int, generator: torch.Generator) -> Tensor:
+        unit = torch.randn(n, *self.shape, generator=generator, device=generator.device, dtype=self.dtype)
+        return self.prior_scale["x"] * unit
+
+    def displacement(self, x: Tensor, levels: Levels) -> Tangent:
+        t = self.clock.time(levels)["x"]
+        sigma = self.clock.sigma(levels)["x"]
+        return {"x": -sigma * self.noise(self.schedule.alpha(t) * x, t.to(x))}
+
+    def retract(self, x: Tensor, v: Tangent) -> Tensor:
+        return x + v["x"]
+
+    def distance(self, x: Tensor, target: Tensor) -> Tensor:
+        """Mean squared difference of the decoded samples."""
+        return (self.decode(x) - self.decode(target)).square().flatten(1).mean(1)
+
+    def norm(self, v: Tangent) -> Mapping[str, Tensor]:
+        return {"x": torch.linalg.vector_norm(v["x"].flatten(1), dim=1)}
+
+    def decode(self, x: Tensor) -> Tensor:
+        """Data x_t = α(t_min) x̂ from the state where a grid ends, same shape."""
+        return self.schedule.alpha(torch.tensor(self.schedule.t_min, dtype=torch.float64)) * x
+
+    def fingerprint(self) -> str:
+        """Hash of the class name and of every attribute; override it where an attribute has no stable content."""
+        return fingerprint(type(self).__qualname__, vars(self))
+
+
+def noise_from_clean(x_t: Tensor, clean: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+    """ε̂ for a network that predicts the clean x_0: (x_t - α x_0)/σ."""
+    return (x_t - alpha * clean) / sigma
+
+
+def noise_from_velocity(x_t: Tensor, velocity: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+    """ε̂ for a network that predicts the flow-matching velocity z - x_0: (x_t + α v)/(α + σ).
+
+    Where a model runs from noise at t = 0 to data at t = 1, its velocity has the opposite sign.
+    """
+    return (x_t + alpha * velocity) / (alpha + sigma)
+
+
+def noise_from_v(x_t: Tensor, v: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+    """ε̂ for a network that predicts v = α z - σ x_0 (Salimans & Ho, arXiv 2202.00512): (σ x_t + α v)/(α² + σ²)."""
+    return (sigma * x_t + alpha * v) / (alpha**2 + sigma**2)
