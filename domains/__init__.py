@@ -1,0 +1,1 @@
+"""Data domains: each one turns its own files into a flow that ``ld3`` can integrate."""
