@@ -4,23 +4,31 @@ from __future__ import annotations
 
 from ld3.clock import Clock
 from ld3.flow import EuclideanFlow, ProbabilityFlow, noise_from_clean, noise_from_v, noise_from_velocity
+from ld3.grid import HAND_MADE, Grid
 from ld3.schedule import EDM, VE, RectifiedFlow, Schedule, VPCosine, VPDiscrete, VPLinear
+from ld3.solvers import SOLVERS, Solver, get_solver, integrate
 from ld3.state import Levels, State, Tangent
 
 __all__ = [
     "EDM",
+    "HAND_MADE",
+    "SOLVERS",
     "VE",
     "Clock",
     "EuclideanFlow",
+    "Grid",
     "Levels",
     "ProbabilityFlow",
     "RectifiedFlow",
     "Schedule",
+    "Solver",
     "State",
     "Tangent",
     "VPCosine",
     "VPDiscrete",
     "VPLinear",
+    "get_solver",
+    "integrate",
     "noise_from_clean",
     "noise_from_v",
     "noise_from_velocity",
