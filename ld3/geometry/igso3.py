@@ -5,9 +5,9 @@ of Brownian motion at time σ² (Nikolayev & Savyolova 1997). Poisson summation 
 
     f = exp(σ²/8) √(2π)/σ³ · Σ_m (-1)^m (ω + 2πm) exp(-(ω + 2πm)²/2σ²) / sin(ω/2).
 
-The series cancels catastrophically where f(ω) ≪ f(0), that is in the tail at small σ, where the wrapped form is exact with
-one pair of images; the wrapped form cancels where f is nearly flat at large σ, where the series needs a few terms. For
-σ around 1 both hold to rounding, and there the formulas are switched.
+The series cancels catastrophically where f(ω) ≪ f(0), that is in the tail at small σ, where the wrapped form is exact
+with one pair of images; the wrapped form cancels where f is nearly flat at large σ, where the series needs a few terms.
+For σ from 0.9 to 1.1 both agree to 1e-9, and at σ = 1 the formulas are switched. Shapes of ω and σ broadcast.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _half_angle_term(omega: Tensor) -> Tensor:
 
 
 def log_density_wrapped(omega: Tensor, sigma: Tensor) -> Tensor:
-    """log f from the wrapped form, for ω in [0, π] and σ up to about 1.2 (same shapes)."""
+    """log f from the wrapped form, for ω in [0, π] and σ up to about 1.2."""
     quotient = omega.clamp(min=ANGLE_MIN)
     total, _ = _images(quotient, sigma)
     gaussian = sigma.square() / 8.0 + 0.5 * math.log(2.0 * math.pi) - 3.0 * sigma.log() - (omega / sigma).square() / 2.0
@@ -60,41 +60,45 @@ def log_density_wrapped(omega: Tensor, sigma: Tensor) -> Tensor:
 
 
 def score_ratio_wrapped(omega: Tensor, sigma: Tensor) -> Tensor:
-    """(∂ω log f)/ω from the wrapped form, for ω in [ANGLE_MIN, π] and σ up to about 1.2 (same shapes)."""
+    """(∂ω log f)/ω from the wrapped form, for ω in [ANGLE_MIN, π] and σ up to about 1.2."""
     total, slope = _images(omega, sigma)
     return -1.0 / sigma.square() + _half_angle_term(omega) + slope / (omega * total)
 
 
-def _cosine_coefficients(sigma: Tensor) -> tuple[Tensor, Tensor]:
-    """Frequencies j (J,) and a_j (..., J) of f = Σ_j a_j cos(jω), as sin((l+1/2)ω)/sin(ω/2) = 1 + 2 Σ_{j≤l} cos(jω)."""
+def _cosine_coefficients(sigma: Tensor) -> tuple[Tensor, ...]:
+    """a_j of f = Σ_j a_j cos(jω), which follows from sin((l+1/2)ω)/sin(ω/2) = 1 + 2 Σ_{j≤l} cos(jω)."""
     degree = torch.arange(_DEGREE + 1, dtype=sigma.dtype, device=sigma.device)
     weight = (2.0 * degree + 1.0) * torch.exp(-degree * (degree + 1.0) * sigma.square()[..., None] / 2.0)
     tail = weight.flip(-1).cumsum(-1).flip(-1)
-    return degree, torch.cat([tail[..., :1], 2.0 * tail[..., 1:]], dim=-1)
+    return torch.cat([tail[..., :1], 2.0 * tail[..., 1:]], dim=-1).unbind(-1)
 
 
 def log_density_series(omega: Tensor, sigma: Tensor) -> Tensor:
-    """log f from the series, for σ from about 0.9 (broadcasting shapes)."""
-    frequency, a = _cosine_coefficients(sigma)
-    return torch.log((a * torch.cos(frequency * omega[..., None])).sum(-1))
+    """log f from the series, for σ from about 0.9."""
+    f = torch.zeros_like(omega)
+    for j, a in enumerate(_cosine_coefficients(sigma)):
+        f = f + a * torch.cos(j * omega)
+    return torch.log(f)
 
 
 def score_ratio_series(omega: Tensor, sigma: Tensor) -> Tensor:
-    """(∂ω log f)/ω from the series, for ω from ANGLE_MIN and σ from about 0.9 (broadcasting shapes)."""
-    frequency, a = _cosine_coefficients(sigma)
-    phase = frequency * omega[..., None]
-    return -(frequency * a * phase.sin()).sum(-1) / ((a * phase.cos()).sum(-1) * omega)
+    """(∂ω log f)/ω from the series, for ω from ANGLE_MIN and σ from about 0.9."""
+    f, slope = torch.zeros_like(omega), torch.zeros_like(omega)
+    for j, a in enumerate(_cosine_coefficients(sigma)):
+        f = f + a * torch.cos(j * omega)
+        slope = slope - j * a * torch.sin(j * omega)
+    return slope / (f * omega)
 
 
 def log_density(omega: Tensor, sigma: Tensor) -> Tensor:
-    """log f for angles in [0, π] and levels that broadcast, float64."""
+    """log f for angles in [0, π] and levels in float64."""
     wrapped = log_density_wrapped(omega, sigma.clamp(max=_SWITCH))
     series = log_density_series(omega, sigma.clamp(min=_SWITCH))
     return torch.where(sigma < _SWITCH, wrapped, series)
 
 
 def score_ratio(omega: Tensor, sigma: Tensor) -> Tensor:
-    """(∂ω log f)/ω for angles in [0, π] and levels that broadcast, float64; even and finite in ω."""
+    """(∂ω log f)/ω for angles in [0, π] and levels in float64; even and finite in ω."""
     angle = omega.clamp(min=ANGLE_MIN)
     wrapped = score_ratio_wrapped(angle, sigma.clamp(max=_SWITCH))
     series = score_ratio_series(angle, sigma.clamp(min=_SWITCH))

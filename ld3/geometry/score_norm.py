@@ -28,7 +28,9 @@ def check_range(sigma: Tensor, minimum: float, maximum: float) -> None:
         return
     low, high = (float(bound) for bound in sigma.detach().aminmax())
     if not (low >= minimum * (1.0 - _RANGE_SLACK) and high <= maximum * (1.0 + _RANGE_SLACK)):
-        raise ValueError(f"sigma must lie in [{minimum:g}, {maximum:g}] rad, got values in [{low:g}, {high:g}]; rescale it")
+        raise ValueError(
+            f"sigma must lie in [{minimum:g}, {maximum:g}] rad, got values in [{low:g}, {high:g}]; rescale it"
+        )
 
 
 def _spline_coefficients(values: Tensor) -> Tensor:
@@ -75,9 +77,9 @@ class ScoreNorm:
             return ScoreNorm(self.minimum, self.maximum, self.coefficients.to(device))
 
     def __call__(self, sigma: Tensor) -> Tensor:
-        """Root-mean-square score (1/rad) at levels `sigma` (rad) of any shape; float64 inside, dtype of `sigma` outside.
+        """Root-mean-square score (1/rad) at levels `sigma` (rad) of any shape.
 
-        Raises ValueError outside the tabulated range.
+        Computed in float64 and returned in the dtype of `sigma`. Raises ValueError outside the tabulated range.
         """
         check_range(sigma, self.minimum, self.maximum)
         log_sigma = sigma.double().log()

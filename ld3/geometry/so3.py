@@ -7,7 +7,7 @@ component of the rotation vector.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import cache
 from typing import Final
 
 import roma
@@ -34,7 +34,7 @@ def exp(v: Tensor) -> Tensor:
 
 
 def log(rotation: Tensor) -> Tensor:
-    """Rotation vectors (..., 3) of length ≤ π rad, of rotation matrices (..., 3, 3); derivatives are right at identity."""
+    """Rotation vectors (..., 3) (length ≤ π, rad) of rotation matrices (..., 3, 3); derivatives are right at identity."""
     vector: Tensor = roma.rotmat_to_rotvec(rotation)
     return vector
 
@@ -49,42 +49,43 @@ def uniform(n: int, generator: torch.Generator, dtype: torch.dtype = torch.float
 def log_density(omega: Tensor, sigma: Tensor) -> Tensor:
     """log f(ω; σ), the log-density with respect to the normalised Haar measure, at angles `omega` in [0, π] rad.
 
-    `omega` and `sigma` (rad) broadcast; float64 inside, dtype of `omega` outside. Raises ValueError for σ that is not positive.
+    `omega` and `sigma` (rad) broadcast; float64 inside, dtype of `omega` outside. Raises ValueError unless σ > 0.
     """
     check_range(sigma, torch.finfo(torch.float32).tiny, math.inf)
-    angle, level = torch.broadcast_tensors(wrap(omega.double()).abs(), sigma.double())
-    return igso3.log_density(angle, level).to(omega.dtype)
+    return igso3.log_density(wrap(omega.double()).abs(), sigma.double()).to(omega.dtype)
 
 
 def score(v: Tensor, sigma: Tensor) -> Tensor:
     """Score (..., 3) in 1/rad of IGSO(3) at rotation vectors v (..., 3): ∂ω log f(|v|; σ) · v/|v|, zero at v = 0.
 
     The gradient of the Haar density in the frame of v. `sigma` (rad) has the shape of v without its last dimension, or
-    broadcasts to it; float64 inside, dtype of `v` outside. Raises ValueError for σ that is not positive.
+    broadcasts to it; float64 inside, dtype of `v` outside. Raises ValueError unless σ > 0.
     """
     check_range(sigma, torch.finfo(torch.float32).tiny, math.inf)
     vector = v.double()
     length = vector.square().sum(-1).clamp(min=igso3.ANGLE_MIN**2).sqrt()
     # Beyond half a turn the same rotation has angle 2π - |v| about the opposite axis.
     signed_angle = wrap(length)
-    angle, level = torch.broadcast_tensors(signed_angle.abs(), sigma.double())
-    return (vector * (signed_angle / length * igso3.score_ratio(angle, level))[..., None]).to(v.dtype)
+    radial = signed_angle * igso3.score_ratio(signed_angle.abs(), sigma.double())
+    return (vector * (radial / length)[..., None]).to(v.dtype)
 
 
 def _angle_density(omega: Tensor, sigma: Tensor) -> Tensor:
     """f(ω; σ) (1 - cos ω)/π, the density of the rotation angle on [0, π]."""
-    return log_density(omega, sigma).exp() * 2.0 * torch.sin(omega / 2.0).square() / math.pi
+    return igso3.log_density(omega, sigma).exp() * 2.0 * torch.sin(omega / 2.0).square() / math.pi
 
 
-def _sample_angle(sigma: Tensor, generator: torch.Generator) -> Tensor:
-    """Angles (B,) by inversion of the piecewise quadratic CDF on a grid of its own for every level (B,), float64."""
+def _quantile(probability: Tensor, sigma: Tensor) -> Tensor:
+    """Angles (B,) below which IGSO(3) at `sigma` (B,) has mass `probability` (B,), float64.
+
+    Inverts the piecewise quadratic CDF (linear density) on a grid of its own for every level.
+    """
     step = (_TAIL * sigma).clamp(max=math.pi)[:, None] / _CDF_INTERVALS
     grid = step * torch.arange(_CDF_INTERVALS + 1, dtype=sigma.dtype, device=sigma.device)
     density = _angle_density(grid, sigma[:, None])
     area = (density[:, 1:] + density[:, :-1]) * step / 2.0
     cdf = torch.cat([torch.zeros_like(step), area.cumsum(-1)], dim=-1)
-    uniform_draw = torch.rand(len(sigma), 1, generator=generator, dtype=sigma.dtype, device=sigma.device)
-    target = uniform_draw * cdf[:, -1:]
+    target = probability[:, None] * cdf[:, -1:]
     interval = (torch.searchsorted(cdf, target, right=True) - 1).clamp(0, _CDF_INTERVALS - 1)
     left, right = density.gather(1, interval), density.gather(1, interval + 1)
     rest = target - cdf.gather(1, interval)
@@ -95,13 +96,15 @@ def _sample_angle(sigma: Tensor, generator: torch.Generator) -> Tensor:
 
 @torch.no_grad()
 def sample(sigma: Tensor, generator: torch.Generator) -> Tensor:
-    """Rotation vectors (B, 3), in rad, drawn from IGSO(3) at levels `sigma` (B,), in rad; their CDF holds to 1e-4.
+    """Rotation vectors (B, 3), in rad, drawn from IGSO(3) at levels `sigma` (B,), in rad; their CDF holds to 4e-5.
 
-    float64 inside, dtype of `sigma` outside. Raises ValueError for σ that is not positive or not a vector.
+    float64 inside, dtype of `sigma` outside. Raises ValueError unless σ > 0 and σ is a vector.
     """
+    check_range(sigma, torch.finfo(torch.float32).tiny, math.inf)
     if sigma.ndim != 1:
         raise ValueError(f"sigma must have shape (B,), got {tuple(sigma.shape)}; expand or flatten it")
-    angle = _sample_angle(sigma.double(), generator)
+    probability = torch.rand(len(sigma), generator=generator, dtype=torch.float64, device=sigma.device)
+    angle = _quantile(probability, sigma.double())
     axis = torch.randn(len(sigma), 3, generator=generator, dtype=torch.float64, device=sigma.device)
     return (angle[:, None] * axis / axis.norm(dim=-1, keepdim=True)).to(sigma.dtype)
 
@@ -110,12 +113,13 @@ def _quadrature_norm(sigma: Tensor) -> Tensor:
     """sqrt(∫ (∂ω log f)² f (1 - cos ω)/π dω) for levels (N,), by Gauss-Legendre over the angles that carry mass."""
     nodes, weights = gauss_legendre(_QUADRATURE_ORDER)
     width = (_TAIL * sigma).clamp(max=math.pi)[:, None]
-    omega, level = torch.broadcast_tensors(width * nodes, sigma[:, None])
+    omega, level = width * nodes, sigma[:, None]
     squared_score = (omega * igso3.score_ratio(omega, level)).square()
-    return (width * weights * squared_score * _angle_density(omega, level)).sum(-1).sqrt()
+    squared_norm: Tensor = (width * weights * squared_score * _angle_density(omega, level)).sum(-1)
+    return squared_norm.sqrt()
 
 
-@lru_cache(maxsize=None)
+@cache
 def _score_norm(device: torch.device) -> ScoreNorm:
     return ScoreNorm.tabulate(_quadrature_norm, SIGMA_MIN, SIGMA_MAX, _TABLE_NODES).to(device)
 

@@ -2,13 +2,14 @@
 
 p(x; σ) = Σ_k exp(-(x + 2πk)²/2σ²) / (σ √2π) = (1 + 2 Σ_j exp(-j²σ²/2) cos(jx)) / 2π, the same function by Poisson
 summation. The sum over images is exact in the far tail at small σ, the Fourier series keeps its relative accuracy
-where p is nearly flat at large σ; for σ around 1 both hold to rounding, and there the formulas are switched.
+where p is nearly flat at large σ; for σ from 0.9 to 1.1 both hold to rounding, and at σ = 1
+the formulas are switched.
 """
 
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import cache
 from typing import Final
 
 import torch
@@ -56,11 +57,10 @@ def _score_fourier(x: Tensor, sigma: Tensor) -> Tensor:
 def score(x: Tensor, sigma: Tensor) -> Tensor:
     """Score ∂ₓ log p(x; σ) (1/rad) of the wrapped normal.
 
-    `x` (rad) and `sigma` (rad, positive, up to any size) broadcast; float64 inside, dtype of `x` outside.
-    Raises ValueError for σ that is not positive.
+    `x` and `sigma` (rad) broadcast; float64 inside, dtype of `x` outside. Raises ValueError unless σ > 0.
     """
     check_range(sigma, torch.finfo(torch.float32).tiny, math.inf)
-    angle, level = torch.broadcast_tensors(wrap(x.double()), sigma.double())
+    angle, level = wrap(x.double()), sigma.double()
     images = _score_images(angle, level.clamp(max=_SWITCH))
     fourier = _score_fourier(angle, level.clamp(min=_SWITCH))
     return torch.where(level < _SWITCH, images, fourier).to(x.dtype)
@@ -84,11 +84,11 @@ def _quadrature_norm(sigma: Tensor) -> Tensor:
     """sqrt(∫ score² p dx) for levels (N,), by Gauss-Legendre over the half circle or the part that carries mass."""
     nodes, weights = gauss_legendre(_QUADRATURE_ORDER)
     width = (_TAIL * sigma).clamp(max=math.pi)[:, None]
-    x, level = torch.broadcast_tensors(width * nodes, sigma[:, None])
+    x, level = width * nodes, sigma[:, None]
     return (2.0 * width * weights * score(x, level).square() * _density(x, level)).sum(-1).sqrt()
 
 
-@lru_cache(maxsize=None)
+@cache
 def _score_norm(device: torch.device) -> ScoreNorm:
     return ScoreNorm.tabulate(_quadrature_norm, SIGMA_MIN, SIGMA_MAX, _TABLE_NODES).to(device)
 
