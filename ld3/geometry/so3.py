@@ -34,7 +34,7 @@ def exp(v: Tensor) -> Tensor:
 
 
 def log(rotation: Tensor) -> Tensor:
-    """Rotation vectors (..., 3) (length ≤ π, rad) of rotation matrices (..., 3, 3); derivatives are right at identity."""
+    """Rotation vectors (..., 3) (length ≤ π, rad) of matrices (..., 3, 3); first derivatives are right at identity."""
     vector: Tensor = roma.rotmat_to_rotvec(rotation)
     return vector
 
@@ -106,7 +106,8 @@ def sample(sigma: Tensor, generator: torch.Generator) -> Tensor:
     probability = torch.rand(len(sigma), generator=generator, dtype=torch.float64, device=sigma.device)
     angle = _quantile(probability, sigma.double())
     axis = torch.randn(len(sigma), 3, generator=generator, dtype=torch.float64, device=sigma.device)
-    return (angle[:, None] * axis / axis.norm(dim=-1, keepdim=True)).to(sigma.dtype)
+    vector: Tensor = angle[:, None] * axis / axis.norm(dim=-1, keepdim=True)
+    return vector.to(sigma.dtype)
 
 
 def _quadrature_norm(sigma: Tensor) -> Tensor:
