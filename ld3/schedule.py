@@ -35,16 +35,16 @@ class Schedule(ABC):
         """Scale α(t) of the data."""
 
     @abstractmethod
-    def sigma(self, t: Tensor) -> Tensor:
-        """Standard deviation σ(t) of the noise."""
-
-    @abstractmethod
     def log_snr(self, t: Tensor) -> Tensor:
         """Half log-SNR λ(t) = log(α(t) / σ(t))."""
 
     @abstractmethod
     def time(self, lam: Tensor) -> Tensor:
         """The t at which `log_snr` is `lam`."""
+
+    def sigma(self, t: Tensor) -> Tensor:
+        """Standard deviation σ(t) = α(t) exp(-λ(t)) of the noise."""
+        return self.alpha(t) * torch.exp(-self.log_snr(t))
 
 
 class VariancePreserving(Schedule):
@@ -60,9 +60,6 @@ class VariancePreserving(Schedule):
 
     def alpha(self, t: Tensor) -> Tensor:
         return self.log_alpha(t).exp()
-
-    def sigma(self, t: Tensor) -> Tensor:
-        return (-torch.expm1(2 * self.log_alpha(t))).sqrt()
 
     def log_snr(self, t: Tensor) -> Tensor:
         log_alpha = self.log_alpha(t)
@@ -112,19 +109,16 @@ class VPCosine(VariancePreserving):
         _check_increasing(zero=0.0, offset=self.offset)
         _check_increasing(zero=0.0, t_min=self.t_min, t_max=self.t_max, one=1.0)
 
-    @property
-    def _phase(self) -> float:
-        return math.pi / 2 / (1 + self.offset)
-
-    @property
-    def _cos_start(self) -> float:
-        return math.cos(self._phase * self.offset)
-
     def log_alpha(self, t: Tensor) -> Tensor:
-        return torch.log(torch.cos(self._phase * (t.double() + self.offset)) / self._cos_start)
+        t = t.double()
+        return torch.log(torch.cos(self._phase(t)) / torch.cos(self._phase(torch.zeros_like(t))))
 
     def time_at_log_alpha(self, log_alpha: Tensor) -> Tensor:
-        return torch.arccos(log_alpha.exp() * self._cos_start) / self._phase - self.offset
+        cosine = log_alpha.exp() * torch.cos(self._phase(torch.zeros_like(log_alpha)))
+        return torch.arccos(cosine) * (2 / math.pi) * (1 + self.offset) - self.offset
+
+    def _phase(self, t: Tensor) -> Tensor:
+        return math.pi / 2 * (t + self.offset) / (1 + self.offset)
 
 
 @final
@@ -154,28 +148,24 @@ class VPDiscrete(VariancePreserving):
         return 1.0
 
     @cached_property
-    def _log_alphas(self) -> Tensor:
-        return 0.5 * torch.log1p(-torch.tensor(self.betas, dtype=torch.float64)).cumsum(0)
-
-    @cached_property
-    def _times(self) -> Tensor:
-        return torch.arange(1, len(self.betas) + 1, dtype=torch.float64) / len(self.betas)
+    def _table(self) -> tuple[Tensor, Tensor]:
+        """t and log α at the training steps, shape (n,) each."""
+        log_alphas = 0.5 * torch.log1p(-torch.tensor(self.betas, dtype=torch.float64)).cumsum(0)
+        return torch.arange(1, len(self.betas) + 1, dtype=torch.float64) / len(self.betas), log_alphas
 
     def log_alpha(self, t: Tensor) -> Tensor:
-        return _interpolate(t.double(), self._times, self._log_alphas)
+        return _interpolate(t.double(), *self._table)
 
     def time_at_log_alpha(self, log_alpha: Tensor) -> Tensor:
-        return _interpolate(log_alpha, self._log_alphas.flip(0), self._times.flip(0))
+        times, log_alphas = self._table
+        return _interpolate(log_alpha, log_alphas.flip(0), times.flip(0))
 
 
 class VarianceExploding(Schedule):
-    """α = 1, given by σ(t): λ = -log σ."""
+    """α = 1, so that λ = -log σ."""
 
     def alpha(self, t: Tensor) -> Tensor:
         return torch.ones_like(t, dtype=torch.float64)
-
-    def sigma(self, t: Tensor) -> Tensor:
-        return (-self.log_snr(t)).exp()
 
 
 @final
@@ -237,9 +227,6 @@ class RectifiedFlow(Schedule):
 
     def alpha(self, t: Tensor) -> Tensor:
         return 1 - t.double()
-
-    def sigma(self, t: Tensor) -> Tensor:
-        return t.double()
 
     def log_snr(self, t: Tensor) -> Tensor:
         return -torch.logit(t.double())

@@ -21,8 +21,8 @@ WEIGHTS: tuple[tuple[float, ...], ...] = (
 def adams_bashforth(history: Sequence[Node], lam_next: Tensor) -> Tensor:
     """u = (σ̂_next - σ̂) Σ_k b_k ε_k over one to four nodes (Zhang & Chen, arXiv 2204.13902).
 
-    The weights belong to equal steps in σ̂; on any other grid the order falls to 2 at best, and to 1 from three nodes
-    on where neighbouring steps differ by more than O(h).
+    The weights belong to equal steps in σ̂. On a grid whose steps grow or shrink gradually the order is 2 from two nodes
+    on; where neighbouring steps keep a fixed ratio it is 1.
     """
     weighted = sum(b * node.noise for b, node in zip(WEIGHTS[len(history) - 1], history, strict=True))
     return (torch.exp(-lam_next) - torch.exp(-history[-1].lam)) * weighted
