@@ -66,7 +66,8 @@ def bonds(mol: Chem.Mol) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 def hops(mol: Chem.Mol, cap: int = 4) -> NDArray[np.int64]:
     """(A, A) int64 number of bonds on the shortest path between two atoms; ``cap`` means ``cap`` or more."""
-    return np.minimum(Chem.GetDistanceMatrix(mol), cap).astype(np.int64)
+    distance: NDArray[np.float64] = Chem.GetDistanceMatrix(mol)
+    return np.minimum(distance, cap).astype(np.int64)
 
 
 def _category(value: object, known: Sequence[object]) -> int:

@@ -1,4 +1,4 @@
-"""Complexes to dock: a ligand, the pocket it goes into, and where it is known to bind; from folders, tables, packages."""
+"""Complexes to dock: a ligand, the pocket it goes into, and where it is known to bind."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +15,9 @@ from scipy.spatial import cKDTree
 from domains.docking.errors import InputError, InputProblem
 from domains.docking.ligand import Ligand, from_smiles
 from domains.docking.ligand_files import LIGAND_SUFFIXES, read_ligands, read_sdf
-from domains.docking.pocket import Pocket, pocket_around_ligand, pocket_around_point, whole_protein
+from domains.docking.pocket import AROUND_LIGAND, EmptyPocketError, Pocket, PocketChoice, choose_pocket
 from domains.docking.receptor import Protein, ProteinReport, read_protein
+from domains.docking.text_files import read_text
 from domains.docking.torsions import TorsionRule
 
 POSEBUSTERS_NAMES: tuple[str, ...] = ("1ia1", "1of6", "1s3v", "1uou")
@@ -25,42 +25,6 @@ POSEBUSTERS_NAMES: tuple[str, ...] = ("1ia1", "1of6", "1s3v", "1uou")
 _FAR = 10.0  # Å from the nearest protein atom; a bound ligand touches its protein at 3-4 Å
 _REQUIRED = ("complex_name", "protein_path", "ligand_description")
 _KNOWN = (*_REQUIRED, "protein_sequence")
-
-
-@dataclass(frozen=True)
-class PocketChoice:
-    """How pockets are chosen: within ``radius`` Å of the reference ligand or of the point ``xyz``, or everything."""
-
-    kind: Literal["ligand", "point", "protein"] = "ligand"
-    radius: float = 6.0
-    xyz: tuple[float, float, float] | None = None
-
-    @staticmethod
-    def parse(text: str) -> PocketChoice:
-        """From ``ligand``, ``ligand:RADIUS``, ``point:X,Y,Z``, ``point:X,Y,Z,RADIUS`` or ``protein`` (Å).
-
-        Raises ``ValueError`` for anything else.
-        """
-        kind, _, rest = text.strip().partition(":")
-        refusal = f"pocket is '{text}'; use ligand, ligand:RADIUS, point:X,Y,Z, point:X,Y,Z,RADIUS or protein (in Å)"
-        try:
-            numbers = [float(word) for word in rest.split(",")] if rest else []
-        except ValueError as error:
-            raise ValueError(refusal) from error
-        if not np.isfinite(numbers).all():
-            raise ValueError(refusal)
-        match kind, numbers:
-            case "ligand", []:
-                return PocketChoice()
-            case "ligand", [radius] if radius > 0:
-                return PocketChoice("ligand", radius)
-            case "point", [x, y, z]:
-                return PocketChoice("point", 12.0, (x, y, z))
-            case "point", [x, y, z, radius] if radius > 0:
-                return PocketChoice("point", radius, (x, y, z))
-            case "protein", [] if text.strip() == "protein":
-                return PocketChoice("protein")
-        raise ValueError(refusal)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,16 +42,18 @@ class Complex:
 Loaded = tuple[list[Complex], list[InputProblem]]
 
 
-def load_folder(folder: Path, pocket: PocketChoice = PocketChoice(), rule: TorsionRule = "chemical") -> Loaded:
+def load_folder(folder: Path, pocket: PocketChoice = AROUND_LIGAND, rule: TorsionRule = "chemical") -> Loaded:
     """Complexes from ``NAME/protein.pdb`` + ``NAME/ligands.sdf``: one for each record, called ``NAME/title``.
 
     What cannot be used comes in the second list and does not stop the rest.
     """
     complexes: list[Complex] = []
     problems: list[InputProblem] = []
-    series = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    remedy = "give a folder with NAME/protein.pdb and NAME/ligands.sdf"
+    if not folder.is_dir():
+        return [], [InputProblem(str(folder), "", "it is not a folder", remedy)]
+    series = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not series:
-        remedy = "give a folder with NAME/protein.pdb and NAME/ligands.sdf"
         return [], [InputProblem(str(folder), "", "there are no complexes in it", remedy)]
     for place in series:
         try:
@@ -105,7 +71,7 @@ def load_folder(folder: Path, pocket: PocketChoice = PocketChoice(), rule: Torsi
 
 
 def load_csv(
-    table: Path, pocket: PocketChoice = PocketChoice(), rule: TorsionRule = "chemical", *, seed: int = 0
+    table: Path, pocket: PocketChoice = AROUND_LIGAND, rule: TorsionRule = "chemical", *, seed: int = 0
 ) -> Loaded:
     """Complexes from a table in DiffDock's format: complex_name, protein_path, ligand_description, protein_sequence.
 
@@ -132,7 +98,7 @@ def load_csv(
     return complexes, problems
 
 
-def load_posebusters(pocket: PocketChoice = PocketChoice(), rule: TorsionRule = "chemical") -> Loaded:
+def load_posebusters(pocket: PocketChoice = AROUND_LIGAND, rule: TorsionRule = "chemical") -> Loaded:
     """The four crystal complexes in the ``posebusters`` package: 1ia1, 1of6, 1s3v, 1uou.
 
     For each, ``posebusters/datasets/pdb/NAME/NAME_protein_one_lig_removed.pdb`` and ``NAME_ligand.sdf``, the pose of
@@ -173,24 +139,14 @@ def _complex(
     reference: NDArray[np.float32] | None,
     where: InputProblem,
 ) -> Complex | InputProblem:
+    if choice.kind == "ligand" and reference is None:
+        message = "a SMILES has no pose to put the pocket around"
+        return replace(where, message=message, remedy="choose the pocket around a point or the whole protein")
     try:
-        pocket = _pocket(protein, choice, reference)
-    except ValueError as error:
-        message, _, remedy = str(error).partition("; ")
-        return replace(where, message=message, remedy=remedy)
+        pocket = choose_pocket(protein, choice, reference)
+    except EmptyPocketError as error:
+        return replace(where, message=str(error), remedy="use a larger radius or another centre")
     return Complex(name, ligand, pocket, reference, protein.path, protein.report)
-
-
-def _pocket(protein: Protein, choice: PocketChoice, reference: NDArray[np.float32] | None) -> Pocket:
-    if choice.kind == "protein":
-        return whole_protein(protein)
-    if choice.kind == "point":
-        if choice.xyz is None:
-            raise ValueError("pocket is a point without coordinates; give xyz")
-        return pocket_around_point(protein, np.array(choice.xyz, dtype=np.float32), choice.radius)
-    if reference is None:
-        raise ValueError("a SMILES has no pose to put the pocket around; choose the pocket as a point or the protein")
-    return pocket_around_ligand(protein, reference, choice.radius)
 
 
 def _from_row(
@@ -242,27 +198,31 @@ def _collect(
 def _read_table(table: Path) -> tuple[list[tuple[int, dict[str, str]]], list[InputProblem]]:
     """Rows with their line numbers, and remarks about columns. Raises ``InputError`` if there is no usable row."""
 
-    def refuse(message: str, remedy: str) -> InputError:
-        return InputError(InputProblem(str(table), "", message, remedy))
+    def problem(record: str, message: str, remedy: str) -> InputProblem:
+        return InputProblem(str(table), record, message, remedy)
 
+    columns_remedy = f"use the columns {', '.join(_KNOWN)}"
+    reader = csv.DictReader(read_text(table, "a CSV file").splitlines(keepends=True), restval="", skipinitialspace=True)
+    rows: list[tuple[int, dict[str, str]]] = []
+    remarks: list[InputProblem] = []
     try:
-        text = table.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise refuse("the file is not text", "give a CSV in UTF-8") from error
-    except OSError as error:
-        raise refuse(f"cannot be read ({error.strerror})", "check the path") from error
-    reader = csv.DictReader(text.splitlines(), restval="")
-    rows = [(reader.line_num, {k: v.strip() for k, v in row.items() if isinstance(v, str)}) for row in reader]
+        for row in reader:
+            if None in row:
+                remarks.append(problem(f"line {reader.line_num}", "it has more fields than the header", "quote commas"))
+            else:
+                rows.append((reader.line_num, {key.strip(): value.strip() for key, value in row.items()}))
+    except csv.Error as error:
+        raise InputError(
+            problem(f"line {reader.line_num}", f"it is no CSV ({error})", "write the file again")
+        ) from error
     columns = [column.strip() for column in reader.fieldnames or []]
     if missing := [column for column in _REQUIRED if column not in columns]:
-        raise refuse(f"there is no column {', '.join(missing)}", f"use the columns {', '.join(_KNOWN)}")
+        raise InputError(problem("", f"there is no column {', '.join(missing)}", columns_remedy))
     if not rows:
-        raise refuse("there are no rows in it", "add one line for each complex")
-    remarks = []
+        raise InputError(problem("", "there are no usable rows in it", "add one line for each complex"))
     if unknown := [column for column in columns if column not in _KNOWN]:
-        message = f"unknown columns {', '.join(unknown)} are ignored"
-        remarks.append(InputProblem(str(table), "", message, f"use the columns {', '.join(_KNOWN)}"))
+        remarks.append(problem("", f"unknown columns are ignored: {', '.join(unknown)}", columns_remedy))
     if any(row.get("protein_sequence") for _, row in rows):
-        message = "protein_sequence is ignored: proteins are not folded here"
-        remarks.append(InputProblem(str(table), "", message, "give every row a protein_path"))
+        message = "protein_sequence is ignored, for proteins are not folded here"
+        remarks.append(problem("", message, "give every row a protein_path"))
     return rows, remarks

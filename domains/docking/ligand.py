@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem, rdBase
-from rdkit.Chem import AllChem
+from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 from scipy.spatial.distance import pdist
 
 from domains.docking.atom_features import atom_features, bonds, hops
@@ -61,7 +61,7 @@ def from_mol(mol: Chem.Mol, name: str, rule: TorsionRule = "chemical", *, file: 
         _check_composition(heavy)
         positions = heavy.GetConformer().GetPositions().astype(np.float32)
         _check_positions(positions)
-    except _Unusable as unusable:
+    except _UnusableError as unusable:
         problem = InputProblem(file or "molecule", record or name, unusable.message, unusable.remedy)
         raise InputError(problem) from unusable
     turning, mask = torsions(heavy, rule)
@@ -81,8 +81,8 @@ def from_smiles(smiles: str, name: str, seed: int, rule: TorsionRule = "chemical
         raise InputError(InputProblem(file, name, f"RDKit cannot read the SMILES '{smiles}'", "correct it"))
     conformer = _embed(mol, seed)
     if conformer is None:
-        problem = InputProblem(file, name, f"RDKit finds no conformer of '{smiles}'", "give an SDF with 3-D coordinates")
-        raise InputError(problem)
+        message = f"RDKit finds no conformer of '{smiles}'"
+        raise InputError(InputProblem(file, name, message, "give an SDF with 3-D coordinates"))
     return from_mol(conformer, name, rule, file=file)
 
 
@@ -98,7 +98,7 @@ def with_conformer(ligand: Ligand, seed: int) -> Ligand:
     return replace(ligand, mol=heavy, positions=positions)
 
 
-class _Unusable(Exception):
+class _UnusableError(Exception):
     def __init__(self, message: str, remedy: str) -> None:
         super().__init__(message)
         self.message, self.remedy = message, remedy
@@ -106,14 +106,14 @@ class _Unusable(Exception):
 
 def _heavy_atoms(mol: Chem.Mol) -> Chem.Mol:
     if not mol.GetNumConformers():
-        raise _Unusable("there are no coordinates", "give a 3-D conformer, or a SMILES")
+        raise _UnusableError("there are no coordinates", "give a 3-D conformer, or a SMILES")
     with rdBase.BlockLogs():
         mol = Chem.Mol(mol, False, mol.GetConformer().GetId())
         try:
             Chem.SanitizeMol(mol)
         except Chem.MolSanitizeException as error:
             message = f"RDKit cannot sanitise the molecule ({error})"
-            raise _Unusable(message, "correct its valences, charges and aromatic bonds") from error
+            raise _UnusableError(message, "correct its valences, charges and aromatic bonds") from error
         Chem.AssignStereochemistryFrom3D(mol)
         return Chem.RemoveAllHs(mol)
 
@@ -121,36 +121,41 @@ def _heavy_atoms(mol: Chem.Mol) -> Chem.Mol:
 def _check_composition(heavy: Chem.Mol) -> None:
     metals = sorted({a.GetSymbol() for a in heavy.GetAtoms() if a.GetAtomicNum() not in _NON_METALS})
     if metals:
-        raise _Unusable(f"it contains {', '.join(metals)}", "metals and dummy atoms cannot be docked; remove the record")
+        remedy = "remove the record: metals and dummy atoms cannot be docked"
+        raise _UnusableError(f"it contains {', '.join(metals)}", remedy)
     if heavy.GetNumAtoms() < 2:
-        raise _Unusable("it has fewer than two heavy atoms", "single atoms cannot be docked; remove the record")
+        raise _UnusableError("it has fewer than two heavy atoms", "remove the record: ions cannot be docked")
     fragments = len(Chem.GetMolFrags(heavy))
     if fragments > 1:
-        raise _Unusable(f"it has {fragments} fragments", "keep one molecule a record, without counter-ions or solvent")
+        raise _UnusableError(
+            f"it has {fragments} fragments", "keep one molecule a record, without counter-ions or solvent"
+        )
 
 
 def _check_positions(positions: NDArray[np.float32]) -> None:
     remedy = "give 3-D coordinates, or a SMILES"
     if not np.isfinite(positions).all():
-        raise _Unusable("some coordinates are not numbers", remedy)
+        raise _UnusableError("some coordinates are not numbers", remedy)
     if (positions == 0).all():
-        raise _Unusable("all coordinates are zero", remedy)
+        raise _UnusableError("all coordinates are zero", remedy)
     if (positions[:, 2] == 0).all():
-        raise _Unusable("the coordinates are a 2-D drawing (every z is zero)", remedy)
+        raise _UnusableError("the coordinates are a 2-D drawing (every z is zero)", remedy)
     if pdist(positions).min() < _COINCIDENT:
-        raise _Unusable(f"two heavy atoms are closer than {_COINCIDENT} Å", remedy)
+        raise _UnusableError(f"two heavy atoms are closer than {_COINCIDENT} Å", remedy)
 
 
 def _embed(mol: Chem.Mol, seed: int) -> Chem.Mol | None:
     """The molecule with hydrogens and one conformer; random start coordinates if ETKDG's own start fails."""
+    if seed < 0:
+        raise ValueError(f"seed is {seed}; give a number >= 0, for RDKit takes a negative one as unseeded")
     with rdBase.BlockLogs():
         full = Chem.AddHs(mol)
-        parameters = AllChem.ETKDGv3()
-        parameters.randomSeed = seed
-        if AllChem.EmbedMolecule(full, parameters) < 0:
-            parameters.useRandomCoords = True
-            if AllChem.EmbedMolecule(full, parameters) < 0:
+        parameters = rdDistGeom.ETKDGv3()
+        parameters.randomSeed = seed  # type: ignore[assignment]  # RDKit's stubs give every field the class
+        if rdDistGeom.EmbedMolecule(full, parameters) < 0:
+            parameters.useRandomCoords = True  # type: ignore[assignment]
+            if rdDistGeom.EmbedMolecule(full, parameters) < 0:
                 return None
-        if AllChem.MMFFHasAllMoleculeParams(full):
-            AllChem.MMFFOptimizeMolecule(full)
+        if rdForceFieldHelpers.MMFFHasAllMoleculeParams(full):
+            rdForceFieldHelpers.MMFFOptimizeMolecule(full)
         return full

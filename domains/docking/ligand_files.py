@@ -14,6 +14,7 @@ from rdkit.Geometry import Point3D
 
 from domains.docking.errors import InputError, InputProblem
 from domains.docking.ligand import Ligand, from_mol
+from domains.docking.text_files import read_text
 from domains.docking.torsions import TorsionRule
 
 LIGAND_SUFFIXES: tuple[str, ...] = (".sdf", ".sd", ".mol", ".mol2")
@@ -34,7 +35,7 @@ def read_sdf(path: Path, rule: TorsionRule = "chemical") -> Iterator[Ligand | In
     The name is the record's title, or "record N" without one. A missing, empty or binary file is one problem.
     """
     try:
-        text = _read_text(path)
+        text = read_text(path, "an SDF or MOL file")
     except InputError as error:
         yield error.problem
         return
@@ -55,7 +56,7 @@ def read_sdf(path: Path, rule: TorsionRule = "chemical") -> Iterator[Ligand | In
 def read_mol2(path: Path, rule: TorsionRule = "chemical") -> Iterator[Ligand | InputProblem]:
     """Ligands of a MOL2 file in order; a record that cannot be used comes as its problem, as in ``read_sdf``."""
     try:
-        text = _read_text(path)
+        text = read_text(path, "a MOL2 file")
     except InputError as error:
         yield error.problem
         return
@@ -117,17 +118,3 @@ def _ligand(mol: Chem.Mol | None, name: str, rule: TorsionRule, file: str, recor
 
 def _record(number: int, title: str) -> str:
     return f"record {number} ({title})" if title else f"record {number}"
-
-
-def _read_text(path: Path) -> str:
-    """A text file, or ``InputError`` if it is missing, unreadable, empty or binary."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(InputProblem(str(path), "", f"cannot be read ({error.strerror})", "check the path")) from error
-    if b"\0" in data:
-        raise InputError(InputProblem(str(path), "", "the file is binary", "give a text SDF or MOL2 file"))
-    text = data.decode("utf-8", errors="replace").replace("\r\n", "\n")
-    if not text.strip():
-        raise InputError(InputProblem(str(path), "", "the file is empty", "give a file with at least one molecule"))
-    return text

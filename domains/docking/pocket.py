@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,57 @@ from scipy.spatial import cKDTree
 from domains.docking.receptor import Protein
 
 _SAME_PLACE = 1.0  # Å; no two atoms that are not the same one come this close
+
+
+class EmptyPocketError(ValueError):
+    """No residue of the protein is where the pocket was chosen."""
+
+
+@dataclass(frozen=True)
+class PocketChoice:
+    """How pockets are chosen: within ``radius`` Å of the reference ligand or of the point ``xyz``, or everything."""
+
+    kind: Literal["ligand", "point", "protein"] = "ligand"
+    radius: float = 6.0
+    xyz: tuple[float, float, float] | None = None
+
+    def __post_init__(self) -> None:
+        _check_radius(self.radius)
+        if self.kind not in ("ligand", "point", "protein"):
+            raise ValueError(f"kind is {self.kind!r}; use 'ligand', 'point' or 'protein'")
+        if (self.xyz is None) == (self.kind == "point"):
+            raise ValueError(f"xyz is {self.xyz} with kind {self.kind!r}; give it for a point and only there")
+
+    @staticmethod
+    def parse(text: str) -> PocketChoice:
+        """From ``ligand``, ``ligand:RADIUS``, ``point:X,Y,Z``, ``point:X,Y,Z,RADIUS`` or ``protein`` (Å).
+
+        Raises ``ValueError`` for anything else.
+        """
+        kind, _, rest = text.strip().partition(":")
+        refusal = f"pocket is '{text}'; use ligand, ligand:RADIUS, point:X,Y,Z, point:X,Y,Z,RADIUS or protein (in Å)"
+        try:
+            numbers = [float(word) for word in rest.split(",")] if rest else []
+        except ValueError as error:
+            raise ValueError(refusal) from error
+        if not np.isfinite(numbers).all():
+            raise ValueError(refusal)
+        match kind, numbers:
+            case "ligand", []:
+                return PocketChoice()
+            case "ligand", [radius] if radius > 0:
+                return PocketChoice("ligand", radius)
+            case "point", [x, y, z]:
+                return PocketChoice("point", 12.0, (x, y, z))
+            case "point", [x, y, z, radius] if radius > 0:
+                return PocketChoice("point", radius, (x, y, z))
+            case "protein", [] if text.strip() == "protein":
+                return PocketChoice("protein")
+        raise ValueError(refusal)
+
+
+AROUND_LIGAND = PocketChoice()
+"""The usual redocking setting: residues within 6 Å of the reference ligand."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +84,25 @@ class Pocket:
     spec: str
 
 
+def choose_pocket(protein: Protein, choice: PocketChoice, reference: NDArray[np.float32] | None) -> Pocket:
+    """The pocket that ``choice`` means; ``reference`` (A, 3), Å, is the ligand's bound pose.
+
+    Raises ``EmptyPocketError``, and ``ValueError`` for a pocket around a ligand without a bound pose.
+    """
+    if choice.kind == "protein":
+        return whole_protein(protein)
+    if choice.kind == "point":
+        return pocket_around_point(protein, np.array(choice.xyz, dtype=np.float32), choice.radius)
+    if reference is None:
+        raise ValueError("reference is None; a pocket around the ligand needs its bound pose")
+    return pocket_around_ligand(protein, reference, choice.radius)
+
+
 def pocket_around_ligand(protein: Protein, positions: NDArray[np.float32], radius: float = 6.0) -> Pocket:
     """Residues with an atom within ``radius`` Å of an atom of the reference ligand (A, 3).
 
     A copy of the reference ligand in the protein file is left out, or the answer would be part of the question.
-    Raises ``ValueError`` if no residue is that near or the radius is not positive.
+    Raises ``EmptyPocketError`` if no residue is that near, ``ValueError`` if the radius is not positive.
     """
     _check_radius(radius)
     distance, _ = cKDTree(positions).query(protein.positions)
@@ -48,7 +114,7 @@ def pocket_around_ligand(protein: Protein, positions: NDArray[np.float32], radiu
 
 
 def pocket_around_point(protein: Protein, xyz: NDArray[np.float32], radius: float = 12.0) -> Pocket:
-    """Residues with an atom within ``radius`` Å of a point (3,), Å. Raises ``ValueError`` as the above."""
+    """Residues with an atom within ``radius`` Å of a point (3,), Å. Raises as ``pocket_around_ligand``."""
     _check_radius(radius)
     distance = np.linalg.norm(protein.positions - np.asarray(xyz, dtype=np.float32), axis=1)
     near = np.unique(protein.residue_index[distance <= radius])
@@ -78,7 +144,7 @@ def _copies(protein: Protein, ligand: NDArray[np.float32], distance: NDArray[np.
 def _pocket(protein: Protein, residues: NDArray[np.int64], spec: str) -> Pocket:
     inside = np.isin(protein.residue_index, residues)
     if not inside.any():
-        raise ValueError(f"pocket '{spec}' contains no residue; use a larger radius or another centre")
+        raise EmptyPocketError(f"there is no residue in the pocket ({spec})")
     positions = protein.positions[inside]
     alpha = protein.positions[inside & protein.is_ca]
     return Pocket(

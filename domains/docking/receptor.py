@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 import gemmi
 import numpy as np
@@ -24,13 +23,17 @@ from domains.docking.residues import (
     element_class,
     is_water,
     parent_residue,
+    standard_name,
 )
+from domains.docking.text_files import read_text
 
 
 @dataclass(frozen=True)
 class ProteinReport:
-    """What reading a protein file kept and dropped. Residues are written "A:45B HIS": chain, number with insertion code,
-    name."""
+    """What reading a protein file kept and dropped, in one line by ``str``.
+
+    Residues are written "A:45B HIS": chain, number with insertion code, name.
+    """
 
     amino_acids: int
     modified: tuple[str, ...]
@@ -89,28 +92,33 @@ def read_protein(path: Path) -> Protein:
     """
     structure = _read_structure(path)
     tally: Counter[str] = Counter()
-    modified, hetero, additives, ids, names, rows = [], [], [], [], [], []
+    modified: list[str] = []
+    hetero: list[str] = []
+    additives: list[str] = []
+    ids: list[str] = []
+    names: list[str] = []
+    rows: list[_Row] = []
     for chain, residue in _residues(structure[0], tally):
         label = f"{chain}:{residue.seqid} {residue.name}"
-        kept = _atoms(residue, tally)
-        parent = parent_residue(residue.name)
-        if parent == "other" and not any(atom.name == "CA" for atom in kept):
-            parent = None  # programs call any unknown molecule UNK
         if is_water(residue):
             tally["waters"] += 1
             continue
+        parent = parent_residue(residue.name)
         if parent is None and residue.name in ADDITIVES:
             additives.append(label)
             continue
+        kept = _atoms(residue, tally)
         if not kept:
             continue
+        if parent == "other" and not any(atom.name == "CA" for atom in kept):
+            parent = None  # programs call any unknown molecule UNK
         if parent is None:
             hetero.append(label)
         else:
             tally["amino_acids"] += 1
-            if residue.name != parent and parent != "other":
+            if standard_name(residue.name) not in (parent, "UNK"):
                 modified.append(label)
-            missing = len(set(SIDE_CHAINS.get(residue.name, ())) - {atom.name for atom in kept})
+            missing = _missing(residue.name, kept)
             tally["missing_atoms"] += missing
             tally["incomplete"] += missing > 0
         rows += [_row(atom, parent, len(ids)) for atom in kept]
@@ -118,15 +126,17 @@ def read_protein(path: Path) -> Protein:
         names.append(residue.name)
     if not tally["amino_acids"]:
         raise InputError(InputProblem(str(path), "", "there are no amino acids in it", "give the protein's own file"))
-    positions, element, residue_type, atom_name, residue_index, is_ca = zip(*rows, strict=True)
+    positions = np.array([row.position for row in rows], dtype=np.float32)
+    if not np.isfinite(positions).all():
+        raise InputError(InputProblem(str(path), "", "some coordinates are not numbers", "write the file again"))
     return Protein(
         path,
-        np.array(positions, dtype=np.float32),
-        np.array(element, dtype=np.int64),
-        np.array(residue_type, dtype=np.int64),
-        np.array(atom_name, dtype=np.int64),
-        np.array(residue_index, dtype=np.int64),
-        np.array(is_ca, dtype=np.bool_),
+        positions,
+        np.array([row.element for row in rows], dtype=np.int64),
+        np.array([row.residue for row in rows], dtype=np.int64),
+        np.array([row.atom_name for row in rows], dtype=np.int64),
+        np.array([row.residue_index for row in rows], dtype=np.int64),
+        np.array([row.is_ca for row in rows], dtype=np.bool_),
         tuple(ids),
         tuple(names),
         ProteinReport(
@@ -149,16 +159,30 @@ def _names(labels: tuple[str, ...]) -> str:
     return ", ".join(name if n == 1 else f"{n} {name}" for name, n in counts.items())
 
 
-def _row(atom: gemmi.Atom, parent: str | None, residue_index: int) -> tuple[object, ...]:
-    in_chain = parent is not None and atom.name in ATOM_NAME_VOCABULARY
-    return (
-        atom.pos.tolist(),
-        ELEMENT_VOCABULARY.index(element_class(atom.element)),
-        RESIDUE_VOCABULARY.index(parent or "other"),
-        ATOM_NAME_VOCABULARY.index(atom.name if in_chain else "other"),
-        residue_index,
-        parent is not None and atom.name == "CA",
+class _Row(NamedTuple):
+    position: list[float]
+    element: int
+    residue: int
+    atom_name: int
+    residue_index: int
+    is_ca: bool
+
+
+def _row(atom: gemmi.Atom, parent: str | None, residue_index: int) -> _Row:
+    known_name = parent is not None and atom.name in ATOM_NAME_VOCABULARY
+    return _Row(
+        position=atom.pos.tolist(),
+        element=ELEMENT_VOCABULARY.index(element_class(atom.element)),
+        residue=RESIDUE_VOCABULARY.index(parent or "other"),
+        atom_name=ATOM_NAME_VOCABULARY.index(atom.name if known_name else "other"),
+        residue_index=residue_index,
+        is_ca=parent is not None and atom.name == "CA",
     )
+
+
+def _missing(name: str, atoms: list[gemmi.Atom]) -> int:
+    """Side-chain atoms that a standard residue lacks; a modified residue has no list to compare with."""
+    return len(set(SIDE_CHAINS.get(standard_name(name), ())) - {atom.name for atom in atoms})
 
 
 def _residues(model: gemmi.Model, tally: Counter[str]) -> Iterator[tuple[str, gemmi.Residue]]:
@@ -182,10 +206,10 @@ def _atoms(residue: gemmi.Residue, tally: Counter[str]) -> list[gemmi.Atom]:
     """
     heavy = [atom for atom in residue if not atom.is_hydrogen()]
     tally["hydrogens"] += len(residue) - len(heavy)
-    occupancy: Counter[str] = Counter()
+    occupancy: dict[str, float] = {}
     for atom in heavy:
         if atom.has_altloc():
-            occupancy[atom.altloc] += atom.occ
+            occupancy[atom.altloc] = occupancy.get(atom.altloc, 0.0) + atom.occ
     if not occupancy:
         return heavy
     best = max(occupancy, key=lambda altloc: occupancy[altloc])
@@ -198,27 +222,15 @@ def _atoms(residue: gemmi.Residue, tally: Counter[str]) -> list[gemmi.Atom]:
 
 
 def _read_structure(path: Path) -> gemmi.Structure:
-    def refuse(message: str, remedy: str) -> InputError:
-        return InputError(InputProblem(str(path), "", message, remedy))
-
-    try:
-        data = path.read_bytes()
-        if path.suffix.lower() == ".gz":
-            data = gzip.decompress(data)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise refuse(f"the gzip data is damaged or cut off ({error})", "copy the file again") from error
-    except OSError as error:
-        raise refuse(f"cannot be read ({error.strerror})", "check the path") from error
-    if not data.strip():
-        raise refuse("the file is empty", "give a PDB or mmCIF file")
-    if b"\0" in data:
-        raise refuse("the file is binary", "give a PDB or mmCIF file (.gz is fine)")
+    kind = "a PDB or mmCIF file (.gz is fine)"
+    text = read_text(path, kind)
     is_mmcif = any(suffix.lower() in (".cif", ".mmcif") for suffix in path.suffixes[-2:])
     file_format = gemmi.CoorFormat.Mmcif if is_mmcif else gemmi.CoorFormat.Pdb
     try:
-        structure = gemmi.read_structure_string(data.decode("utf-8", errors="replace"), format=file_format)
+        structure = gemmi.read_structure_string(text, format=file_format)
     except (RuntimeError, ValueError) as error:
-        raise refuse(f"it is cut off or malformed ({error})", "download or write the file again") from error
+        message = f"it is cut off or malformed ({error})"
+        raise InputError(InputProblem(str(path), "", message, "download or write the file again")) from error
     if not len(structure) or not structure[0].count_atom_sites():
-        raise refuse("there are no atoms in it", "give a PDB or mmCIF file, named so")
+        raise InputError(InputProblem(str(path), "", "there are no atoms in it", f"give {kind}, and name it so"))
     return structure

@@ -58,19 +58,23 @@ ADDITIVES: frozenset[str] = frozenset(
     (
         *("GOL", "EDO", "PGO", "PGR", "MPD", "MRD", "IPA", "EOH", "MOH", "TBU", "BU1", "BU3", "HEZ", "DIO", "DMS"),
         *("PEG", "PGE", "PG4", "PG5", "PG6", "1PE", "2PE", "P6G", "P33", "PE3", "PE4", "PE5", "PE8", "7PE", "12P"),
-        *("15P", "XPE", "M2M", "TOE", "ACN", "ACT", "ACY", "FMT", "SO4", "NO3", "SCN", "NH4", "CAC", "BCT", "AZI"),
-        *("CIT", "FLC", "TLA", "TAR", "SIN", "MLI", "MLA", "TRS", "TAM", "BTB", "MES", "EPE", "NHE", "CXS", "CPS"),
-        *("PIN", "IMD", "BCN", "B3P", "BME", "DTT", "DTV", "TCE", "BOG", "LDA", "LMT", "DDQ", "C8E", "OLC", "OLB"),
-        *("OLA", "PLM", "MYR", "UNX", "UNL"),
+        *("15P", "XPE", "M2M", "TOE", "ACN", "ACT", "ACY", "FMT", "SO4", "NO3", "SCN", "NH4", "CAC", "LDA"),
+        *("CIT", "FLC", "TLA", "TAR", "MLI", "MLA", "TRS", "TAM", "BTB", "MES", "EPE", "NHE", "CXS", "CPS"),
+        *("PIN", "IMD", "BCN", "B3P", "BME", "DTT", "DTV", "TCE", "BOG", "LMT", "DDQ", "C8E", "OLC", "OLB"),
+        *("OLA", "UNX", "UNL"),
     )
 )
+
+
+def standard_name(name: str) -> str:
+    """Residue name in the PDB's dictionary: HIS for a force field's HIE, and so on."""
+    return _FORCE_FIELD_NAMES.get(name, name)
 
 
 def parent_residue(name: str) -> str | None:
     """The one of the 20 amino acids that a residue is or was made from, "other" for an amino acid without one, and
     ``None`` for what is no amino acid. Modified residues follow the parent that gemmi tabulates from the PDB."""
-    name = _FORCE_FIELD_NAMES.get(name, name)
-    info = gemmi.find_tabulated_residue(name)
+    info = gemmi.find_tabulated_residue(standard_name(name))
     if not info.is_amino_acid():
         return None
     parent = gemmi.expand_one_letter(info.one_letter_code.upper(), gemmi.ResidueKind.AA)
@@ -78,9 +82,10 @@ def parent_residue(name: str) -> str | None:
 
 
 def is_water(residue: gemmi.Residue) -> bool:
-    """A water by name, or a residue whose only heavy atom is an oxygen: programs name their waters in many ways."""
+    """A water by name, or a lone oxygen that is no remnant of an amino acid: programs name waters in many ways."""
     heavy = [atom for atom in residue if not atom.is_hydrogen()]
-    return residue.is_water() or (len(heavy) == 1 and heavy[0].element == gemmi.Element("O"))
+    lone_oxygen = len(heavy) == 1 and heavy[0].element == gemmi.Element("O")
+    return residue.is_water() or (lone_oxygen and parent_residue(residue.name) is None)
 
 
 def element_class(element: gemmi.Element) -> str:
