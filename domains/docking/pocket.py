@@ -14,6 +14,11 @@ from domains.docking.receptor import Protein
 _SAME_PLACE = 1.0  # Å; no two atoms that are not the same one come this close
 
 
+def _check_radius(radius: float) -> None:
+    if not 0 < radius < float("inf"):
+        raise ValueError(f"radius is {radius}; give a positive number of Å")
+
+
 class EmptyPocketError(ValueError):
     """No residue of the protein is where the pocket was chosen."""
 
@@ -157,8 +162,3 @@ def _pocket(protein: Protein, residues: NDArray[np.int64], spec: str) -> Pocket:
         tuple(protein.residue_ids[i] for i in residues),
         f"{spec}: {len(residues)} residues",
     )
-
-
-def _check_radius(radius: float) -> None:
-    if not 0 < radius < float("inf"):
-        raise ValueError(f"radius is {radius}; give a positive number of Å")

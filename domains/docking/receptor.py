@@ -25,7 +25,7 @@ from domains.docking.residues import (
     parent_residue,
     standard_name,
 )
-from domains.docking.text_files import read_text
+from domains.docking.structure_files import read_structure
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def read_protein(path: Path) -> Protein:
 
     Raises ``InputError`` for a file that is missing, empty, binary, cut off, or without amino acids.
     """
-    structure = _read_structure(path)
+    structure = read_structure(path)
     tally: Counter[str] = Counter()
     modified: list[str] = []
     hetero: list[str] = []
@@ -126,12 +126,9 @@ def read_protein(path: Path) -> Protein:
         names.append(residue.name)
     if not tally["amino_acids"]:
         raise InputError(InputProblem(str(path), "", "there are no amino acids in it", "give the protein's own file"))
-    positions = np.array([row.position for row in rows], dtype=np.float32)
-    if not np.isfinite(positions).all():
-        raise InputError(InputProblem(str(path), "", "some coordinates are not numbers", "write the file again"))
     return Protein(
         path,
-        positions,
+        np.array([row.position for row in rows], dtype=np.float32),
         np.array([row.element for row in rows], dtype=np.int64),
         np.array([row.residue for row in rows], dtype=np.int64),
         np.array([row.atom_name for row in rows], dtype=np.int64),
@@ -219,18 +216,3 @@ def _atoms(residue: gemmi.Residue, tally: Counter[str]) -> list[gemmi.Atom]:
     kept = [atom for atom in heavy if chosen[atom.name] is atom]
     tally["alternatives"] += len(heavy) - len(kept)
     return kept
-
-
-def _read_structure(path: Path) -> gemmi.Structure:
-    kind = "a PDB or mmCIF file (.gz is fine)"
-    text = read_text(path, kind)
-    is_mmcif = any(suffix.lower() in (".cif", ".mmcif") for suffix in path.suffixes[-2:])
-    file_format = gemmi.CoorFormat.Mmcif if is_mmcif else gemmi.CoorFormat.Pdb
-    try:
-        structure = gemmi.read_structure_string(text, format=file_format)
-    except (RuntimeError, ValueError) as error:
-        message = f"it is cut off or malformed ({error})"
-        raise InputError(InputProblem(str(path), "", message, "download or write the file again")) from error
-    if not len(structure) or not structure[0].count_atom_sites():
-        raise InputError(InputProblem(str(path), "", "there are no atoms in it", f"give {kind}, and name it so"))
-    return structure
