@@ -28,8 +28,8 @@ def _third(history: Sequence[Node], lam_next: Tensor) -> Tensor:
     """u = (1 - e^-h) d_0 + φ_2 D_1 + φ_3 D_2, φ_2 = 1 - (1 - e^-h)/h, φ_3 = 1/2 - φ_2/h.
 
     D_1 = h ẋ_0 from the parabola through three nodes. D_2 is published as the second divided difference h² ẍ_0/2, half
-    of what φ_3 belongs to, and every implementation follows: the order is 2, with a smaller constant than that of 2M.
-    The predictor of `unipc_bh1_3` has the full weight.
+    of what φ_3 belongs to, and every implementation follows: the order is 2, at equal steps with a fifth of the local
+    error of 2M. The predictor of `unipc_bh1_3` has the full weight.
     """
     older, previous, start = history
     h = lam_next - start.lam

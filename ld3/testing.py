@@ -1,0 +1,162 @@
+"""Is my flow right? `check_flow` tries the laws that solvers and the fit rely on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from ld3.flow import ProbabilityFlow
+from ld3.grid import Grid
+from ld3.solvers import get_solver, integrate
+from ld3.state import Levels, State, Tangent, cat, size, take, tensors
+
+
+class FlowCheckError(AssertionError):
+    """A flow breaks a law; the message names the law and by how much it is broken."""
+
+
+@final
+@dataclass(frozen=True)
+class FlowReport:
+    """Law -> (deviation found, deviation allowed), both relative."""
+
+    laws: Mapping[str, tuple[float, float]]
+
+    def __str__(self) -> str:
+        width = max(map(len, self.laws))
+        return "\n".join(
+            f"{law.ljust(width)}  {found:.1e} (< {allowed:.0e})" for law, (found, allowed) in self.laws.items()
+        )
+
+
+def check_flow(flow: ProbabilityFlow[State], generator: torch.Generator, *, n: int = 4, n_steps: int = 4) -> FlowReport:
+    """Try the laws of `ProbabilityFlow` on `n` samples of its prior and grids of `n_steps` steps.
+
+    The laws: the prior can be repeated; displacements keep batch, type and device and fit `norm`; they are
+    deterministic and independent of the rest of the batch; `retract(x, 0)` is x; the distance from x to x is 0; the
+    fingerprint is stable; the gradient of a distance with respect to the grid (solver and network levels of each
+    factor) is that of central differences. The tolerances follow from the floating type of the state: float64 finds
+    more.
+
+    Returns:
+        What was tried, and how well it held.
+
+    Raises:
+        FlowCheckError: naming the first law that is broken.
+    """
+    seed = generator.get_state()
+    x = flow.prior(n, generator)
+    dtype = next(value.dtype for value in tensors(x).values() if value.is_floating_point())
+    rounding = torch.finfo(dtype).eps ** (1 / 2)
+    differences = 10 * torch.finfo(dtype).eps ** (1 / 3)
+    laws: dict[str, tuple[float, float]] = {}
+
+    def law(name: str, found: float, allowed: float = rounding) -> None:
+        if not found <= allowed:
+            raise FlowCheckError(f"{name}: deviation {found:.3g}, allowed {allowed:.3g}")
+        laws[name] = (found, allowed)
+
+    _require("prior(n) holds n samples", size(x) == n, f"asked for {n}, got {size(x)}")
+    repeated = flow.prior(n, generator.set_state(seed))
+    law("prior repeats with its generator", _gap(tensors(x), tensors(repeated)))
+    _require("fingerprint is stable", flow.fingerprint() == flow.fingerprint(), "two calls differ")
+
+    levels = {name: torch.tensor((a + b) / 2, dtype=torch.float64) for name, (a, b) in flow.clock.bounds.items()}
+    with torch.no_grad():
+        d = flow.displacement(x, levels)
+        _check_tangent(flow, x, d, dtype)
+        law("displacement is deterministic", _gap(d, flow.displacement(x, levels)))
+        alone = [flow.displacement(take(x, [i]), levels) for i in range(n)]
+        law("displacement ignores the rest of the batch", _gap(d, {f: torch.cat([a[f] for a in alone]) for f in d}))
+        law("take and cat keep the samples", _gap(tensors(x), tensors(cat([take(x, [i]) for i in range(n)]))))
+        zero = {name: torch.zeros_like(v) for name, v in d.items()}
+        stay, moved = flow.retract(x, zero), flow.retract(x, d)
+        _check_state(x, moved)
+        law("retract(x, 0) is x", _gap(tensors(x), tensors(stay)))
+        distance = flow.distance(x, x)
+        _require("distance has shape (B,)", distance.shape == (n,), f"got {tuple(distance.shape)}")
+        law("distance(x, x) is 0", distance.abs().max().item())
+
+    for name, deviation in _grid_gradients(flow, x, n_steps, torch.finfo(dtype).eps ** (1 / 3)).items():
+        law(f"gradient with respect to {name}", deviation, differences)
+    return FlowReport(laws)
+
+
+def _check_tangent(flow: ProbabilityFlow[State], x: State, d: Tangent, dtype: torch.dtype) -> None:
+    device = next(iter(tensors(x).values())).device
+    _require("displacement has the clock's factors", d.keys() == flow.clock.schedules.keys(), f"got {sorted(d)}")
+    _require(
+        "prior_scale has the clock's factors", flow.prior_scale.keys() == d.keys(), f"got {sorted(flow.prior_scale)}"
+    )
+    norms = flow.norm(d)
+    for name, v in d.items():
+        _require("displacement leads with the batch", len(v) == size(x), f"{name!r} has shape {tuple(v.shape)}")
+        _require("displacement keeps type and device", (v.dtype, v.device) == (dtype, device), f"{name!r}: {v.dtype}")
+        _require("displacement is finite", bool(v.isfinite().all()), f"{name!r} is not")
+        _require("norm has shape (B,)", norms[name].shape == (size(x),), f"{name!r}: {tuple(norms[name].shape)}")
+
+
+def _check_state(x: State, moved: State) -> None:
+    for (name, before), after in zip(tensors(x).items(), tensors(moved).values(), strict=True):
+        kept = (before.shape, before.dtype, before.device) == (after.shape, after.dtype, after.device)
+        _require("retract keeps shape, type and device", kept, f"{name!r}: {tuple(after.shape)}, {after.dtype}")
+
+
+def _grid_gradients(flow: ProbabilityFlow[State], x: State, n_steps: int, step: float) -> Mapping[str, float]:
+    """Relative deviation, per part and factor, of the derivative along an alternating shift of the levels."""
+    levels = {name: _inner_levels(*bounds, n_steps) for name, bounds in flow.clock.bounds.items()}
+    grid = Grid(levels, {name: lam[:-1] for name, lam in levels.items()})
+    with torch.no_grad():
+        end = integrate(flow, x, grid, get_solver("ddim"))
+        first = flow.displacement(x, {name: levels[0] for name, levels in grid.network.items()})
+        target = flow.retract(end, {name: v / 10 for name, v in first.items()})  # near, but not where any grid ends
+
+    def loss(parts: Mapping[str, Levels]) -> Tensor:
+        end = integrate(flow, x, Grid(parts["solver"], parts["network"]), get_solver("ddim"))
+        return flow.distance(end, target).double().mean()
+
+    deviations = {}
+    for part in ("solver", "network"):
+        for name in grid.solver:
+            parts = {"solver": dict(grid.solver), "network": dict(grid.network)}
+            lam = parts[part][name]
+            direction = 1 - 2 * (torch.arange(len(lam)) % 2).double()
+            shift = torch.zeros((), dtype=torch.float64, requires_grad=True)
+            parts[part][name] = lam + shift * direction
+            value = loss(parts)
+            exact = torch.autograd.grad(value, shift, allow_unused=True)[0] if value.requires_grad else None
+            autograd = 0.0 if exact is None else exact.item()
+            with torch.no_grad():
+                ends = [loss({**parts, part: {**parts[part], name: lam + h * direction}}) for h in (step, -step)]
+            central = (ends[0] - ends[1]).item() / (2 * step)
+            # Rounding leaves nothing to compare where the derivative is far below the loss itself.
+            scale = max(abs(autograd), abs(central), step * abs(value.item()), torch.finfo(torch.float64).tiny)
+            deviations[f"{part}[{name!r}]"] = abs(autograd - central) / scale
+    return deviations
+
+
+def _inner_levels(start: float, end: float, n_steps: int) -> Tensor:
+    """Equal steps in λ that keep clear of the bounds, beyond which a network need not be defined."""
+    margin = (end - start) / 20
+    return torch.linspace(start + margin, end - margin, n_steps + 1, dtype=torch.float64)
+
+
+def _gap(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
+    """Largest difference relative to the largest entry, infinite where shapes differ."""
+    gaps = [0.0]
+    for name, value in a.items():
+        if value.shape != b[name].shape:
+            return float("inf")
+        if value.numel():
+            scale = value.double().abs().max().clamp(min=1)
+            gaps.append(((value.double() - b[name].double()).abs().max() / scale).item())
+    return max(gaps)
+
+
+def _require(law: str, holds: bool, detail: str) -> None:
+    if not holds:
+        raise FlowCheckError(f"{law}: {detail}")
