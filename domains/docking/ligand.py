@@ -77,7 +77,7 @@ def from_smiles(smiles: str, name: str, seed: int, rule: TorsionRule = "chemical
     file = file or "SMILES"
     with rdBase.BlockLogs():
         mol = Chem.MolFromSmiles(smiles)
-    if mol is None:
+    if mol is None or not mol.GetNumAtoms():
         raise InputError(InputProblem(file, name, f"RDKit cannot read the SMILES '{smiles}'", "correct it"))
     conformer = _embed(mol, seed)
     if conformer is None:

@@ -44,10 +44,10 @@ class PocketChoice:
 
         Raises ``ValueError`` for anything else.
         """
-        kind, _, rest = text.strip().partition(":")
+        kind, colon, rest = text.strip().partition(":")
         refusal = f"pocket is '{text}'; use ligand, ligand:RADIUS, point:X,Y,Z, point:X,Y,Z,RADIUS or protein (in Å)"
         try:
-            numbers = [float(word) for word in rest.split(",")] if rest else []
+            numbers = [float(word) for word in rest.split(",")] if colon else []
         except ValueError as error:
             raise ValueError(refusal) from error
         if not np.isfinite(numbers).all():
@@ -61,7 +61,7 @@ class PocketChoice:
                 return PocketChoice("point", 12.0, (x, y, z))
             case "point", [x, y, z, radius] if radius > 0:
                 return PocketChoice("point", radius, (x, y, z))
-            case "protein", [] if text.strip() == "protein":
+            case "protein", []:
                 return PocketChoice("protein")
         raise ValueError(refusal)
 
