@@ -1,0 +1,82 @@
+"""Complexes to train on: splits by name, and batches of similar size with pockets that vary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from domains.docking.batch import ComplexBatch, collate
+from domains.docking.complexes import Complex
+from domains.docking.pocket import pocket_around_ligand
+from domains.docking.receptor import Protein, read_protein
+
+SPLITS = Path(__file__).parent / "splits"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Complexes by what the network knows of them."""
+
+    train: tuple[Complex, ...]
+    ligands: tuple[Complex, ...]  # held-out ligands of targets in `train`
+    targets: tuple[Complex, ...]  # targets of which no complex is in `train`
+
+
+def split(complexes: Sequence[Complex], ligand_names: set[str], target_names: set[str]) -> Split:
+    """Sort complexes named SERIES/LIGAND by the two validation lists (full names; series names)."""
+    series = {c.name: c.name.split("/")[0] for c in complexes}
+    targets = tuple(c for c in complexes if series[c.name] in target_names)
+    known = [c for c in complexes if series[c.name] not in target_names]
+    ligands = tuple(c for c in known if c.name in ligand_names)
+    return Split(tuple(c for c in known if c.name not in ligand_names), ligands, targets)
+
+
+def names_in(path: Path) -> set[str]:
+    """Names in a committed list: one a line, # starts a comment."""
+    lines = (line.split("#")[0].strip() for line in path.read_text().splitlines())
+    return {line for line in lines if line}
+
+
+@lru_cache(maxsize=256)
+def _protein(path: Path) -> Protein:
+    return read_protein(path)
+
+
+def with_pocket_radius(complex_: Complex, radius: float) -> Complex:
+    """The same complex with its pocket cut at another radius (Å) around its bound ligand."""
+    pocket = pocket_around_ligand(_protein(complex_.protein_path), complex_.ligand.positions, radius)
+    return replace(complex_, pocket=pocket)
+
+
+class BatchSampler:
+    """Draws batches of complexes of similar size.
+
+    The pocket's radius varies from draw to draw, so that the set of residues does not give the ligand away, and the pocket's
+    atoms are shaken a little.
+    """
+
+    def __init__(
+        self, complexes: Sequence[Complex], weights: Sequence[float], size: int, radii: tuple[float, float], shake: float
+    ) -> None:
+        order = sorted(range(len(complexes)), key=lambda i: complexes[i].ligand.n_atoms)
+        self.complexes = [complexes[i] for i in order]
+        self.weights = torch.tensor([weights[i] for i in order], dtype=torch.float64)
+        self.size, self.radii, self.shake = size, radii, shake
+
+    def draw(self, generator: torch.Generator) -> ComplexBatch:
+        """`size` complexes whose ligands are neighbours in the order of size."""
+        n = len(self.complexes)
+        anchor = int(torch.multinomial(self.weights, 1, generator=generator))
+        window = max(self.size, n // 6)
+        low = max(0, min(anchor - window // 2, n - window))
+        near = self.weights[low : low + window]
+        rows = torch.multinomial(near, min(self.size - 1, len(near)), generator=generator) + low
+        radii = self.radii[0] + (self.radii[1] - self.radii[0]) * torch.rand(self.size, generator=generator)
+        chosen = [self.complexes[i] for i in [anchor, *rows.tolist()]]
+        batch = collate([with_pocket_radius(c, float(r)) for c, r in zip(chosen, radii, strict=False)])
+        noise = torch.randn(batch.pocket_positions.shape, generator=generator)
+        return replace(batch, pocket_positions=batch.pocket_positions + self.shake * noise)

@@ -1,0 +1,146 @@
+"""Teacher runs: pairs (start, end) of the flow solved with many small steps, on disk if wanted."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Generic
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ld3.fingerprint import fingerprint
+from ld3.flow import ProbabilityFlow
+from ld3.grid import HAND_MADE
+from ld3.solvers.integrate import integrate
+from ld3.solvers.registry import get_solver
+from ld3.state import State, cat, rebuild, size, take, tensors
+
+SCHEMA = "ld3.teacher"
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """How the teacher runs.
+
+    Attributes:
+        solver: a name of the registry.
+        grid: a name of the hand-made grids.
+        nfe: evaluations per sample; the convergence check spends twice as many again on `checked` samples.
+        tolerance: what the median distance (in the flow's `distance`) to the run at twice the steps may be.
+        checked: how many samples the check looks at.
+        chunk: samples solved at once.
+    """
+
+    solver: str = "dpmpp_2m"
+    grid: str = "uniform_log_snr"
+    nfe: int = 64
+    tolerance: float = 0.01
+    checked: int = 32
+    chunk: int = 64
+
+
+@dataclass(frozen=True)
+class Pairs(Generic[State]):
+    """What the teacher reached from where.
+
+    Attributes:
+        start: n states at the flow's first level.
+        end: where the teacher took each.
+        disagreement: distances (m,) of the first m ends from the same run at twice the steps.
+        converged: their median is within the tolerance.
+        network_evaluations: spent on all of it, check included; those of a reused run count as well.
+    """
+
+    start: State
+    end: State
+    disagreement: Tensor
+    converged: bool
+    network_evaluations: int
+
+    def __len__(self) -> int:
+        return size(self.start)
+
+    def take(self, index: slice) -> Pairs[State]:
+        """Some of the pairs, with the same record of the check."""
+        start, end = take(self.start, index), take(self.end, index)
+        return Pairs(start, end, self.disagreement, self.converged, self.network_evaluations)
+
+
+@torch.no_grad()
+def run_teacher(
+    flow: ProbabilityFlow[State],
+    start: State,
+    teacher: Teacher,
+    folder: Path | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Pairs[State]:
+    """Solve the flow from every state of `start`.
+
+    With a `folder`, each finished chunk is written there; a run that was interrupted goes on, and one whose flow, starts and
+    settings are unchanged is read back.
+
+    Args:
+        on_progress: called as on_progress(network evaluations done, in all).
+
+    Raises:
+        ValueError: if the solver or grid has no such name, or cannot spend `nfe`.
+    """
+    store = _Store(folder, flow, start, teacher) if folder is not None else None
+    n, checked = size(start), min(teacher.checked, size(start))
+    total = teacher.nfe * (n + 2 * checked)
+    done = 0
+
+    def solve(name: str, samples: State, nfe: int) -> State:
+        nonlocal done
+        ends = []
+        for k, low in enumerate(range(0, size(samples), teacher.chunk)):
+            part = take(samples, slice(low, low + teacher.chunk))
+            end = store.read(f"{name}-{k:05d}", part) if store else None
+            if end is None:
+                end = _solve(flow, part, teacher, nfe)
+                if store:
+                    store.write(f"{name}-{k:05d}", end)
+            ends.append(end)
+            done += nfe * size(part)
+            if on_progress is not None:
+                on_progress(done, total)
+        return cat(ends)
+
+    end = solve("end", start, teacher.nfe)
+    first = slice(0, checked)
+    finer = solve("check", take(start, first), 2 * teacher.nfe)
+    disagreement = flow.distance(take(end, first), finer)
+    converged = bool(disagreement.median() <= teacher.tolerance)
+    return Pairs(start, end, disagreement.cpu(), converged, total)
+
+
+def _solve(flow: ProbabilityFlow[State], start: State, teacher: Teacher, nfe: int) -> State:
+    if teacher.grid not in HAND_MADE:
+        raise ValueError(f"teacher.grid must be one of {', '.join(HAND_MADE)}, got {teacher.grid!r}")
+    solver = get_solver(teacher.solver)
+    return integrate(flow, start, HAND_MADE[teacher.grid](flow.clock, solver.steps(nfe)), solver)
+
+
+class _Store:
+    """Chunks of end states in a folder that belongs to one flow, one set of starts and one teacher."""
+
+    def __init__(self, folder: Path, flow: ProbabilityFlow[State], start: State, teacher: Teacher) -> None:
+        key = fingerprint(flow.fingerprint(), tensors(start), teacher)
+        self.folder = folder / key
+        self.folder.mkdir(parents=True, exist_ok=True)
+        manifest = {"schema": SCHEMA, "version": 1, "key": key, "samples": size(start), "teacher": asdict(teacher)}
+        (self.folder / "manifest.json").write_text(json.dumps(manifest, indent=2))
+
+    def read(self, name: str, like: State) -> State | None:
+        path = self.folder / f"{name}.safetensors"
+        return rebuild(like, load_file(path)) if path.exists() else None
+
+    def write(self, name: str, state: State) -> None:
+        part = self.folder / f"{name}.part"
+        save_file({k: v.detach().cpu().contiguous() for k, v in tensors(state).items()}, part)
+        os.replace(part, self.folder / f"{name}.safetensors")
