@@ -14,7 +14,7 @@ from torch import Tensor
 from ld3 import EDM, SOLVERS, Grid, VPLinear, get_solver, integrate
 from ld3.grid import HAND_MADE
 from ld3.solvers import Node, Rule
-from ld3.solvers.unipc import _moments
+from ld3.solvers.unipc import moments
 
 FIRST_ORDER = ("ddim", "euler_t", "ipndm_1")
 FLOWS: dict[str, Callable[[], GaussianFlow | AngleFlow | RotationFlow]] = {
@@ -99,8 +99,8 @@ def test_truncation_order_of_each_rule(
 
 
 @pytest.mark.parametrize("h", [1e-5, 1e-2, 0.5, 0.999, 1.001, 5.0, 40.0])
-def test_unipc_moments_are_their_integrals(h: float) -> None:
-    for j, moment in enumerate(_moments(torch.tensor(h, dtype=F64), 3), start=1):
+def test_unipcmoments_are_their_integrals(h: float) -> None:
+    for j, moment in enumerate(moments(torch.tensor(h, dtype=F64), 3), start=1):
         integral, _ = quad(lambda s, j=j: h * math.exp(-h * (1 - s)) * s**j, 0, 1, epsabs=0, epsrel=1e-12)
         assert moment.item() == pytest.approx(integral, rel=1e-11)
 

@@ -57,44 +57,44 @@ def corrector(single: SingleWeight) -> Rule:
 def _displacement(start: Node, others: Sequence[Node], lam_next: Tensor, single: SingleWeight) -> Tensor:
     h = lam_next - start.lam
     r = [(node.lam - start.lam) / h for node in others]
-    weights = [single(h)] if len(others) == 1 else _lagrange(r, _moments(h, len(others)))
+    weights = [single(h)] if len(others) == 1 else _lagrange(r, moments(h, len(others)))
     u = -torch.expm1(-h) * start.clean
     for node, r_k, w_k in zip(others, r, weights, strict=True):
         u = u + (w_k / r_k) * (node.clean - start.clean)
     return u
 
 
-def _lagrange(r: Sequence[Tensor], moments: Sequence[Tensor]) -> list[Tensor]:
-    """The w with Σ_k w_k r_k^j = moments[j]: the functional s^j -> moments[j] of each Lagrange polynomial.
+def _lagrange(r: Sequence[Tensor], g: Sequence[Tensor]) -> list[Tensor]:
+    """The w with Σ_k w_k r_k^(j-1) = g_j: the functional s^(j-1) -> g_j of each Lagrange polynomial.
 
-    A factor (s - r_j)/(r_k - r_j) of the polynomial turns the moments m_j into (m_{j+1} - r_j m_j)/(r_k - r_j).
+    A factor (s - r_j)/(r_k - r_j) of the polynomial turns the values g_j into (g_{j+1} - r_j g_j)/(r_k - r_j).
     """
     weights = []
     for k, r_k in enumerate(r):
-        reduced = list(moments)
+        values = list(g)
         for r_j in (*r[:k], *r[k + 1 :]):
-            reduced = [(upper - r_j * lower) / (r_k - r_j) for lower, upper in pairwise(reduced)]
-        weights.extend(reduced)
+            values = [(upper - r_j * lower) / (r_k - r_j) for lower, upper in pairwise(values)]
+        weights.extend(values)
     return weights
 
 
-def _moments(h: Tensor, n: int) -> list[Tensor]:
-    """g_1 .. g_n, which obey g_j = 1 - j g_{j-1}/h and g_0 = 1 - e^-h.
+def moments(h: Tensor, n: int) -> list[Tensor]:
+    """g_1 .. g_n, to rounding: g_j = 1 - j g_{j-1}/h loses all digits upwards as h -> 0, downwards as h grows."""
+    return _upwards(h, n) if h > 1 else _downwards(h, n)
 
-    Upwards the recurrence loses all digits as h -> 0; there g_n = Σ_m (-1)^m h^(m+1) n!/(n+m+1)! starts it downwards.
-    """
-    if n == 0:
-        return []
-    moments: list[Tensor] = []
-    if h > 1:
-        g = -torch.expm1(-h)
-        for j in range(1, n + 1):
-            g = 1 - j * g / h
-            moments.append(g)
-        return moments
+
+def _upwards(h: Tensor, n: int) -> list[Tensor]:
+    """From g_0 = 1 - e^-h."""
+    g = [-torch.expm1(-h)]
+    for j in range(1, n + 1):
+        g.append(1 - j * g[-1] / h)
+    return g[1:]
+
+
+def _downwards(h: Tensor, n: int) -> list[Tensor]:
+    """From g_n = Σ_m (-1)^m h^(m+1) n!/(n+m+1)!, of which 16 terms are enough for h <= 1."""
     series = [(-1) ** m * math.factorial(n) / math.factorial(n + m + 1) for m in range(16)]
-    g = h.new_tensor(series) @ h ** torch.arange(1, 17, device=h.device)
-    for j in range(n, 0, -1):
-        moments.insert(0, g)
-        g = (1 - g) * h / j
-    return moments
+    g = [h.new_tensor(series) @ h ** torch.arange(1, 17, device=h.device)]
+    for j in range(n, 1, -1):
+        g.insert(0, (1 - g[0]) * h / j)
+    return g[:n]
