@@ -68,14 +68,16 @@ def check_flow(flow: ProbabilityFlow[State], generator: torch.Generator, *, n: i
     levels = {name: torch.tensor((a + b) / 2, dtype=torch.float64) for name, (a, b) in flow.clock.bounds.items()}
     with torch.no_grad():
         d = flow.displacement(x, levels)
-        _check_tangent(flow, x, d, dtype)
+        _check_tangent(flow, x, d, dtype, "displacement")
         law("displacement is deterministic", _gap(d, flow.displacement(x, levels)))
         alone = [flow.displacement(take(x, [i]), levels) for i in range(n)]
         law("displacement ignores the rest of the batch", _gap(d, {f: torch.cat([a[f] for a in alone]) for f in d}))
         law("take and cat keep the samples", _gap(tensors(x), tensors(cat([take(x, [i]) for i in range(n)]))))
-        zero = {name: torch.zeros_like(v) for name, v in d.items()}
-        stay, moved = flow.retract(x, zero), flow.retract(x, d)
-        _check_state(x, moved)
+        zero = flow.zero_tangent(x)
+        _check_tangent(flow, x, zero, dtype, "zero_tangent")
+        law("zero_tangent is zero", _gap(zero, {name: torch.zeros_like(v) for name, v in d.items()}))
+        stay = flow.retract(x, zero)
+        _check_state(x, flow.retract(x, d))
         law("retract(x, 0) is x", _gap(tensors(x), tensors(stay)))
         distance = flow.distance(x, x)
         _require("distance has shape (B,)", distance.shape == (n,), f"got {tuple(distance.shape)}")
@@ -86,18 +88,21 @@ def check_flow(flow: ProbabilityFlow[State], generator: torch.Generator, *, n: i
     return FlowReport(laws)
 
 
-def _check_tangent(flow: ProbabilityFlow[State], x: State, d: Tangent, dtype: torch.dtype) -> None:
+def _check_tangent(flow: ProbabilityFlow[State], x: State, v: Tangent, dtype: torch.dtype, name: str) -> None:
     device = next(iter(tensors(x).values())).device
-    _require("displacement has the clock's factors", d.keys() == flow.clock.schedules.keys(), f"got {sorted(d)}")
+    factors = flow.clock.schedules.keys()
+    _require(f"{name} has the clock's factors", v.keys() == factors, f"got {sorted(v)}")
     _require(
-        "prior_scale has the clock's factors", flow.prior_scale.keys() == d.keys(), f"got {sorted(flow.prior_scale)}"
+        "prior_scale has the clock's factors", flow.prior_scale.keys() == factors, f"got {sorted(flow.prior_scale)}"
     )
-    norms = flow.norm(d)
-    for name, v in d.items():
-        _require("displacement leads with the batch", len(v) == size(x), f"{name!r} has shape {tuple(v.shape)}")
-        _require("displacement keeps type and device", (v.dtype, v.device) == (dtype, device), f"{name!r}: {v.dtype}")
-        _require("displacement is finite", bool(v.isfinite().all()), f"{name!r} is not")
-        _require("norm has shape (B,)", norms[name].shape == (size(x),), f"{name!r}: {tuple(norms[name].shape)}")
+    norms = flow.norm(v)
+    for factor, part in v.items():
+        _require(f"{name} leads with the batch", len(part) == size(x), f"{factor!r} has shape {tuple(part.shape)}")
+        _require(
+            f"{name} keeps type and device", (part.dtype, part.device) == (dtype, device), f"{factor!r}: {part.dtype}"
+        )
+        _require(f"{name} is finite", bool(part.isfinite().all()), f"{factor!r} is not")
+        _require("norm has shape (B,)", norms[factor].shape == (size(x),), f"{factor!r}: {tuple(norms[factor].shape)}")
 
 
 def _check_state(x: State, moved: State) -> None:

@@ -69,6 +69,9 @@ class RotationFlow(ProbabilityFlow[Tensor]):
     def retract(self, x: Tensor, v: Tangent) -> Tensor:
         return so3.exp(v["rotation"]) @ x
 
+    def zero_tangent(self, x: Tensor) -> Tangent:
+        return {"rotation": torch.zeros(len(x), 3, dtype=F64)}
+
     def distance(self, x: Tensor, target: Tensor) -> Tensor:
         return (x - target).square().sum((-1, -2))
 
@@ -109,6 +112,9 @@ class AngleFlow(ProbabilityFlow[Tensor]):
 
     def retract(self, x: Tensor, v: Tangent) -> Tensor:
         return torus.wrap(x + v["angles"])
+
+    def zero_tangent(self, x: Tensor) -> Tangent:
+        return {"angles": torch.zeros_like(x)}
 
     def distance(self, x: Tensor, target: Tensor) -> Tensor:
         return torus.wrap(x - target).square().sum(-1)
@@ -172,6 +178,10 @@ class PoseFlow(ProbabilityFlow[Pose]):
             torus.wrap(x.angles + v["angles"]),
             x.mask,
         )
+
+    def zero_tangent(self, x: Pose) -> Tangent:
+        spatial = torch.zeros_like(x.position)
+        return {"position": spatial, "rotation": spatial, "angles": torch.zeros_like(x.angles)}
 
     def distance(self, x: Pose, target: Pose) -> Tensor:
         return (

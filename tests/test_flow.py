@@ -150,8 +150,11 @@ class Drifting(PoseFlow):
 
 
 class Forgetful(PoseFlow):
+    calls = 0
+
     def prior(self, n: int, generator: torch.Generator) -> Pose:
-        return super().prior(n, torch.Generator().manual_seed(torch.seed() % 1000))
+        self.calls += 1
+        return super().prior(n, torch.Generator().manual_seed(self.calls))
 
 
 class Single(PoseFlow):
@@ -170,6 +173,11 @@ class Undefined(PoseFlow):
         return {name: v * math.nan for name, v in super().displacement(x, levels).items()}
 
 
+class Moving(PoseFlow):
+    def zero_tangent(self, x: Pose) -> Tangent:
+        return {name: v + 1 for name, v in super().zero_tangent(x).items()}
+
+
 class Summed(PoseFlow):
     def distance(self, x: Pose, target: Pose) -> Tensor:
         return super().distance(x, target).sum()
@@ -186,6 +194,7 @@ class Summed(PoseFlow):
         (Single, "displacement keeps type and device"),
         (Partial, "displacement has the clock's factors"),
         (Undefined, "displacement is finite"),
+        (Moving, "zero_tangent is zero"),
         (Summed, r"distance has shape \(B,\)"),
     ],
 )

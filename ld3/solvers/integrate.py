@@ -48,9 +48,9 @@ class Solver:
         order: number of nodes that the predictor is handed once there are enough.
         predictor: rule from the newest node onwards.
         corrector: rule that repeats the step with the evaluation at its arrival.
-        reevaluate: evaluate again at the corrected point (Heun: 2 NFE a step; at the last node, for which the grid has no
-            network level, the network is told the solver's) instead of keeping the evaluation at the predicted one
-            (UniPC: 1 NFE a step, and no corrector after the last).
+        reevaluate: evaluate again at the corrected point (Heun: 2 NFE a step; the last node has no network level of its
+            own, so the network is told the solver's) instead of keeping the evaluation at the predicted one (UniPC: 1
+            NFE a step, and no corrector after the last).
         cool_down: lower the order to the number of steps left, so that the last step is of order 1.
         finite_end: the rules cannot take a step to λ = +inf.
     """
