@@ -49,6 +49,10 @@ class ProbabilityFlow(ABC, Generic[State]):
         """x ⊕ v: each sample moved by its tangent; `retract(x, 0)` is x. Differentiable in both."""
 
     @abstractmethod
+    def zero_tangent(self, x: State) -> Tangent:
+        """The tangent of each sample that moves nothing."""
+
+    @abstractmethod
     def distance(self, x: State, target: State) -> Tensor:
         """The training distance of each sample from its target (decoded first where that matters), shape (B,)."""
 
@@ -97,6 +101,9 @@ class EuclideanFlow(ProbabilityFlow[Tensor]):
 
     def retract(self, x: Tensor, v: Tangent) -> Tensor:
         return x + v["x"]
+
+    def zero_tangent(self, x: Tensor) -> Tangent:
+        return {"x": torch.zeros_like(x)}
 
     def distance(self, x: Tensor, target: Tensor) -> Tensor:
         """Mean squared difference of the decoded samples."""
