@@ -63,6 +63,9 @@ class DockingFlow(ProbabilityFlow[Poses]):
     def retract(self, x: Poses, v: Tangent) -> Poses:
         return retract(self.batch, x, v)
 
+    def zero_tangent(self, x: Poses) -> Tangent:
+        return {f: x.positions.new_zeros(len(x.complex_row), n) for f, n in tangent_sizes(self.batch).items()}
+
     def distance(self, x: Poses, target: Poses) -> Tensor:
         """Mean squared displacement of the atoms, Å²."""
         return mean_square_displacement(self.batch, x, target)

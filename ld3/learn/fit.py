@@ -2,28 +2,29 @@
 
 Two phases, each from the best grid so far: first the solver's times, then the times and the levels that the network is told.
 Adam on the mean loss over teacher pairs; the learning rate falls when validation stops improving, and the grid that wins on
-the validation pairs is kept. The student's starts may move in a ball: a pair's shift follows the gradient that the grid's own
-step computes anyway, and is taken back at the pair's next turn if its loss has not become smaller, so the ball costs no
-evaluation of its own.
+the validation pairs is kept. The student's starts may move in a ball (:mod:`ld3.learn.ball`), at no evaluation of its own.
 """
 
 from __future__ import annotations
 
+import copy
+import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal
+from typing import Any, Generic
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ld3.fingerprint import fingerprint
 from ld3.flow import ProbabilityFlow
 from ld3.grid import HAND_MADE, Grid
+from ld3.learn.ball import Ball
 from ld3.learn.learned_grid import LearnedGrid
-from ld3.learn.loss import project_to_ball, soft_loss
+from ld3.learn.loss import soft_loss
 from ld3.learn.result import FitResult, Point
 from ld3.learn.teacher import Pairs
 from ld3.solvers.integrate import Solver
@@ -75,9 +76,6 @@ class FitConfig:
     seed: int = 0
 
 
-Progress = Callable[[Point], None]
-
-
 def fit(
     flow: ProbabilityFlow[State],
     train: Pairs[State],
@@ -87,7 +85,7 @@ def fit(
     config: FitConfig,
     *,
     folder: Path | None = None,
-    on_progress: Progress | None = None,
+    on_progress: Callable[[Point], None] | None = None,
 ) -> FitResult:
     """Learn a grid of `nfe` evaluations for `solver`.
 
@@ -95,24 +93,40 @@ def fit(
         flow: whose starts and ends the pairs are.
         train: pairs that the gradients come from.
         valid: pairs that decide which grid is kept; never differentiated, their starts never moved.
-        folder: where the fit is saved on the way; an interrupted one found here goes on.
+        folder: where the fit is saved on the way; one that was interrupted there goes on.
         on_progress: called after every validation.
 
     Raises:
         ValueError: if the solver cannot spend `nfe`, or `config.start` names no grid.
     """
     run = _Fit(flow, train, valid, solver, nfe, config, folder, on_progress)
-    run.restore()
-    if not run.hand:
+    if not run.restore():
         run.try_hand_made()
-    phases = ("times", "network") if config.network_times else ("times",)
-    for phase in phases[len(run.finished) :]:
+    for phase in ("times", "network") if config.network_times else ("times",):
         run.learn(phase)
     return run.result()
 
 
+@dataclass
+class _Progress:
+    """The part of a fit that a checkpoint holds."""
+
+    hand: dict[str, float]
+    start: str
+    best: dict[str, Tensor]
+    best_loss: float
+    curve: list[Point]
+    finished: list[str]
+    step: int = 0
+    evaluations: int = 0
+    gradients: int = 0
+    phase_steps: int = 0
+    rate: float = 0.0
+    worse: int = 0
+
+
 class _Fit(Generic[State]):
-    """One fit: what is fixed, and the state that a checkpoint holds."""
+    """One fit under way."""
 
     def __init__(
         self,
@@ -123,7 +137,7 @@ class _Fit(Generic[State]):
         nfe: int,
         config: FitConfig,
         folder: Path | None,
-        on_progress: Progress | None,
+        on_progress: Callable[[Point], None] | None,
     ) -> None:
         self.flow, self.train, self.valid = flow, train, valid
         self.solver, self.nfe, self.config, self.on_progress = solver, nfe, config, on_progress
@@ -137,12 +151,6 @@ class _Fit(Generic[State]):
         if folder is not None:
             key = fingerprint(flow.fingerprint(), tensors(train.end), tensors(valid.end), solver.name, nfe, config)
             self.path = folder / f"fit-{key}.pt"
-        self.hand: dict[str, float] = {}
-        self.finished: list[str] = []
-        self.curve: list[Point] = []
-        self.best: dict[str, Tensor] = {}
-        self.best_loss = math.inf
-        self.step = self.evaluations = self.gradients = 0
         self.earlier, self.started = 0.0, time.monotonic()
 
     @property
@@ -150,84 +158,152 @@ class _Fit(Generic[State]):
         return self.earlier + time.monotonic() - self.started
 
     def try_hand_made(self) -> None:
-        """Validate every hand-made grid; equal ones (as on a clock geometric in t) once."""
+        """Validate every hand-made grid, equal ones (a clock geometric in t has them) once, and start from one."""
+        self.at = _Progress({}, "", {}, math.inf, [], [])
         for name, grid in self.grids.items():
-            twin = next((n for n in self.hand if _same(self.grids[n], grid)), None)
-            self.hand[name] = self.hand[twin] if twin else self.validate(grid)
-        self.grid = LearnedGrid(self.grids[self.start], self.config.shared_clock)
-        self.best, self.best_loss = copy_of(self.grid), self.hand[self.start]
-        self.record("hand", None, self.best_loss)
+            twin = next((n for n in self.at.hand if _same(self.grids[n], grid)), None)
+            self.at.hand[name] = self.at.hand[twin] if twin else self.validate(grid)
+        wanted = self.config.start
+        self.at.start = min(self.at.hand, key=self.at.hand.__getitem__) if wanted == "best" else wanted
+        self.begin()
+        self.at.best, self.at.best_loss = copy.deepcopy(self.grid.state_dict()), self.at.hand[self.at.start]
+        self.record("hand", None, self.at.best_loss)
 
-    @property
-    def start(self) -> str:
-        return min(self.hand, key=self.hand.__getitem__) if self.config.start == "best" else self.config.start
+    def begin(self) -> None:
+        self.grid = LearnedGrid(self.grids[self.at.start], self.config.shared_clock)
 
     @torch.no_grad()
     def validate(self, grid: Grid) -> float:
         """Plain loss on the validation pairs."""
         losses = []
-        for index in torch.arange(len(self.valid)).split(self.config.chunk):
-            start, end = take(self.valid.start, index), take(self.valid.end, index)
+        for rows in torch.arange(len(self.valid)).split(self.config.chunk):
+            start, end = take(self.valid.start, rows), take(self.valid.end, rows)
             losses.append(soft_loss(self.flow, start, None, end, grid, self.solver, scale=self.config.scale))
-        self.evaluations += self.nfe * len(self.valid)
+        self.at.evaluations += self.nfe * len(self.valid)
         return float(torch.cat(losses).mean())
 
     def learn(self, phase: str) -> None:
         """One phase, from the best grid so far to its own end."""
-        config = self.config
-        self.grid.load_state_dict(self.best)
-        parameters = list(self.grid.gaps.values()) + (list(self.grid.offsets.values()) if phase == "network" else [])
-        optimiser = torch.optim.Adam(parameters, lr=config.learning_rate, betas=(0.9, 0.99))
-        worse, rate, first = 0, config.learning_rate, self.step
-        while self.step < first + config.steps and rate >= config.min_learning_rate and self.seconds < config.seconds:
-            train = self.gradient_step(parameters, optimiser)
-            if (self.step - first) % config.validate_every:
-                continue
-            valid = self.validate(self.grid())
-            if valid < self.best_loss:
-                self.best, self.best_loss, worse = copy_of(self.grid), valid, 0
-            else:
-                worse += 1
-            if worse >= config.patience:
-                # Momentum that led away from the best grid must not lead away from it again.
-                self.grid.load_state_dict(self.best)
-                rate, worse = rate * config.decay, 0
-                optimiser = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.99))
-            self.record(phase, train, valid)
-        self.finished.append(phase)
+        if phase in self.at.finished:
+            return
+        if self.at.phase_steps == 0:
+            self.restart(phase, self.config.learning_rate)
+        while not self.phase_is_over():
+            train = self.gradient_step()
+            if self.at.phase_steps % self.config.validate_every == 0:
+                self.judge(phase, train)
+        self.at.finished.append(phase)
+        self.at.phase_steps = 0
         self.save()
 
-    def gradient_step(self, parameters: list[nn.Parameter], optimiser: torch.optim.Optimizer) -> float:
-        """One step on a batch of training pairs, chunk by chunk; returns its mean loss."""
-        config = self.config
-        n = len(self.train)
-        rows = torch.randperm(n, generator=self.generator)[: config.batch or n]
-        optimiser.zero_grad(set_to_none=True)
+    def restart(self, phase: str, rate: float) -> None:
+        """Back to the best grid, with fresh momentum: the old one led away from it."""
+        self.grid.load_state_dict(self.at.best)
+        moving = list(self.grid.gaps.values()) + (list(self.grid.offsets.values()) if phase == "network" else [])
+        self.optimiser = torch.optim.Adam(moving, lr=rate, betas=(0.9, 0.99))
+        self.at.rate, self.at.worse = rate, 0
+
+    def phase_is_over(self) -> bool:
+        config, at = self.config, self.at
+        return at.phase_steps >= config.steps or at.rate < config.min_learning_rate or self.seconds > config.seconds
+
+    def gradient_step(self) -> float:
+        """One step on a batch of training pairs; returns their mean loss."""
+        config, n = self.config, len(self.train)
+        batch = torch.randperm(n, generator=self.generator)[: config.batch or n]
+        self.optimiser.zero_grad(set_to_none=True)
         losses = []
-        for index in rows.split(config.chunk):
-            shift = self.ball.shift(index)
+        for rows in batch.split(config.chunk):
+            shift = self.ball.shift(rows)
+            start, end = take(self.train.start, rows), take(self.train.end, rows)
             loss = soft_loss(
-                self.flow,
-                take(self.train.start, index),
-                shift,
-                take(self.train.end, index),
-                self.grid(),
-                self.solver,
-                scale=config.scale,
-                checkpoint=config.checkpoint,
+                self.flow, start, shift, end, self.grid(), self.solver, scale=config.scale, checkpoint=config.checkpoint
             )
-            (loss.sum() / len(rows)).backward()
-            self.ball.update(index, shift, loss.detach())
+            (loss.sum() / len(batch)).backward()
+            self.ball.judge(rows, shift, loss.detach())
             losses.append(loss.detach())
-        torch.nn.utils.clip_grad_norm_(parameters, config.clip)
-        optimiser.step()
-        self.step += 1
-        self.evaluations += self.nfe * len(rows)
-        self.gradients += self.nfe * len(rows)
+        torch.nn.utils.clip_grad_norm_(self.grid.parameters(), config.clip)
+        self.optimiser.step()
+        self.at.step += 1
+        self.at.phase_steps += 1
+        self.at.evaluations += self.nfe * len(batch)
+        self.at.gradients += self.nfe * len(batch)
         return float(torch.cat(losses).mean())
 
+    def judge(self, phase: str, train: float) -> None:
+        """Validate, keep the grid if it wins, lower the learning rate if nothing has won for a while."""
+        valid = self.validate(self.grid())
+        if valid < self.at.best_loss:
+            self.at.best, self.at.best_loss, self.at.worse = copy.deepcopy(self.grid.state_dict()), valid, 0
+        else:
+            self.at.worse += 1
+        if self.at.worse >= self.config.patience:
+            self.restart(phase, self.at.rate * self.config.decay)
+        self.record(phase, train, valid)
+
     def record(self, phase: str, train: float | None, valid: float) -> None:
-        self.curve.append(Point(phase, self.step, train, valid, self.evaluations, self.seconds))
+        self.at.curve.append(Point(phase, self.at.step, train, valid, self.at.evaluations, self.seconds))
         self.save()
         if self.on_progress is not None:
-            self.on_progress(self.curve[-1])
+            self.on_progress(self.at.curve[-1])
+
+    def result(self) -> FitResult:
+        self.grid.load_state_dict(self.at.best)
+        with torch.no_grad():
+            grid = self.grid()
+        return FitResult(
+            grid=grid,
+            solver=self.solver.name,
+            nfe=self.nfe,
+            start=self.at.start,
+            hand=dict(self.at.hand),
+            loss_hand=self.at.hand[self.at.start],
+            loss_learned=self.at.best_loss,
+            curve=tuple(self.at.curve),
+            network_evaluations=self.at.evaluations,
+            gradient_evaluations=self.at.gradients,
+            seconds=self.seconds,
+            config=asdict(self.config),
+            flow=self.flow.fingerprint(),
+        )
+
+    def save(self) -> None:
+        """Everything that the rest of the fit depends on; replaces the file atomically."""
+        if self.path is None:
+            return
+        state: dict[str, Any] = {
+            "at": {**vars(self.at), "curve": [asdict(point) for point in self.at.curve]},
+            "grid": self.grid.state_dict(),
+            "optimiser": self.optimiser.state_dict() if self.at.phase_steps else None,
+            "ball": self.ball.state(),
+            "generator": self.generator.get_state(),
+            "seconds": self.seconds,
+        }
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        part = self.path.with_suffix(".part")
+        torch.save(state, part)
+        os.replace(part, self.path)
+
+    def restore(self) -> bool:
+        """Go on from a saved fit, if there is one of the same inputs."""
+        if self.path is None or not self.path.exists():
+            return False
+        state = torch.load(self.path, weights_only=True)
+        curve = [Point(**row) for row in state["at"].pop("curve")]
+        self.at = _Progress(**state["at"], curve=curve)
+        self.begin()
+        if self.at.phase_steps:
+            phase = self.at.curve[-1].phase
+            rate, worse = self.at.rate, self.at.worse
+            self.restart(phase, rate)
+            self.at.worse = worse
+            self.optimiser.load_state_dict(state["optimiser"])
+        self.grid.load_state_dict(state["grid"])
+        self.ball.restore(state["ball"])
+        self.generator.set_state(state["generator"])
+        self.earlier = state["seconds"]
+        return True
+
+
+def _same(a: Grid, b: Grid) -> bool:
+    return all(torch.allclose(a.solver[f], b.solver[f], rtol=1e-12, atol=1e-12) for f in a.solver)

@@ -45,7 +45,7 @@ class Solver:
     Attributes:
         name: name in the registry.
         family: the method, without variant and order.
-        order: number of nodes that the predictor is handed once there are enough.
+        order: of convergence; a multistep predictor is handed this many nodes once there are enough.
         predictor: rule from the newest node onwards.
         corrector: rule that repeats the step with the evaluation at its arrival.
         reevaluate: evaluate again at the corrected point (Heun: 2 NFE a step; the last node has no network level of its

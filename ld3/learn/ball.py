@@ -1,0 +1,81 @@
+"""The student's starts, each free to move inside a small ball around the teacher's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Generic
+
+import torch
+from torch import Tensor
+
+from ld3.flow import ProbabilityFlow
+from ld3.learn.loss import project_to_ball
+from ld3.state import State, size
+
+
+class Ball(Generic[State]):
+    """Shifts of n starts, followed down their own gradient and kept only where they help (LD3's rule).
+
+    A proposal is judged at its pair's next turn, by the forward pass that the grid's step needs anyway: if the pair's loss
+    has not fallen, the pair goes back to the shift that it had. Radius 0 keeps every start where it is, at no cost.
+
+    Args:
+        flow: whose prior the starts are from.
+        starts: n states.
+        radius: in standard deviations of the prior, one number or one per factor.
+        rate: length of a proposal's step, as a share of the radius.
+
+    Raises:
+        ValueError: if a radius is negative or missing.
+    """
+
+    def __init__(
+        self, flow: ProbabilityFlow[State], starts: State, radius: float | Mapping[str, float], rate: float
+    ) -> None:
+        factors = set(flow.clock.schedules)
+        per_factor = dict(radius) if isinstance(radius, Mapping) else dict.fromkeys(factors, float(radius))
+        if set(per_factor) != factors or min(per_factor.values()) < 0:
+            raise ValueError(f"radius must be a number >= 0, or one for each of {sorted(factors)}, got {radius}")
+        self.flow, self.radius, self.rate = flow, per_factor, rate
+        self.moves = max(per_factor.values()) > 0
+        self.kept = dict(flow.zero_tangent(starts)) if self.moves else {}
+        self.proposed = {f: v.clone() for f, v in self.kept.items()}
+        self.loss = torch.full((size(starts),), torch.inf)
+
+    def shift(self, rows: Tensor) -> dict[str, Tensor] | None:
+        """The shifts to use for `rows` now, ready to be differentiated; None where nothing moves."""
+        if not self.moves:
+            return None
+        return {f: v[rows].requires_grad_() for f, v in self.proposed.items()}
+
+    @torch.no_grad()
+    def judge(self, rows: Tensor, shift: Mapping[str, Tensor] | None, loss: Tensor) -> None:
+        """Keep the shifts that lowered their pair's loss (B,), drop the others, and propose the next ones.
+
+        The gradient is taken from `shift`, after the backward pass.
+        """
+        if shift is None:
+            return
+        better = loss.to(self.loss) < self.loss[rows]
+        self.loss[rows] = torch.where(better, loss.to(self.loss), self.loss[rows])
+        step = {}
+        for factor, v in shift.items():
+            wide = better.to(v.device).reshape(-1, *(1,) * (v.ndim - 1))
+            self.kept[factor][rows] = torch.where(wide, v, self.kept[factor][rows])
+            gradient = v.grad if v.grad is not None else torch.zeros_like(v)
+            step[factor] = -gradient * wide
+        lengths = self.flow.norm(step)
+        for factor, v in step.items():
+            reach = self.rate * self.radius[factor] * self.flow.prior_scale[factor]
+            unit = reach / lengths[factor].clamp_min(torch.finfo(v.dtype).tiny)
+            step[factor] = self.kept[factor][rows] + v * unit.reshape(-1, *(1,) * (v.ndim - 1))
+        for factor, v in project_to_ball(self.flow, step, self.radius).items():
+            self.proposed[factor][rows] = v
+
+    def state(self) -> dict[str, object]:
+        """For a checkpoint."""
+        return {"kept": self.kept, "proposed": self.proposed, "loss": self.loss}
+
+    def restore(self, state: Mapping[str, object]) -> None:
+        """From a checkpoint."""
+        self.kept, self.proposed, self.loss = state["kept"], state["proposed"], state["loss"]  # type: ignore[assignment]
