@@ -1,0 +1,59 @@
+# Everything runs in .venv, which holds the pins of requirements.lock and nothing else.
+
+PYTHON ?= python3.11
+VENV := .venv
+RUN := $(VENV)/bin/python
+PIP := $(RUN) -m pip --disable-pip-version-check
+# Named by the lock's content: a changed lock builds .venv anew, a touched one does not.
+STAMP := $(VENV)/lock-$(firstword $(shell cksum < requirements.lock))
+
+.PHONY: help setup demo test test-fast lint lock
+
+help:
+	@echo 'make setup      build .venv from requirements.lock (once; a few minutes)'
+	@echo 'make demo       setup, then dock four real complexes; results in out/demo'
+	@echo 'make test       setup, then ruff, mypy and all tests'
+	@echo 'make test-fast  the same without the slow tests'
+	@echo 'make lint       setup, then ruff and mypy'
+	@echo 'make lock       add to requirements.lock what pyproject.toml newly asks for'
+	@echo 'Another Python than python3.11: make ... PYTHON=python3.12'
+
+setup: $(STAMP)
+
+demo: setup
+	$(RUN) -m benchmarks.docking --nfe 10 --out out/demo
+
+test: lint
+	$(RUN) -m pytest
+
+test-fast: lint
+	$(RUN) -m pytest -m 'not slow'
+
+lint: setup
+	$(RUN) -m ruff check
+	$(RUN) -m ruff format --check
+	$(RUN) -m mypy
+
+# torch goes first and alone: asked for by another package it would be the newest one, with other CUDA libraries.
+INSTALL_TORCH = install --only-binary :all: --constraint requirements.lock $(shell grep '^torch==' requirements.lock)
+
+$(STAMP):
+	@$(PYTHON) -c '' 2>&- || { echo 'error: $(PYTHON) does not run; apt install python3.11, or name another one from 3.11 on: make setup PYTHON=python3.12' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'error: $(PYTHON) is older than 3.11; name a newer one: make setup PYTHON=python3.11' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>&- || { echo 'error: $(PYTHON) has no venv module; apt install python3.11-venv (or the package of that name for your Python)' >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(PIP) $(INSTALL_TORCH)
+	$(PIP) install --only-binary :all: --no-deps --requirement requirements.lock
+	$(PIP) check
+	@touch $@
+
+# For maintainers: today's pins, and whatever else pyproject.toml asks for by now. To move a pin, delete its line first.
+# Left out: CUDA libraries, which torch pins by itself where it needs them.
+LOCK := out/lock
+lock:
+	$(PYTHON) -m venv --clear $(LOCK)
+	$(LOCK)/bin/python -m pip $(INSTALL_TORCH)
+	$(LOCK)/bin/python -m pip install --constraint requirements.lock '.[docking,dev]'
+	head -n 1 requirements.lock > $(LOCK)/pins
+	$(LOCK)/bin/python -m pip freeze --all --exclude pip --exclude ld3 | grep -vE '^(nvidia|cuda|triton)' | sed 's/+cpu$$//' >> $(LOCK)/pins
+	mv $(LOCK)/pins requirements.lock
