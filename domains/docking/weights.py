@@ -1,4 +1,8 @@
-"""Weights on disk: one safetensors file that says which network it is for."""
+"""Weights on disk: one safetensors file that says which network it is for.
+
+Its metadata hold ``format``, ``model`` (JSON: sizes of the network, noise range, sharpness) and, once a sharpness has
+been chosen, ``sharpness_choice`` (JSON: the table that it was chosen from).
+"""
 
 from __future__ import annotations
 
@@ -7,88 +11,122 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final, final
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from domains.docking.diffusion import NoiseRange
 from domains.docking.errors import InputError, InputProblem
 from domains.docking.pocket_net import PocketNet, PocketNetConfig
 
-DEMO_WEIGHTS = Path(__file__).parent / "weights" / "demo.safetensors"
-_FORMAT = "ld3-docking-1"
+DEMO_WEIGHTS: Final = Path(__file__).parent / "weights" / "demo.safetensors"
+
+_FORMAT: Final = "ld3-docking-1"
+_OURS: Final = "give a .safetensors file written by domains.docking.train"
 
 
+@final
 @dataclass(frozen=True)
 class DockingModel:
-    """A trained network with the noise range that it was trained on and the sharpness chosen on its validation split."""
+    """A trained network, the noise range that it was trained on, the sharpness chosen on its validation split."""
 
     network: PocketNet
     noise_range: NoiseRange
     sharpness: float
 
 
-def save_weights(path: Path, state: Mapping[str, Tensor], config: PocketNetConfig, noise: NoiseRange, sharpness: float) -> None:
+def save_weights(
+    path: Path, state: Mapping[str, Tensor], config: PocketNetConfig, noise: NoiseRange, sharpness: float
+) -> None:
     """Write the tensors of `state` with everything needed to rebuild the model; replaces `path` atomically."""
-    header = {"network": asdict(config), "noise": asdict(noise), "sharpness": sharpness}
-    part = path.with_suffix(".part")
-    tensors = {k: v.detach().cpu().contiguous() for k, v in state.items() if v.numel()}
-    save_file(tensors, part, metadata={"format": _FORMAT, "model": json.dumps(header)})
-    os.replace(part, path)
+    model = {"network": asdict(config), "noise": asdict(noise), "sharpness": sharpness}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items() if value.numel()}
+    _write(path, tensors, {"format": _FORMAT, "model": json.dumps(model)})
+
+
+def store_sharpness(path: Path, sharpness: float, choice: Mapping[str, object]) -> None:
+    """Set the sharpness of the model at `path`, with a record of how it was chosen; replaces the file atomically.
+
+    Raises:
+        InputError: as :func:`load_weights`.
+    """
+    load_weights(path)
+    tensors, metadata = _read(path)
+    model = json.loads(metadata["model"]) | {"sharpness": sharpness}
+    _write(path, tensors, metadata | {"model": json.dumps(model), "sharpness_choice": json.dumps(choice)})
 
 
 def load_weights(path: Path) -> DockingModel:
     """Rebuild the model stored at `path`, in evaluation mode.
 
     Raises:
-        InputError: if the file is missing, is no safetensors file (a pickle is never opened), belongs to another model, or
-            lacks tensors or has tensors of other shapes.
+        InputError: if the file is missing, is no safetensors file (a pickle is never opened), belongs to another model,
+            lacks tensors, has others, or some of other shapes or with values that are not finite.
     """
-    tensors, header = _read(path)
+    tensors, metadata = _read(path)
     try:
-        config = PocketNetConfig(**header["network"])
-        noise = NoiseRange(**{k: (float(a), float(b)) for k, (a, b) in header["noise"].items()})
-        sharpness = float(header["sharpness"])
-    except (KeyError, TypeError, ValueError) as e:
-        raise _problem(path, f"its description of the model cannot be used ({e})", "train or download the weights again") from e
-    network = PocketNet(config)
-    wanted = {k: v for k, v in network.state_dict().items() if v.numel()}
-    missing = sorted(set(wanted) - set(tensors))
-    foreign = sorted(set(tensors) - set(wanted))
-    if missing or foreign:
-        what = f"{len(missing)} tensors missing" + (f" (first: {missing[0]})" if missing else "")
-        raise _problem(path, f"{what}, {len(foreign)} not of this network", "use weights written by domains.docking.train")
-    for name, value in wanted.items():
-        if tensors[name].shape != value.shape:
-            shapes = f"{tuple(tensors[name].shape)}, the network needs {tuple(value.shape)}"
-            raise _problem(path, f"tensor {name} has shape {shapes}", "use weights written by domains.docking.train")
-        if not torch.isfinite(tensors[name]).all():
-            raise _problem(path, f"tensor {name} holds NaN or infinite values", "use an earlier checkpoint")
-    network.load_state_dict(network.state_dict() | tensors)
+        model = json.loads(metadata["model"])
+        network = PocketNet(PocketNetConfig(**model["network"]))
+        noise = NoiseRange(**{name: (float(low), float(high)) for name, (low, high) in model["noise"].items()})
+        sharpness = float(model["sharpness"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        message = f"its description of the model cannot be used ({type(error).__name__}: {error})"
+        raise _problem(path, message, "train or download the weights again") from error
+    wanted = network.state_dict()
+    _check(path, tensors, {name: value for name, value in wanted.items() if value.numel()})
+    network.load_state_dict(wanted | tensors)
     return DockingModel(network.eval().requires_grad_(False), noise, sharpness)
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, dict[str, object]]]:
+def _check(path: Path, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    missing, foreign = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
+    for what, names in (("lacks", missing), ("has but the network has not", foreign)):
+        if names:
+            raise _problem(path, f"it {what} {len(names)} tensors, first of all {names[0]}", _OURS)
+    for name, value in wanted.items():
+        if tensors[name].shape != value.shape:
+            shapes = f"{tuple(tensors[name].shape)}, the network needs {tuple(value.shape)}"
+            raise _problem(path, f"tensor {name} has shape {shapes}", _OURS)
+        if not torch.isfinite(tensors[name]).all():
+            raise _problem(path, f"tensor {name} holds NaN or infinite values", "use an earlier checkpoint")
+
+
+def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    part = path.with_suffix(".part")
+    part.write_bytes(save(tensors, metadata))
+    os.replace(part, path)
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if not path.is_file():
-        raise _problem(path, "no such weights file", "check the path given to --weights")
+        raise _problem(path, "there is no such weights file", "check the path")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {k: file.get_tensor(k) for k in file.keys()}
-    except (SafetensorError, OSError) as e:
-        kind = "a pickle (it could run code, so it is not opened)" if _is_pickle(path) else f"no safetensors file ({e})"
-        raise _problem(path, f"this is {kind}", "give a .safetensors file written by domains.docking.train") from e
+            metadata: dict[str, str] = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        kind = (
+            "a pickle (it could run code, so it is not opened)"
+            if _is_pickle(path)
+            else f"no safetensors file ({error})"
+        )
+        raise _problem(path, f"this is {kind}", _OURS) from error
     if metadata.get("format") != _FORMAT:
-        raise _problem(path, "weights of another model", "give a .safetensors file written by domains.docking.train")
-    return tensors, json.loads(metadata["model"])
+        raise _problem(path, "these are weights of another model", _OURS)
+    return tensors, metadata
 
 
 def _is_pickle(path: Path) -> bool:
-    with path.open("rb") as file:
-        head = file.read(4)
-    return head[:2] == b"PK" or head[:1] == b"\x80"
+    """A bare pickle of protocol 2 or later, or a zip as torch.save makes them; False for a file that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(2)
+    except OSError:
+        return False
+    return head == b"PK" or head[:1] == b"\x80"
 
 
 def _problem(path: Path, message: str, remedy: str) -> InputError:

@@ -1,0 +1,227 @@
+"""Choose a model's sharpness: ``python -m domains.docking.sharpness --weights FILE --data DIR``.
+
+Redocks a validation split with the probability-flow ODE at several sharpness values c (samples of p^c), next to
+DiffDock's SDE with the same network, and prints success rates with 95% bootstrap intervals. With --store, the value with
+the most poses within 2 Å is written into the weights file, with the table that it was chosen from.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import tyro
+from numpy.typing import NDArray
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from domains.docking.complexes import Complex, load_folder, load_posebusters
+from domains.docking.diffdock_sampler import sample_sde
+from domains.docking.errors import InputError, InputProblem
+from domains.docking.evaluate import Redocking, Sampler, ode_sampler, redock
+from domains.docking.flow import DockingFlow
+from domains.docking.pose import Poses
+from domains.docking.training_set import SPLITS, names_in, split
+from domains.docking.weights import DockingModel, load_weights, store_sharpness
+
+
+@dataclass(frozen=True)
+class SharpnessConfig:
+    """Options of the comparison."""
+
+    weights: Path
+    """weights.safetensors of domains.docking.train"""
+    data: Path | None = None
+    """the training data: folder with NAME/protein.pdb and NAME/ligands.sdf; not needed for --split embedded"""
+    split: Literal["ligands", "targets", "embedded"] = "ligands"
+    """held-out ligands of known targets, unseen targets, or (in-sample) the four complexes of the posebusters package"""
+    values: tuple[float, ...] = (1.0, 2.0, 3.0, 4.0, 5.0, 7.0)
+    poses: int = 2
+    """poses a complex"""
+    steps: int = 20
+    """steps of the ODE and of the SDE"""
+    solver: str = "dpmpp_2m"
+    grid: str = "edm"
+    limit: int | None = None
+    """use that many complexes of the split, drawn with --seed"""
+    sde: bool = True
+    """also run DiffDock's SDE"""
+    store: bool = False
+    """write the best value into the weights file; needs --split ligands"""
+    seed: int = 0
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; rates are fractions of poses."""
+
+    sampler: str
+    sharpness: float
+    success_2A: float
+    success_2A_interval: tuple[float, float]
+    success_5A: float
+    success_5A_interval: tuple[float, float]
+    median_rmsd: float
+    failed: int
+    ms_per_pose: float
+
+
+def success_interval(hits: NDArray[np.bool_], generator: np.random.Generator, draws: int = 2000) -> tuple[float, float]:
+    """95% bootstrap interval of the mean of `hits` (K, S): complexes are resampled, then the poses of each."""
+    k, s = hits.shape
+    complexes = generator.integers(k, size=(draws, k))
+    poses = generator.integers(s, size=(draws, k, s))
+    means = hits[complexes[:, :, None], poses].mean((1, 2))
+    low, high = np.quantile(means, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def summarise(name: str, sharpness: float, result: Redocking, seed: int) -> Row:
+    """A pose that is not finite counts as a failure in every figure."""
+    rmsd = np.where(np.isfinite(result.rmsd), result.rmsd, np.inf)
+    two, five = rmsd < 2.0, rmsd < 5.0
+    generator = np.random.default_rng(seed)
+    return Row(
+        sampler=name,
+        sharpness=sharpness,
+        success_2A=float(two.mean()),
+        success_2A_interval=success_interval(two, generator),
+        success_5A=float(five.mean()),
+        success_5A_interval=success_interval(five, generator),
+        median_rmsd=float(np.median(rmsd)),
+        failed=int((~np.isfinite(result.rmsd)).sum()),
+        ms_per_pose=1000 * result.seconds_per_pose,
+    )
+
+
+def validation_complexes(config: SharpnessConfig) -> list[Complex]:
+    """The complexes of the chosen split, at most `config.limit` of them.
+
+    Raises:
+        InputError: if the data folder is missing, or holds none of them.
+    """
+    if config.split == "embedded":
+        chosen = load_posebusters()[0]
+    elif config.data is None:
+        raise _mistake("--data", f"not given, and --split {config.split} needs it", "give the training data's folder")
+    else:
+        ligands, targets = (names_in(SPLITS / f"validation_{part}.txt") for part in ("ligands", "targets"))
+        complexes, problems = load_folder(config.data)
+        if not complexes:
+            raise InputError(problems[0])
+        parts = split(complexes, ligands, targets)
+        chosen = list(parts.ligands if config.split == "ligands" else parts.targets)
+        if not chosen:
+            raise _mistake(
+                str(config.data), f"no complex of the split '{config.split}' in it", "give the training data"
+            )
+    if config.limit is None or config.limit >= len(chosen):
+        return chosen
+    kept = np.random.default_rng(config.seed).permutation(len(chosen))[: config.limit]
+    return [chosen[i] for i in sorted(kept)]
+
+
+def compare(model: DockingModel, complexes: Sequence[Complex], config: SharpnessConfig, console: Console) -> list[Row]:
+    """The SDE first, then the ODE at each sharpness, all from the same start poses."""
+
+    def sde(flow: DockingFlow, start: Poses, generator: torch.Generator) -> Poses:
+        return sample_sde(flow, start, config.steps, generator)
+
+    ode = ode_sampler(config.solver, config.steps, config.grid)
+    runs: list[tuple[str, float, Sampler]] = [("diffdock_sde", 1.0, sde)] if config.sde else []
+    runs += [(f"{config.solver} {config.grid}", value, ode) for value in config.values]
+    return [
+        summarise(name, value, redock(model, complexes, sampler, config.poses, config.seed, value), config.seed)
+        for name, value, sampler in track(runs, description="redocking", console=console, transient=True)
+    ]
+
+
+def print_table(rows: Sequence[Row], title: str, console: Console) -> None:
+    """One line a sampler; percentages of all poses."""
+    table = Table(title=title, box=SIMPLE)
+    for heading in ("sampler", "c", "< 2 Å", "95%", "< 5 Å", "95%", "median Å", "failed", "ms/pose"):
+        table.add_column(heading, justify="left" if heading == "sampler" else "right", no_wrap=True)
+    for row in rows:
+        rates = []
+        for rate, (low, high) in (
+            (row.success_2A, row.success_2A_interval),
+            (row.success_5A, row.success_5A_interval),
+        ):
+            rates += [f"{rate:.1%}", f"{100 * low:.0f}-{100 * high:.0f}"]
+        figures = (f"{row.median_rmsd:.2f}", str(row.failed), f"{row.ms_per_pose:.0f}")
+        table.add_row(row.sampler, f"{row.sharpness:g}", *rates, *figures)
+    console.print(table)
+
+
+def main(config: SharpnessConfig) -> None:
+    """Compare, print, and store the best value if asked to.
+
+    Raises:
+        InputError: for what the user can mend.
+    """
+    console = Console()
+    torch.set_num_threads(config.threads)
+    _check(config)
+    model = load_weights(config.weights)
+    complexes = validation_complexes(config)
+    rows = compare(model, complexes, config, console)
+    title = (
+        f"{config.split}: {len(complexes)} complexes x {config.poses} poses, {config.steps} steps, seed {config.seed}"
+    )
+    print_table(rows, title, console)
+    best = max(
+        (row for row in rows if row.sampler != "diffdock_sde"), key=lambda row: (row.success_2A, -row.median_rmsd)
+    )
+    if config.store:
+        chosen = {
+            "split": config.split,
+            "complexes": len(complexes),
+            **_settings(config),
+            "rows": [asdict(r) for r in rows],
+        }
+        store_sharpness(config.weights, best.sharpness, chosen)
+        console.print(f"stored c = {best.sharpness:g} in {config.weights}", highlight=False)
+    else:
+        console.print(
+            f"best c = {best.sharpness:g} (the file says {model.sharpness:g}; --store writes it)", highlight=False
+        )
+
+
+def _settings(config: SharpnessConfig) -> Mapping[str, object]:
+    names = ("values", "poses", "steps", "solver", "grid", "limit", "seed")
+    return {name: getattr(config, name) for name in names}
+
+
+def _check(config: SharpnessConfig) -> None:
+    if not config.values or min(config.values) <= 0:
+        raise _mistake("--values", f"got {config.values}", "give at least one positive number")
+    for name in ("poses", "steps", "limit"):
+        value = getattr(config, name)
+        if value is not None and value < 1:
+            raise _mistake(f"--{name}", f"got {value}", "give a positive number")
+    try:
+        ode_sampler(config.solver, config.steps, config.grid)
+    except ValueError as error:
+        raise _mistake("--solver or --grid", str(error), "choose one of them") from error
+    if config.store and config.split != "ligands":
+        raise _mistake("--store", f"the split is '{config.split}'", "sharpness is chosen on --split ligands")
+
+
+def _mistake(option: str, message: str, remedy: str) -> InputError:
+    return InputError(InputProblem(option, "", message, remedy))
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(SharpnessConfig, description=__doc__))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
