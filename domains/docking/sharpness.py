@@ -1,8 +1,8 @@
 """Choose a model's sharpness: ``python -m domains.docking.sharpness --weights FILE --data DIR``.
 
 Redocks a validation split with the probability-flow ODE at several sharpness values c (samples of p^c), next to
-DiffDock's SDE with the same network, and prints success rates with 95% bootstrap intervals. With --store, the value with
-the most poses within 2 Å is written into the weights file, with the table that it was chosen from.
+DiffDock's SDE with the same network, and prints success rates with 95% bootstrap intervals. With --store, the value
+with the most poses within 2 Å is written into the weights file, with the table that it was chosen from.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class SharpnessConfig:
     data: Path | None = None
     """the training data: folder with NAME/protein.pdb and NAME/ligands.sdf; not needed for --split embedded"""
     split: Literal["ligands", "targets", "embedded"] = "ligands"
-    """held-out ligands of known targets, unseen targets, or (in-sample) the four complexes of the posebusters package"""
+    """held-out ligands of known targets, unseen targets, or (in-sample) the four of the posebusters package"""
     values: tuple[float, ...] = (1.0, 2.0, 3.0, 4.0, 5.0, 7.0)
     poses: int = 2
     """poses a complex"""
@@ -147,8 +147,8 @@ def compare(model: DockingModel, complexes: Sequence[Complex], config: Sharpness
 def print_table(rows: Sequence[Row], title: str, console: Console) -> None:
     """One line a sampler; percentages of all poses."""
     table = Table(title=title, box=SIMPLE)
-    for heading in ("sampler", "c", "< 2 Å", "95%", "< 5 Å", "95%", "median Å", "failed", "ms/pose"):
-        table.add_column(heading, justify="left" if heading == "sampler" else "right", no_wrap=True)
+    for heading in ("sampler", "c", "< 2 Å", "95%", "< 5 Å", "95%", "median", "failed", "ms a pose"):
+        table.add_column(heading, justify="left" if heading == "sampler" else "right", no_wrap=heading == "sampler")
     for row in rows:
         rates = []
         for rate, (low, high) in (
