@@ -38,9 +38,9 @@ lint: setup
 INSTALL_TORCH = install --only-binary :all: --constraint requirements.lock $(shell grep '^torch==' requirements.lock)
 
 $(STAMP):
-	@$(PYTHON) -c '' 2>&- || { echo 'error: $(PYTHON) does not run; apt install python3.11, or name another one from 3.11 on: make setup PYTHON=python3.12' >&2; exit 1; }
+	@$(PYTHON) -c '' 2>/dev/null || { echo 'error: $(PYTHON) does not run; apt install python3.11, or name another one from 3.11 on: make setup PYTHON=python3.12' >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'error: $(PYTHON) is older than 3.11; name a newer one: make setup PYTHON=python3.11' >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>&- || { echo 'error: $(PYTHON) has no venv module; apt install python3.11-venv (or the package of that name for your Python)' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo 'error: $(PYTHON) has no venv module; apt install python3.11-venv (or the package of that name for your Python)' >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(PIP) $(INSTALL_TORCH)
 	$(PIP) install --only-binary :all: --no-deps --requirement requirements.lock
