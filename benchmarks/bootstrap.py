@@ -7,13 +7,15 @@ pose was drawn, which makes all statistics weighted ones, and lets two methods s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Statistic = Literal["mean", "median"]
+
+_BLOCK = 1 << 22  # counts kept at a time, 32 MB
 
 
 class Interval(NamedTuple):
@@ -40,10 +42,10 @@ def bootstrap_interval(
         ValueError: if there is no complex, a complex has no pose, a value is NaN, or an argument is out of range.
     """
     _check(values, statistic, resamples, level)
+    counts = [len(poses) for poses in values]
     pooled = np.concatenate(values).astype(np.float64)
-    drawn = _statistic(pooled, _draws([len(v) for v in values], resamples, seed), statistic)
-    estimate = _statistic(pooled, np.ones((1, len(pooled)), dtype=np.int64), statistic)
-    return _interval(estimate, drawn, level)
+    drawn = [_statistic(pooled, draws, statistic) for draws in _draws(counts, resamples, seed)]
+    return _interval(_statistic(pooled, _once(counts), statistic), drawn, level)
 
 
 def bootstrap_difference(
@@ -57,29 +59,41 @@ def bootstrap_difference(
     """Percentile interval of statistic(first) - statistic(second), for two methods on the same complexes and poses.
 
     Each resample draws the same complexes and poses for both, so that what they have in common cancels. Arguments and
-    errors as in :func:`bootstrap_interval`; also a ValueError if the two differ in complexes or numbers of poses.
+    errors as in :func:`bootstrap_interval`; also a ValueError if the two differ in complexes or numbers of poses. All
+    is NaN once both statistics are infinite in a resample.
     """
     _check(first, statistic, resamples, level)
     _check(second, statistic, resamples, level)
-    counts = [len(v) for v in first]
-    if counts != [len(v) for v in second]:
-        raise ValueError(f"second must have {counts} poses a complex, as first has, got {[len(v) for v in second]}")
-    draws = _draws(counts, resamples, seed)
-    once = np.ones((1, sum(counts)), dtype=np.int64)
+    counts = [len(poses) for poses in first]
+    if counts != [len(poses) for poses in second]:
+        raise ValueError(f"second must have {counts} poses a complex, as first, got {[len(v) for v in second]}")
     a, b = (np.concatenate(values).astype(np.float64) for values in (first, second))
-    estimate = _statistic(a, once, statistic) - _statistic(b, once, statistic)
-    return _interval(estimate, _statistic(a, draws, statistic) - _statistic(b, draws, statistic), level)
+
+    def difference(draws: NDArray[np.int64]) -> NDArray[np.float64]:
+        with np.errstate(invalid="ignore"):  # inf - inf
+            return _statistic(a, draws, statistic) - _statistic(b, draws, statistic)
+
+    drawn = [difference(draws) for draws in _draws(counts, resamples, seed)]
+    return _interval(difference(_once(counts)), drawn, level)
 
 
-def _draws(counts: Sequence[int], resamples: int, seed: int) -> NDArray[np.int64]:
-    """How often each pose is drawn, (resamples, poses).
+def _draws(counts: Sequence[int], resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """How often each pose is drawn, (a part of the resamples, poses).
 
     A complex drawn c times has its n poses drawn c n times, independently: one multinomial a complex.
     """
     rng = np.random.default_rng(seed)
-    complexes = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=resamples)
-    poses = [rng.multinomial(complexes[:, k] * n, np.full(n, 1 / n)) for k, n in enumerate(counts)]
-    return np.concatenate(poses, axis=1)
+    block = max(1, _BLOCK // sum(counts))
+    for start in range(0, resamples, block):
+        size = min(block, resamples - start)
+        complexes = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=size)
+        poses = [rng.multinomial(complexes[:, k] * n, np.full(n, 1 / n)) for k, n in enumerate(counts)]
+        yield np.concatenate(poses, axis=1)
+
+
+def _once(counts: Sequence[int]) -> NDArray[np.int64]:
+    """Each pose once: the sample itself."""
+    return np.ones((1, sum(counts)), dtype=np.int64)
 
 
 def _statistic(values: NDArray[np.float64], draws: NDArray[np.int64], statistic: Statistic) -> NDArray[np.float64]:
@@ -89,24 +103,24 @@ def _statistic(values: NDArray[np.float64], draws: NDArray[np.int64], statistic:
 
 def _mean(values: NDArray[np.float64], draws: NDArray[np.int64]) -> NDArray[np.float64]:
     infinite = np.isinf(values)
-    finite: NDArray[np.float64] = draws @ np.where(infinite, 0.0, values) / draws.sum(1)
+    finite = draws @ np.where(infinite, 0.0, values) / draws.sum(1)
     return np.where((draws[:, infinite] > 0).any(1), np.inf, finite)
 
 
 def _median(values: NDArray[np.float64], draws: NDArray[np.int64]) -> NDArray[np.float64]:
     """The middle value of each resample, or the mean of the two in the middle."""
     order = np.argsort(values)
+    ascending = values[order]
     below = np.cumsum(draws[:, order], axis=1)
     total = below[:, -1:]
-    lower = (below <= (total - 1) // 2).sum(1)
-    upper = (below <= total // 2).sum(1)
-    return (values[order][lower] + values[order][upper]) / 2
+    lower, upper = ((below <= rank).sum(1) for rank in ((total - 1) // 2, total // 2))
+    return np.asarray((ascending[lower] + ascending[upper]) / 2, dtype=np.float64)
 
 
-def _interval(estimate: NDArray[np.float64], drawn: NDArray[np.float64], level: float) -> Interval:
+def _interval(estimate: NDArray[np.float64], drawn: Sequence[NDArray[np.float64]], level: float) -> Interval:
     # No interpolation between resamples, for one of them may be infinite.
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
-    return Interval(float(estimate[0]), float(low), float(high))
+    bounds = np.quantile(np.concatenate(drawn), [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
+    return Interval(float(estimate[0]), float(bounds[0]), float(bounds[1]))
 
 
 def _check(values: Sequence[NDArray[Any]], statistic: str, resamples: int, level: float) -> None:

@@ -1,8 +1,8 @@
 """The samplers that DiffDock uses: left Euler steps of equal length in t, for its reverse SDE and for its ODE.
 
 The noise is σ(t) = σ_min (σ_max/σ_min)^t with g² = dσ²/dt (Corso et al., arXiv 2210.01776, algorithm 2). A step of
-length dt in t is one of h = ln(σ_max/σ_min) dt in λ = -ln σ, and g² dt = 2 h σ². A displacement is d = σ² score, so that
-in the core's terms the updates g² dt score + g √dt z and ½ g² dt score read 2 h d + σ √(2h) z and h d.
+length dt in t is one of h = ln(σ_max/σ_min) dt in λ = -ln σ, and g² dt = 2 h σ². A displacement is d = σ² score, so
+that in the core's terms the updates g² dt score + g √dt z and ½ g² dt score read 2 h d + σ √(2h) z and h d.
 """
 
 from __future__ import annotations

@@ -87,21 +87,26 @@ def write_sdf(
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with Chem.SDWriter(str(partial)) as writer:
-            for pose, record in zip(positions.tolist(), properties, strict=True):
-                writer.write(_posed(ligand, pose, record))
+            for pose, record in zip(positions, properties, strict=True):
+                writer.write(_titled(posed(ligand.mol, pose), ligand.name, record))
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _posed(ligand: Ligand, pose: list[list[float]], properties: Mapping[str, str]) -> Chem.Mol:
-    mol = Chem.Mol(ligand.mol)
-    conformer = mol.GetConformer()
-    for index, xyz in enumerate(pose):
+def posed(mol: Chem.Mol, pose: NDArray[np.float32]) -> Chem.Mol:
+    """A copy of `mol` with its atoms at `pose` (A, 3), Å."""
+    copy = Chem.Mol(mol)
+    conformer = copy.GetConformer()
+    for index, xyz in enumerate(pose.tolist()):
         conformer.SetAtomPosition(index, Point3D(*xyz))
+    return copy
+
+
+def _titled(mol: Chem.Mol, name: str, properties: Mapping[str, str]) -> Chem.Mol:
     for key in mol.GetPropNames():
         mol.ClearProp(key)
-    mol.SetProp("_Name", ligand.name)
+    mol.SetProp("_Name", name)
     for key, value in properties.items():
         mol.SetProp(key, value)
     return mol
