@@ -157,10 +157,10 @@ def _prepare() -> Callable[[_Task], Validity]:
         protein = Chem.MolFromPDBBlock(task.protein, sanitize=False, removeHs=False, proximityBonding=False)
         if protein is None:
             raise ValueError("RDKit cannot read the protein's atoms around the pose")
-        row = busters.bust(task.pose, task.ligand, protein).iloc[0]
-        undecided = row.isna()
-        failed = ~undecided & ~row.where(~undecided, True).astype(bool)
-        return Validity(not failed.any(), _names(row, failed), _names(row, undecided))
+        verdicts = busters.bust(task.pose, task.ligand, protein).iloc[0].to_dict()
+        undecided = tuple(name for name, passed in verdicts.items() if not isinstance(passed, bool | np.bool_))
+        failed = tuple(name for name, passed in verdicts.items() if name not in undecided and not passed)
+        return Validity(not failed, failed, undecided)
 
     return check
 
@@ -173,8 +173,3 @@ def _configuration() -> dict[str, Any]:
         if module["function"] == "energy_ratio":
             module["parameters"]["num_threads"] = 1
     return configuration | {"modules": modules}
-
-
-def _names(row: Any, chosen: Any) -> tuple[str, ...]:
-    """The labels of a pandas series where `chosen` is true."""
-    return tuple(str(name) for name in row.index[chosen])
