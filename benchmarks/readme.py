@@ -1,0 +1,143 @@
+"""Put the figures of a run into the README: ``python -m benchmarks.readme out/demo``.
+
+The table between the README's markers is written from the run's results.json, and success_vs_nfe.png is copied to
+docs/, so that nobody types a figure.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from benchmarks.report import sentence
+from benchmarks.store import write_text
+from benchmarks.summary import Paired
+
+BEGIN = "<!-- table: demo -->"
+END = "<!-- end of table: demo -->"
+PICTURE = "success_vs_nfe.png"
+
+_SPLITS = {
+    "in-sample": "**In-sample**: the network was trained on these complexes.",
+    "user": "Complexes from files.",
+}
+_HEADINGS = (
+    "method",
+    "NFE",
+    "within 2 Å",
+    "95%",
+    "within 5 Å",
+    "median RMSD, Å",
+    "to teacher, Å",
+    "valid",
+    "ms per pose",
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where the figures come from and go to."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """output folder of benchmarks.docking"""
+    root: Path = Path(__file__).parents[1]
+    """folder with README.md and docs/"""
+
+
+def block(results: Mapping[str, Any], picture: str) -> str:
+    """The picture, the command that made it, and the table, as Markdown.
+
+    Raises:
+        ValueError: if `results` lacks something that the block needs.
+    """
+    try:
+        if not results["complete"]:
+            raise ValueError("results are of a run that has not ended; give the same benchmarks.docking command again")
+        rows = [row for row in results["rows"] if not row["same_as"]]
+        twins = {(row["same_as"], row["nfe"]): row["method"] for row in results["rows"] if row["same_as"]}
+        lines = [_HEADINGS, ("---", *["---:"] * (len(_HEADINGS) - 1)), *(_cells(row, twins) for row in rows)]
+        table = [f"| {' | '.join(cells)} |" for cells in lines]
+        paired = [f"- {sentence(Paired(**pair))}" for pair in results["paired"]]
+        size = (
+            f"{rows[0]['n_complexes']} complexes, {rows[0]['n_poses']} poses a line, sharpness {results['sharpness']:g}"
+        )
+        origin = f"{_SPLITS[results['split']]} {size}. Made by `{_command(results['config'])}`."
+    except (KeyError, IndexError, TypeError) as error:
+        raise ValueError(f"results must be what benchmarks.docking writes; {type(error).__name__}: {error}") from error
+    image = f"![Success at 2 Å by number of network evaluations]({picture})"
+    return "\n\n".join(filter(None, (image, origin, "\n".join(table), "\n".join(paired))))
+
+
+def _command(config: Mapping[str, Any]) -> str:
+    complexes = f" --complexes {config['complexes']}" if config["complexes"] else ""
+    nfe = " ".join(map(str, config["nfe"]))
+    return f"python -m benchmarks.docking --nfe {nfe}{complexes} --samples {config['samples']} --seed {config['seed']}"
+
+
+def _cells(row: Mapping[str, Any], twins: Mapping[tuple[str, int], str]) -> Sequence[str]:
+    twin = twins.get((row["method"], row["nfe"]))
+    return (
+        f"{row['method']}, {twin}" if twin else row["method"],
+        str(row["nfe"]),
+        _percent(row["success_2A"]),
+        _range(row["success_2A_ci"]),
+        _percent(row["success_5A"]),
+        _length(row["median_rmsd"]),
+        _length(row["rmsd_to_teacher"]),
+        _percent(row["valid"]),
+        f"{row['ms_per_pose']:.0f}",
+    )
+
+
+def _percent(rate: float | None) -> str:
+    return "-" if rate is None else f"{100 * rate:.0f}%"
+
+
+def _range(bounds: Sequence[float] | None) -> str:
+    return "-" if bounds is None else f"{100 * bounds[0]:.0f}-{100 * bounds[1]:.0f}%"
+
+
+def _length(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def with_block(page: str, content: str) -> str:
+    """`page` with `content` between its markers.
+
+    Raises:
+        ValueError: if the markers are not there once each, in order.
+    """
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end) or BEGIN in rest or END in before + after:
+        raise ValueError(f"page must have one line {BEGIN} and, below it, one line {END}")
+    return f"{before}{BEGIN}\n\n{content}\n\n{END}{after}"
+
+
+def main(options: Options) -> None:
+    """Write the block and copy the picture.
+
+    Raises:
+        ValueError: if the run's results or the page are not of the form expected.
+        OSError: if a file is missing or cannot be written.
+    """
+    results = json.loads((options.run / "results.json").read_text())
+    readme, picture = options.root / "README.md", Path("docs") / PICTURE
+    page = with_block(readme.read_text(), block(results, str(picture)))
+    shutil.copyfile(options.run / PICTURE, options.root / picture)
+    write_text(readme, page)
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Options, description=__doc__))
+    except (OSError, ValueError) as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        raise SystemExit(2) from problem

@@ -1,0 +1,105 @@
+"""The package as a whole: what it exports, which way imports go, and that the lock and pyproject.toml agree."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from types import FunctionType
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+LOCK = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
+
+# Import name -> the package that brings it, where they differ.
+BROUGHT_BY = {"torch_geometric": "torch-geometric"}
+
+MAY_IMPORT = {"ld3": {"ld3"}, "domains": {"ld3", "domains"}, "benchmarks": {"ld3", "domains", "benchmarks"}}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Top-level names that a file imports anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module.split(".")[0]
+
+
+def third_party(folder: str) -> set[str]:
+    """Packages that the files of a folder import."""
+    names = {name for path in (ROOT / folder).rglob("*.py") for name in imports(path)}
+    own = {*MAY_IMPORT, *(path.stem for path in (ROOT / "tests").glob("*.py"))}
+    return {canonicalize_name(BROUGHT_BY.get(name, name)) for name in names - set(sys.stdlib_module_names) - own}
+
+
+def declared(*extras: str) -> set[str]:
+    """Packages that pyproject.toml asks for."""
+    lines = PROJECT["dependencies"] + [line for extra in extras for line in PROJECT["optional-dependencies"][extra]]
+    return {canonicalize_name(Requirement(line).name) for line in lines}
+
+
+@pytest.mark.parametrize("module", ["ld3", "ld3.learn", "ld3.solvers"])
+def test_everything_exported_is_there_and_documented(module: str) -> None:
+    package = importlib.import_module(module)
+    exported = package.__all__
+    assert len(exported) == len(set(exported))
+    for name in exported:
+        value = getattr(package, name)
+        if isinstance(value, type | FunctionType):
+            assert (value.__doc__ or "").strip(), name
+
+
+def test_the_core_imports_no_domain_library() -> None:
+    program = "import sys, ld3, ld3.learn, ld3.testing; print(*{name.split('.')[0] for name in sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    foreign = {"rdkit", "e3nn", "torch_geometric", "gemmi", "posebusters", "spyrmsd", "rich", "domains", "benchmarks"}
+    assert not foreign & set(loaded.stdout.split())
+
+
+@pytest.mark.parametrize("folder", sorted(MAY_IMPORT))
+def test_imports_go_one_way(folder: str) -> None:
+    for path in (ROOT / folder).rglob("*.py"):
+        own = set(imports(path)) & {*MAY_IMPORT, "tests"}
+        assert own <= MAY_IMPORT[folder], path
+
+
+def test_the_core_speaks_of_no_domain() -> None:
+    words = re.compile(r"\b(ligand|protein|pocket|docking|molecule|atom|pixel)s?\b", re.IGNORECASE)
+    for path in (ROOT / "ld3").rglob("*.py"):
+        names = {n.id for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Name)}
+        assert not any(words.search(name.replace("_", " ")) for name in names), path
+
+
+def test_what_is_imported_is_declared_and_nothing_else() -> None:
+    assert third_party("ld3") == declared() - {"numpy"}  # torch needs numpy for `Tensor.numpy`, without saying so
+    assert third_party("domains") | third_party("benchmarks") <= declared("docking")
+    assert third_party("tests") <= declared("docking", "dev")
+
+
+def test_the_lock_pins_all_that_is_declared() -> None:
+    pins = {}
+    for line in LOCK:
+        name, version = re.fullmatch(r"([A-Za-z0-9._-]+)==([0-9][A-Za-z0-9.]*)", line).groups()  # type: ignore[union-attr]
+        pins[canonicalize_name(name)] = version
+    assert len(pins) == len(LOCK)
+    for line in chain(PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()):
+        asked = Requirement(line)
+        assert asked.specifier.contains(pins[canonicalize_name(asked.name)]), line
+
+
+def test_citation_names_the_version_and_the_papers() -> None:
+    text = (ROOT / "CITATION.cff").read_text()
+    assert f"\nversion: {PROJECT['version']}\n" in text
+    assert "arXiv:2405.15506" in text
+    assert "arXiv:2210.01776" in text
