@@ -8,7 +8,7 @@ sees. Padding rows are excluded by masks, never by sentinel coordinates.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -46,14 +46,15 @@ class ComplexBatch:
 
     def to(self, device: torch.device | str) -> ComplexBatch:
         """The same complexes on another device."""
-        moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        return ComplexBatch(**{k: v.to(device) if isinstance(v, Tensor) else v for k, v in moved.items()})
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "names"}
+        return replace(self, **{name: value.to(device) for name, value in tensors.items()})
 
 
 def _pad(rows: Sequence[NDArray[Any]], shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     out = torch.zeros((len(rows), *shape), dtype=dtype)
     for k, row in enumerate(rows):
-        out[(k, *(slice(0, n) for n in row.shape))] = torch.from_numpy(row).to(dtype)
+        corner = tuple(slice(n) for n in row.shape)
+        out[k][corner] = torch.from_numpy(row).to(dtype)
     return out
 
 

@@ -1,8 +1,8 @@
 """Noise on poses: variance-exploding on translations, IGSO(3) on rotations, wrapped normal on torsions.
 
-DiffDock's forward process (Corso et al. 2023, section 4): sigma(t) is geometric in t for each factor, and the noise is applied
-as one update pose ⊕ (tr, rot, tor). Its score in those coordinates is known in closed form, which is what denoising score
-matching regresses.
+DiffDock's forward process (Corso et al. 2023, arXiv 2210.01776, section 4): sigma(t) is geometric in t for each factor,
+and the noise is applied as one update pose ⊕ (tr, rot, tor). Its score in those coordinates is known in closed form,
+which is what denoising score matching regresses.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def score_norms(sigma: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def draw_noise(sigma: Mapping[str, Tensor], torsions: int, generator: torch.Generator) -> dict[str, Tensor]:
-    """One update per pose from the forward kernel; sigma (B,) per factor."""
+    """Updates from the forward kernel at `sigma` (B,) per factor: (B, 3) Å, (B, 3) rad, (B, torsions) rad."""
     n = len(sigma["tr"])
     tr = torch.randn((n, 3), generator=generator, dtype=sigma["tr"].dtype) * sigma["tr"].unsqueeze(-1)
     tor = torus.sample(sigma["tor"].repeat_interleave(torsions), generator).view(n, torsions)
@@ -55,7 +55,7 @@ def draw_noise(sigma: Mapping[str, Tensor], torsions: int, generator: torch.Gene
 
 
 def kernel_score(noise: Mapping[str, Tensor], sigma: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Gradient of the log forward kernel at `noise`."""
+    """Gradient of the log forward kernel at `noise` (:func:`draw_noise`), same shapes, 1/Å and 1/rad."""
     return {
         "tr": -noise["tr"] / sigma["tr"].unsqueeze(-1).square(),
         "rot": so3.score(noise["rot"], sigma["rot"]),
@@ -64,7 +64,7 @@ def kernel_score(noise: Mapping[str, Tensor], sigma: Mapping[str, Tensor]) -> di
 
 
 def training_times(n: int, generator: torch.Generator, jitter: float = 0.2) -> dict[str, Tensor]:
-    """Times in [0, 1] per factor: shared and uniform for half of the poses, the factors' clocks apart for the other half.
+    """Times (n,) in [0, 1] per factor: shared and uniform for half of the poses, apart by `jitter` for the other half.
 
     A learned grid may run the three clocks at different speeds, so the network must have seen such combinations.
     """
@@ -78,14 +78,17 @@ class NoisyPoses:
     """Poses after the forward process, with what the network should answer."""
 
     poses: Poses
-    sigma: dict[str, Tensor]  # (B,) per factor
-    target: dict[str, Tensor]  # normalised scores, see domains.docking.score
+    sigma: Mapping[str, Tensor]  # (B,) per factor: Å, rad, rad
+    target: Mapping[str, Tensor]  # normalised scores, see domains.docking.score; those of padding torsions mean nothing
 
 
-def perturb(batch: ComplexBatch, complex_row: Tensor, noise_range: NoiseRange, generator: torch.Generator) -> NoisyPoses:
-    """Draw times and noise for the bound poses of `complex_row` (B,)."""
+def perturb(
+    batch: ComplexBatch, complex_row: Tensor, noise_range: NoiseRange, generator: torch.Generator
+) -> NoisyPoses:
+    """Draw times and noise for the bound poses of `complex_row` (B,); the noise is float64, what comes out float32."""
     t = training_times(len(complex_row), generator)
-    sigma = noise_range.clock().sigma({f: s.log_snr(t[f]) for f, s in noise_range.clock().schedules.items()})
+    clock = noise_range.clock()
+    sigma = clock.sigma(clock.levels(t))
     noise = draw_noise(sigma, batch.torsion_bonds.shape[1], generator)
     norms = score_norms(sigma)
     target = {f: (s / norms[f].unsqueeze(-1)).float() for f, s in kernel_score(noise, sigma).items()}

@@ -1,8 +1,8 @@
 """Pose ⊕ (translation, rotation, torsions): how a ligand moves.
 
-DiffDock's convention (Corso et al. 2023, arXiv 2210.01776, section 4): the rigid part turns the pose about its centroid and
-shifts it; the torsions are then applied bond by bond, and the flexed pose is superposed on the rigid one, so that a torsion
-update carries no net translation or rotation. All functions are batched over poses and differentiable.
+DiffDock's convention (Corso et al. 2023, arXiv 2210.01776, section 4): the rigid part turns the pose about its centroid
+and shifts it; the torsions are then applied bond by bond, and the flexed pose is superposed on the rigid one, so that a
+torsion update carries no net translation or rotation. All functions are batched over poses and differentiable.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def move(
 ) -> Tensor:
     """Pose ⊕ (translation (B, 3) Å, rotation (B, 3) rad, angles (B, R) rad) -> positions (B, A, 3) Å.
 
-    `mask` (B, A) marks real atoms, `bonds` (B, R, 2) and `sides` (B, R, A) the torsions; padding torsions have an empty side.
+    `mask` (B, A) marks real atoms, `bonds` (B, R, 2) and `sides` (B, R, A) the torsions; padding torsions have an empty
+    side, padding atoms move with the rest.
     """
     rigid = move_rigidly(positions, mask, translation, rotation)
     if bonds.shape[1] == 0:

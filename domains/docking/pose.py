@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from domains.docking import kinematics
@@ -50,8 +49,3 @@ def bound_poses(batch: ComplexBatch, complex_row: Tensor) -> Poses:
 def tangent_sizes(batch: ComplexBatch) -> dict[str, int]:
     """Number of coordinates per factor, torsions padded to the largest ligand."""
     return {"tr": 3, "rot": 3, "tor": batch.torsion_bonds.shape[1]}
-
-
-def squared_norms(step: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Squared length (B,) of a step per factor: Å² for "tr", rad² for the others."""
-    return {factor: torch.square(v).sum(-1) for factor, v in step.items()}

@@ -2,225 +2,197 @@
 
 Denoising score matching (:mod:`domains.docking.diffusion`) on bound poses. Writes to --out, every few minutes and when
 stopped: ``state.pt`` (everything needed to go on: run the same command again), ``weights.safetensors`` (the exponential
-moving average of the weights), ``log.jsonl`` (losses by step).
+moving average of the weights), ``log.jsonl`` (losses by step, and success rates of redocking).
 """
 
 from __future__ import annotations
 
 import json
-import os
+import signal
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from types import FrameType
+from typing import final
 
 import torch
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor
 
 from domains.docking.batch import ComplexBatch, collate
 from domains.docking.complexes import Complex, load_folder, load_posebusters
-from domains.docking.diffusion import NoiseRange, denoising_losses, perturb
-from domains.docking.errors import InputError
-from domains.docking.pocket_net import PocketNet, PocketNetConfig
-from domains.docking.training_set import SPLITS, BatchSampler, Split, names_in, split
-from domains.docking.weights import save_weights
+from domains.docking.errors import InputError, InputProblem
+from domains.docking.evaluate import ode_sampler, redock
+from domains.docking.metrics import success
+from domains.docking.train_config import TrainConfig
+from domains.docking.training_run import Run, losses_of, new_run, train_step
+from domains.docking.training_set import BatchSampler, Split, names_in, split
+from domains.docking.weights import DockingModel
+
+_VALIDATION_SEED = 12345  # the same noise at every validation, so that its losses can be compared
+_VALIDATION_POSES = 8
+_DOCKING_STEPS = 20
 
 
+@final
 @dataclass(frozen=True)
-class TrainConfig:
-    """Options of the training run."""
+class Held:
+    """Complexes held out under one name, also in fixed batches of similar size."""
 
-    data: Path
-    """folder with NAME/protein.pdb and NAME/ligands.sdf"""
-    out: Path
-    """where the run lives; an interrupted run found here is continued"""
-    steps: int = 30_000
-    decay: float = 0.3
-    """the learning rate falls linearly to zero over this last part of the steps"""
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    complexes: int = 4
-    """complexes a step"""
-    poses: int = 8
-    """noisy poses per complex and step"""
-    ema: float = 0.999
-    embedded_weight: float = 4.0
-    """how often the four complexes of the posebusters package are drawn, relative to one of --data"""
-    pocket_radii: tuple[float, float] = (5.5, 7.5)
-    """pockets are cut at a random radius (Å) in this range"""
-    shake: float = 0.1
-    """standard deviation of the noise on pocket atoms, Å"""
-    validation_ligands: Path = SPLITS / "validation_ligands.txt"
-    validation_targets: Path = SPLITS / "validation_targets.txt"
-    validate_every: int = 1000
-    save_minutes: float = 3.0
-    sharpness: float = 1.0
-    """written into the weights file; chosen by domains.docking.sharpness afterwards"""
-    seed: int = 0
-    threads: int = 2
-    network: PocketNetConfig = field(default_factory=PocketNetConfig)
-    noise: NoiseRange = field(default_factory=NoiseRange)
+    complexes: tuple[Complex, ...]
+    batches: tuple[ComplexBatch, ...]
 
-
-@dataclass
-class Run:
-    """The mutable state of training."""
-
-    network: PocketNet
-    average: PocketNet
-    optimiser: torch.optim.AdamW
-    generator: torch.Generator
-    step: int = 0
-    seconds: float = 0.0
-
-    def save(self, config: TrainConfig) -> None:
-        """Write state.pt and weights.safetensors, each atomically."""
-        state = {
-            "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "generator": self.generator.get_state(),
-            "torch": torch.get_rng_state(),
-            "step": self.step,
-            "seconds": self.seconds,
-        }
-        part = config.out / "state.part"
-        torch.save(state, part)
-        os.replace(part, config.out / "state.pt")
-        weights = config.out / "weights.safetensors"
-        save_weights(weights, self.average.state_dict(), config.network, config.noise, config.sharpness)
-
-    def restore(self, path: Path) -> None:
-        """Continue from a state.pt."""
-        state = torch.load(path, weights_only=True)
-        self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.generator.set_state(state["generator"])
-        torch.set_rng_state(state["torch"])
-        self.step, self.seconds = state["step"], state["seconds"]
-
-
-def new_run(config: TrainConfig) -> Run:
-    torch.manual_seed(config.seed)
-    network = PocketNet(config.network)
-    average = PocketNet(config.network).eval().requires_grad_(False)
-    average.load_state_dict(network.state_dict())
-    optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    return Run(network, average, optimiser, torch.Generator().manual_seed(config.seed))
-
-
-def learning_rate(step: int, config: TrainConfig) -> float:
-    """Warm up over 500 steps, hold, fall linearly over the last `decay` of the run."""
-    warm = min(1.0, (step + 1) / 500)
-    left = (config.steps - step) / max(1.0, config.decay * config.steps)
-    return config.learning_rate * min(warm, max(left, 0.0), 1.0)
-
-
-def losses_of(network: PocketNet, batch: ComplexBatch, poses: int, noise: NoiseRange, generator: torch.Generator) -> dict[str, Tensor]:
-    """Denoising losses of `poses` noisy poses of each complex of a batch."""
-    row = torch.arange(len(batch)).repeat(poses)
-    noisy = perturb(batch, row, noise, generator)
-    scores = network.score(network.encode(batch), row, noisy.poses.positions, noisy.sigma)
-    return denoising_losses(scores, noisy.target, batch.torsion_mask[row])
-
-
-def train_step(run: Run, sampler: BatchSampler, config: TrainConfig) -> dict[str, float]:
-    """One optimiser step; returns the losses."""
-    for group in run.optimiser.param_groups:
-        group["lr"] = learning_rate(run.step, config)
-    run.network.train()
-    losses = losses_of(run.network, sampler.draw(run.generator), config.poses, config.noise, run.generator)
-    run.optimiser.zero_grad(set_to_none=True)
-    torch.stack(list(losses.values())).sum().backward()
-    torch.nn.utils.clip_grad_norm_(run.network.parameters(), 5.0)
-    run.optimiser.step()
-    run.step += 1
-    keep = min(config.ema, (1 + run.step) / (10 + run.step))
-    with torch.no_grad():
-        for mean, value in zip(run.average.parameters(), run.network.parameters(), strict=True):
-            mean.lerp_(value, 1 - keep)
-    return {k: v.item() for k, v in losses.items()}
-
-
-@torch.no_grad()
-def validation_losses(run: Run, parts: Mapping[str, tuple[ComplexBatch, ...]], config: TrainConfig) -> dict[str, float]:
-    """Denoising losses of the averaged weights, the same noise at every call."""
-    generator = torch.Generator().manual_seed(12345)
-    out = {}
-    for name, batches in parts.items():
-        rows = [losses_of(run.average, b, 8, config.noise, generator) for b in batches]
-        for factor in rows[0]:
-            out[f"{name}/{factor}"] = float(torch.stack([r[factor] for r in rows]).mean())
-    return out
-
-
-def batches_of(complexes: Sequence[Complex], size: int = 8) -> tuple[ComplexBatch, ...]:
-    """Fixed batches, sorted by size."""
-    order = sorted(complexes, key=lambda c: c.ligand.n_atoms)
-    return tuple(collate(order[i : i + size]) for i in range(0, len(order), size))
+    @staticmethod
+    def of(complexes: Sequence[Complex], size: int = 8) -> Held:
+        order = sorted(complexes, key=lambda c: c.ligand.n_atoms)
+        return Held(tuple(order), tuple(collate(order[i : i + size]) for i in range(0, len(order), size)))
 
 
 def load_data(config: TrainConfig, console: Console) -> tuple[Split, list[Complex]]:
-    """The data folder split by the committed lists, and the four embedded complexes."""
+    """The data folder split by the committed lists, and the four embedded complexes.
+
+    Raises:
+        InputError: if there is nothing to train on in the folder.
+    """
     complexes, problems = load_folder(config.data)
+    parts = split(complexes, names_in(config.validation_ligands), names_in(config.validation_targets))
+    if not parts.train:
+        message = "every complex in it belongs to the validation split"
+        raise InputError(problems[0] if problems else InputProblem(str(config.data), "", message, "add others"))
     embedded, more = load_posebusters()
     for problem in [*problems, *more]:
         console.print(f"[yellow]left out[/] {problem}", highlight=False)
-    return split(complexes, names_in(config.validation_ligands), names_in(config.validation_targets)), embedded
+    return parts, embedded
 
 
-def train(run: Run, sampler: BatchSampler, validation: Mapping[str, tuple[ComplexBatch, ...]], config: TrainConfig, progress: Progress) -> None:
-    """Step until `config.steps`, saving and validating on the way."""
+@torch.no_grad()
+def validation_losses(run: Run, held: Mapping[str, Held], config: TrainConfig) -> dict[str, float]:
+    """Denoising losses of the averaged weights, "split/factor" -> mean over batches."""
+    generator = torch.Generator().manual_seed(_VALIDATION_SEED)
+    out = {}
+    for name, part in held.items():
+        rows = [losses_of(run.average, batch, _VALIDATION_POSES, config.noise, generator) for batch in part.batches]
+        for factor in rows[0]:
+            out[f"{name}/{factor}"] = float(torch.stack([row[factor] for row in rows]).mean())
+    return out
+
+
+def docking_success(run: Run, held: Mapping[str, Held], config: TrainConfig) -> dict[str, float]:
+    """Fraction of poses within 2 Å by the ODE of the averaged weights, "split/success_2A" -> rate."""
+    model = DockingModel(run.average, config.noise, config.dock_sharpness)
+    sampler = ode_sampler("dpmpp_2m", _DOCKING_STEPS, "edm")
+    out = {}
+    for name, part in held.items():
+        result = redock(model, part.complexes, sampler, 1, _VALIDATION_SEED, config.dock_sharpness)
+        out[f"{name}/success_2A"] = float(success(result.rmsd, 2.0).mean())
+    return out
+
+
+def train(
+    run: Run,
+    sampler: BatchSampler,
+    held: Mapping[str, Held],
+    config: TrainConfig,
+    progress: Progress,
+    stop: Callable[[], bool],
+) -> None:
+    """Step until `config.steps`, or until `stop` says so after a step; validate and save on the way and at the end."""
     task = progress.add_task("train", total=config.steps, completed=run.step, losses="")
     started = saved = time.monotonic()
     before = run.seconds
     smooth: dict[str, float] = {}
+    while run.step < config.steps and not stop():
+        for factor, value in train_step(run, sampler.draw(run.generator), config).items():
+            smooth[factor] = 0.99 * smooth.get(factor, value) + 0.01 * value
+        run.seconds = before + time.monotonic() - started
+        progress.update(task, completed=run.step, losses=" ".join(f"{k} {v:.3f}" for k, v in smooth.items()))
+        row: dict[str, object] = {"step": run.step, "seconds": run.seconds, "train": smooth}
+        if due := run.step % config.validate_every == 0 or run.step == config.steps:
+            row |= validation_losses(run, held, config)
+        if run.step % config.dock_every == 0 or run.step == config.steps:
+            row |= docking_success(run, held, config)
+            due = True
+        if due:
+            _append(row, config)
+        if time.monotonic() - saved > 60 * config.save_minutes:
+            run.save(config)
+            saved = time.monotonic()
+    run.save(config)
+
+
+def _append(row: Mapping[str, object], config: TrainConfig) -> None:
     with (config.out / "log.jsonl").open("a") as log:
-        while run.step < config.steps:
-            for factor, value in train_step(run, sampler, config).items():
-                smooth[factor] = 0.99 * smooth.get(factor, value) + 0.01 * value
-            run.seconds = before + time.monotonic() - started
-            progress.update(task, completed=run.step, losses=" ".join(f"{k} {v:.3f}" for k, v in smooth.items()))
-            if run.step % config.validate_every == 0 or run.step == config.steps:
-                row = {"step": run.step, "seconds": run.seconds, "train": smooth, **validation_losses(run, validation, config)}
-                print(json.dumps(row), file=log, flush=True)
-            if time.monotonic() - saved > 60 * config.save_minutes:
-                run.save(config)
-                saved = time.monotonic()
+        print(json.dumps(row), file=log)
 
 
-def main(config: TrainConfig) -> None:
-    """Train, or go on training."""
+def forget_after(step: int, config: TrainConfig) -> None:
+    """Drop the rows of the log that a killed run wrote after its last save; they will come again."""
+    log = config.out / "log.jsonl"
+    if log.exists():
+        rows = log.read_text().splitlines(keepends=True)
+        log.write_text("".join(row for row in rows if json.loads(row)["step"] <= step))
+
+
+def prepare_output(config: TrainConfig) -> None:
+    """Make the output folder and write config.json into it.
+
+    Raises:
+        InputError: if that is not possible.
+    """
+    try:
+        config.out.mkdir(parents=True, exist_ok=True)
+        (config.out / "config.json").write_text(json.dumps(asdict(config), default=str, indent=1))
+    except OSError as error:
+        problem = InputProblem(str(config.out), "", f"cannot write there ({error.strerror})", "choose another --out")
+        raise InputError(problem) from error
+
+
+def main(config: TrainConfig, stop: Callable[[], bool]) -> None:
+    """Train, or go on training, until the end or until `stop` says so after a step; then save.
+
+    Raises:
+        InputError: for what the user can mend.
+    """
     console = Console(stderr=True)
     torch.set_num_threads(config.threads)
-    config.out.mkdir(parents=True, exist_ok=True)
-    parts, embedded = load_data(config, console)
-    counts = f"{len(parts.train)} complexes and {len(embedded)} embedded ones"
-    console.print(f"training on {counts}; held out: {len(parts.ligands)} ligands, {len(parts.targets)} complexes of unseen targets")
     run = new_run(config)
     if (config.out / "state.pt").exists():
         run.restore(config.out / "state.pt")
-        console.print(f"continuing at step {run.step}")
-    (config.out / "config.json").write_text(json.dumps(asdict(config), default=str, indent=1))
+        forget_after(run.step, config)
+        console.print(f"going on at step {run.step}")
+    prepare_output(config)
+    parts, embedded = load_data(config, console)
+    counts = f"{len(parts.train)} complexes and {len(embedded)} embedded ones"
+    console.print(
+        f"training on {counts}; held out: {len(parts.ligands)} ligands, {len(parts.targets)} of unseen targets"
+    )
     weights = [1.0] * len(parts.train) + [config.embedded_weight] * len(embedded)
     sampler = BatchSampler([*parts.train, *embedded], weights, config.complexes, config.pocket_radii, config.shake)
-    validation = {"ligands": batches_of(parts.ligands), "targets": batches_of(parts.targets)}
-    columns = (TextColumn("step"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(), TextColumn("{task.fields[losses]}"))
-    try:
-        with Progress(*columns, console=console) as progress:
-            train(run, sampler, validation, config, progress)
-    except KeyboardInterrupt:
-        console.print("stopped; the same command goes on from here")
-    finally:
-        run.save(config)
+    held = {name: Held.of(part) for name, part in (("ligands", parts.ligands), ("targets", parts.targets)) if part}
+    columns = (TextColumn("step"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("{task.fields[losses]}"), console=console) as progress:
+        train(run, sampler, held, config, progress, stop)
+    if run.step < config.steps:
+        console.print(f"stopped at step {run.step}; the same command goes on from here")
+
+
+def stop_on_signals() -> Callable[[], bool]:
+    """Whether a SIGINT or SIGTERM has come since; only the second one kills, for a run can be saved between steps."""
+    received: list[int] = []
+
+    def take_note(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, take_note)
+    return lambda: bool(received)
 
 
 if __name__ == "__main__":
     try:
-        main(tyro.cli(TrainConfig, description=__doc__))
-    except InputError as e:
-        raise SystemExit(f"error: {e}") from e
+        main(tyro.cli(TrainConfig, description=__doc__), stop_on_signals())
+    except (InputError, FloatingPointError) as error:
+        Console(stderr=True).print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
+        raise SystemExit(2 if isinstance(error, InputError) else 1) from None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
+from typing import final
 
 import torch
 
@@ -13,6 +13,7 @@ from domains.docking.batch import ComplexBatch, collate
 from domains.docking.complexes import Complex
 from domains.docking.pocket import pocket_around_ligand
 from domains.docking.receptor import Protein, read_protein
+from domains.docking.text_files import read_text
 
 SPLITS = Path(__file__).parent / "splits"
 
@@ -36,36 +37,44 @@ def split(complexes: Sequence[Complex], ligand_names: set[str], target_names: se
 
 
 def names_in(path: Path) -> set[str]:
-    """Names in a committed list: one a line, # starts a comment."""
-    lines = (line.split("#")[0].strip() for line in path.read_text().splitlines())
+    """Names in a committed list: one a line, # starts a comment. Raises ``InputError`` if it cannot be read."""
+    lines = (line.split("#")[0].strip() for line in read_text(path, "a list of names").splitlines())
     return {line for line in lines if line}
 
 
-@lru_cache(maxsize=256)
-def _protein(path: Path) -> Protein:
-    return read_protein(path)
-
-
-def with_pocket_radius(complex_: Complex, radius: float) -> Complex:
-    """The same complex with its pocket cut at another radius (Å) around its bound ligand."""
-    pocket = pocket_around_ligand(_protein(complex_.protein_path), complex_.ligand.positions, radius)
-    return replace(complex_, pocket=pocket)
-
-
+@final
 class BatchSampler:
     """Draws batches of complexes of similar size.
 
-    The pocket's radius varies from draw to draw, so that the set of residues does not give the ligand away, and the pocket's
-    atoms are shaken a little.
+    The pocket's radius varies from draw to draw, so that the set of residues does not give the ligand away, and the
+    pocket's atoms are shaken a little.
+
+    Args:
+        complexes: what to draw from.
+        weights: how often each of them is drawn, relative to the others.
+        size: complexes a batch; fewer where there are not as many.
+        radii: smallest and largest radius of a pocket, Å.
+        shake: standard deviation of the noise on pocket atoms, Å.
+
+    Raises:
+        ValueError: if there is no complex.
     """
 
     def __init__(
-        self, complexes: Sequence[Complex], weights: Sequence[float], size: int, radii: tuple[float, float], shake: float
+        self,
+        complexes: Sequence[Complex],
+        weights: Sequence[float],
+        size: int,
+        radii: tuple[float, float],
+        shake: float,
     ) -> None:
+        if not complexes:
+            raise ValueError("complexes: got none, at least one is needed")
         order = sorted(range(len(complexes)), key=lambda i: complexes[i].ligand.n_atoms)
         self.complexes = [complexes[i] for i in order]
         self.weights = torch.tensor([weights[i] for i in order], dtype=torch.float64)
         self.size, self.radii, self.shake = size, radii, shake
+        self._proteins: dict[Path, Protein] = {}
 
     def draw(self, generator: torch.Generator) -> ComplexBatch:
         """`size` complexes whose ligands are neighbours in the order of size."""
@@ -74,9 +83,18 @@ class BatchSampler:
         window = max(self.size, n // 6)
         low = max(0, min(anchor - window // 2, n - window))
         near = self.weights[low : low + window]
-        rows = torch.multinomial(near, min(self.size - 1, len(near)), generator=generator) + low
+        others = min(self.size - 1, len(near))
+        rows = (torch.multinomial(near, others, generator=generator) + low).tolist() if others else []
         radii = self.radii[0] + (self.radii[1] - self.radii[0]) * torch.rand(self.size, generator=generator)
-        chosen = [self.complexes[i] for i in [anchor, *rows.tolist()]]
-        batch = collate([with_pocket_radius(c, float(r)) for c, r in zip(chosen, radii, strict=False)])
+        chosen = [self.complexes[i] for i in [anchor, *rows]]
+        batch = collate([self._with_radius(c, r) for c, r in zip(chosen, radii.tolist(), strict=False)])
         noise = torch.randn(batch.pocket_positions.shape, generator=generator)
         return replace(batch, pocket_positions=batch.pocket_positions + self.shake * noise)
+
+    def _with_radius(self, complex_: Complex, radius: float) -> Complex:
+        """The same complex with its pocket cut at another radius (Å) around its bound ligand."""
+        path = complex_.protein_path
+        if path not in self._proteins:
+            self._proteins[path] = read_protein(path)
+        pocket = pocket_around_ligand(self._proteins[path], complex_.ligand.positions, radius)
+        return replace(complex_, pocket=pocket)
