@@ -241,6 +241,7 @@ def test_real_series(series: str, tmp_path: Path) -> None:
     assert len(complexes) == records
     for loaded in complexes:
         raw = Chem.MolFromMolBlock(Chem.MolToMolBlock(loaded.ligand.mol))
+        assert loaded.reference is not None
         np.testing.assert_allclose(raw.GetConformer().GetPositions(), loaded.reference, atol=1e-3)
         # Modelled poses may clash a little (1.4 Å here), but a copy of the ligand would be nearer still.
         assert cdist(loaded.pocket.positions, loaded.ligand.positions).min() > 1.0

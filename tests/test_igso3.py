@@ -181,4 +181,5 @@ def test_score_norm_table_built_in_inference_mode_serves_training() -> None:
     norm = so3.score_norm(sigma)
     norm.backward()
     assert float(norm.detach()) == expected
+    assert sigma.grad is not None
     assert float(sigma.grad) < 0.0
