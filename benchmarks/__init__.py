@@ -1,0 +1,1 @@
+"""What the toolkit achieves, measured: command lines that run, count and report."""

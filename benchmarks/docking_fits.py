@@ -1,0 +1,102 @@
+"""The learned grids: teacher pairs that are never evaluated, and one fit for each number of evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from benchmarks.docking_inputs import on_device, seed_of
+from benchmarks.docking_options import Choices, mistake
+from benchmarks.progress import WorkBar
+from benchmarks.store import Store
+from domains.docking.complexes import Complex
+from domains.docking.flow import DockingFlow
+from domains.docking.pose import Poses
+from domains.docking.settings import FIT
+from domains.docking.weights import DockingModel
+from ld3.grid import HAND_MADE
+from ld3.learn import FitResult, Pairs, Point, Teacher, fit, run_teacher
+from ld3.state import take
+
+
+@dataclass(frozen=True, eq=False)
+class FitData:
+    """Teacher pairs for fits.
+
+    Attributes:
+        flow: of the complexes that they are from.
+        train: to learn from.
+        valid: to choose the best grid by.
+        failed: teacher poses that are not finite; they are in neither.
+        network_evaluations: that the teacher needed.
+    """
+
+    flow: DockingFlow
+    train: Pairs[Poses]
+    valid: Pairs[Poses]
+    failed: int
+    network_evaluations: int
+
+
+def fit_data(
+    model: DockingModel, complexes: Sequence[Complex], choices: Choices, teacher: Teacher, store: Store, bar: WorkBar
+) -> FitData:
+    """Run the teacher from `--fit-poses` starts of their own, dealt to the complexes in turn; half are for validation.
+
+    At most as many complexes as a half has poses take part, drawn with the run's seed.
+
+    Raises:
+        InputError: if so many of the teacher's poses failed that nothing is left to learn from.
+    """
+    options = choices.options
+    half = options.fit_poses // 2
+    generator = torch.Generator().manual_seed(seed_of(options.seed, "fit"))
+    chosen = sorted(torch.randperm(len(complexes), generator=generator)[:half].tolist())
+    flow = DockingFlow(model, on_device([complexes[i] for i in chosen], choices), options.sharpness)
+    row = torch.arange(half) % len(chosen)
+    start = flow.start(torch.cat([row, row]), generator)
+    pairs = run_teacher(flow, start, teacher, store.folder / "teacher", bar.counter())
+    finite = pairs.end.positions.isfinite().all(-1).all(-1).cpu()
+    train, valid = (_select(pairs, finite, part) for part in (slice(0, half), slice(half, 2 * half)))
+    failed = int((~finite).sum())
+    if not (len(train) and len(valid)):
+        raise mistake("fit_poses", f"{failed} of {2 * half} teacher poses failed", "give more, or other weights")
+    return FitData(flow, train, valid, failed, pairs.network_evaluations)
+
+
+def _select(pairs: Pairs[Poses], keep: torch.Tensor, part: slice) -> Pairs[Poses]:
+    rows = torch.arange(len(keep))[part]
+    rows = rows[keep[part]]
+    return replace(pairs, start=take(pairs.start, rows), end=take(pairs.end, rows))
+
+
+def fit_work(train: int, valid: int, nfe: int) -> float:
+    """The most evaluations that a fit can make."""
+    phases = 2 if FIT.network_times else 1
+    rounds = phases * FIT.steps
+    return nfe * (
+        len(HAND_MADE) * valid + rounds * (min(FIT.batch, train) or train) + rounds // FIT.validate_every * valid
+    )
+
+
+def fit_grid(data: FitData, nfe: int, choices: Choices, store: Store, bar: WorkBar) -> FitResult:
+    """Learn where `nfe` evaluations go."""
+    bar.expect(min(fit_work(len(data.train), len(data.valid), nfe), FIT.seconds * bar.rate))
+    config = replace(FIT, seed=choices.options.seed)
+    count = bar.counter()
+
+    def on_progress(point: Point) -> None:
+        count(point.network_evaluations, 0)
+
+    return fit(
+        data.flow,
+        data.train,
+        data.valid,
+        choices.solver,
+        nfe,
+        config,
+        folder=store.folder / "fit",
+        on_progress=on_progress,
+    )

@@ -1,0 +1,216 @@
+"""What the benchmark has found so far, and the files that say so: results.json, poses.jsonl, grids/, sdf/."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, final
+
+from torch import Tensor
+
+from benchmarks import manifest
+from benchmarks.docking_fits import FitData
+from benchmarks.docking_inputs import Group, Inputs
+from benchmarks.docking_methods import Docked, Method, teacher_method
+from benchmarks.docking_options import Choices
+from benchmarks.pose_files import remove_stale, write_poses
+from benchmarks.pose_rows import pose_rows
+from benchmarks.store import write_text
+from benchmarks.summary import MethodRow, Paired, Summary
+from domains.docking.complexes import Complex
+from domains.docking.validity import Validity
+from domains.docking.weights import DockingModel
+from ld3.fingerprint import fingerprint
+from ld3.grid import HAND_MADE, Grid
+from ld3.learn import FitResult, Teacher
+
+SCHEMA = "ld3.docking.results"
+
+
+@final
+class Report:
+    """Takes what is computed, in the order in which it is; writes all files after every method.
+
+    Attributes:
+        clock: of the run.
+        docked: key of a method -> its poses.
+        grids: NFE -> name -> grid, without those that equal another.
+        remarks: what a person should know about the run.
+    """
+
+    def __init__(self, choices: Choices, model: DockingModel, inputs: Inputs, groups: Sequence[Group]) -> None:
+        self.clock = groups[0].flow.clock
+        self.docked: dict[str, Docked] = {}
+        self.grids: dict[int, dict[str, Grid]] = {}
+        self.remarks: list[str] = []
+        self._choices, self._inputs, self._out = choices, inputs, choices.options.out
+        self._seeds = {name: seed for group in groups for name, seed in group.seeds.items()}
+        known = {found.name for found in inputs.complexes if found.reference is not None}
+        self._summary = Summary(known, choices.options.seed)
+        self._methods: list[Method] = []
+        self._fits: list[dict[str, object]] = []
+        self._files: list[str] = []
+        self._teacher: dict[str, object] = {}
+        self._goals: Docked | None = None
+        self._started = time.monotonic()
+        self._fixed = _fixed_content(choices, model, inputs, self._seeds, self.clock.sharpness)
+        self._earlier = _earlier_results(self._out)
+        if self._earlier and self._earlier.get("config") != self._fixed["config"]:
+            self.remarks.append(f"{self._out} holds a run with other options: what depends on them is computed again")
+
+    @property
+    def title(self) -> str:
+        """Model, split and size, for the table and the pictures."""
+        options, n = self._choices.options, len(self._inputs.complexes)
+        model = f"{options.weights.stem}, sharpness {self.clock.sharpness:g}"
+        return f"{model}, {self._inputs.split}: {n} complex{'es' if n != 1 else ''} x {options.samples} poses"
+
+    @property
+    def rows(self) -> list[MethodRow]:
+        """Of the table."""
+        return self._summary.rows
+
+    @property
+    def paired(self) -> list[Paired]:
+        """The learned grid against the best hand-made one."""
+        return self._summary.paired(tuple(HAND_MADE))
+
+    def add_teacher(self, teacher: Teacher, goals: Docked, disagreement: Tensor) -> None:
+        """Where the starts end, and how far, in Å², the same run at twice the steps is from there (M,)."""
+        median = float(disagreement.median())
+        converged = median <= teacher.tolerance
+        self._teacher = {
+            **asdict(teacher),
+            "converged": converged,
+            "median_disagreement": _number(median),
+            "worst_disagreement": _number(float(disagreement.max())),
+            "n_checked": len(disagreement),
+        }
+        if not converged:
+            self.remarks.append(
+                f"the teacher has not converged: at twice the steps the median of the mean squared displacement is "
+                f"{median:.3g} Å², more than {teacher.tolerance:g}; raise --teacher-nfe"
+            )
+        self._goals = goals
+        self.add(teacher_method(teacher), goals)
+
+    def add(self, method: Method, docked: Docked) -> None:
+        """Poses -> rows and files. The teacher's come first."""
+        assert self._goals is not None, "add_teacher comes first"
+        rows = pose_rows(self._inputs, self._seeds, self._goals, method, docked)
+        self._summary.add(method, rows, docked.ms_per_pose)
+        self.docked[method.key] = docked
+        self._methods.append(method)
+        if method.grid is not None and method.same_as is None:
+            self.grids.setdefault(method.nfe, {})[method.name] = method.grid
+        self._files += write_poses(self._out, self._inputs.complexes, method, docked)
+        self._write(complete=False)
+
+    def add_fit(self, fit: FitResult, pairs: FitData | None) -> None:
+        """A learned grid, fitted here on `pairs` or read from a file."""
+        folder = self._out / "grids"
+        folder.mkdir(exist_ok=True)
+        file = folder / f"learned_{fit.solver}_nfe{fit.nfe}.json"
+        fit.save(file)
+        self._fits.append(_fit_entry(fit, str(file.relative_to(self._out)), pairs))
+        failed = pairs.failed if pairs else 0
+        if failed and len(self._fits) == 1:
+            self.remarks.append(f"{failed} of the teacher's poses for the fit are not finite and were left out of it")
+
+    def add_verdicts(self, verdicts: Mapping[tuple[str, str], Sequence[Validity]]) -> None:
+        """What PoseBusters says, by complex and key of the method, on the first poses of each."""
+        for method in self._methods:
+            self._summary.judge(method, {name: found for (name, key), found in verdicts.items() if key == method.key})
+
+    def finish(self) -> None:
+        """The last word: files that only an earlier run in this folder had are removed."""
+        self._write(complete=True)
+        remove_stale(self._out, self._earlier, self._files)
+
+    def _write(self, *, complete: bool) -> None:
+        content = {
+            "schema": SCHEMA,
+            "version": 1,
+            "complete": complete,
+            **self._fixed,
+            "rows": [asdict(row) for row in self.rows],
+            "paired": [asdict(pair) for pair in self.paired],
+            "fit": self._fits,
+            "teacher": self._teacher,
+            "remarks": self.remarks,
+            "seconds": time.monotonic() - self._started,
+            "files": self._files,
+        }
+        lines = [json.dumps(asdict(row), allow_nan=False) + "\n" for row in self._summary.poses]
+        write_text(self._out / "poses.jsonl", "".join(lines))
+        write_text(self._out / "results.json", json.dumps(content, indent=2, allow_nan=False))
+
+
+def _fixed_content(
+    choices: Choices, model: DockingModel, inputs: Inputs, seeds: Mapping[str, int], sharpness: float
+) -> dict[str, Any]:
+    """The part of results.json that is known before anything is computed."""
+    options = choices.options
+    return {
+        "split": inputs.split,
+        "sharpness": sharpness,
+        "noise_range": asdict(model.noise_range),
+        "weights": {"file": options.weights.name, "hash": fingerprint(model.network)},
+        "config": json.loads(json.dumps(asdict(options), default=str)),
+        "seeds": {"run": options.seed, "complexes": dict(seeds)},
+        "complexes": [_complex_entry(found) for found in inputs.complexes],
+        "problems": [str(problem) for problem in inputs.problems],
+        "versions": manifest.versions(),
+        "commit": manifest.commit(),
+        "machine": manifest.machine(choices.device),
+    }
+
+
+def _complex_entry(found: Complex) -> dict[str, object]:
+    """The pocket is part of every result."""
+    return {
+        "name": found.name,
+        "heavy_atoms": found.ligand.n_atoms,
+        "torsions": found.ligand.n_torsions,
+        "pocket": found.pocket.spec,
+        "protein": str(found.protein_report),
+        "has_bound_pose": found.reference is not None,
+    }
+
+
+def _fit_entry(fit: FitResult, file: str, pairs: FitData | None) -> dict[str, object]:
+    return {
+        "nfe": fit.nfe,
+        "solver": fit.solver,
+        "seconds": fit.seconds,
+        "network_evaluations": fit.network_evaluations,
+        "gradient_evaluations": fit.gradient_evaluations,
+        "loss_hand": fit.loss_hand,
+        "loss_learned": fit.loss_learned,
+        "start": fit.start,
+        "hand": dict(fit.hand),
+        "config": dict(fit.config),
+        "file": file,
+        "fitted_here": pairs is not None,
+        "teacher_evaluations": pairs.network_evaluations if pairs else None,
+        "n_train": len(pairs.train) if pairs else None,
+        "n_valid": len(pairs.valid) if pairs else None,
+    }
+
+
+def _earlier_results(out: Path) -> dict[str, Any]:
+    """results.json of the run before this one in the same folder; empty if there is none that can be read."""
+    try:
+        found = json.loads((out / "results.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and found.get("schema") == SCHEMA else {}
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN and no infinity."""
+    return value if math.isfinite(value) else None
