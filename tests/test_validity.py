@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import inspect
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from posebusters import PoseBusters
+from posebusters.modules.intermolecular_distance import check_intermolecular_distance
+from posebusters.modules.volume_overlap import check_volume_overlap
 
 from domains.docking.complexes import Complex, load_posebusters
 from domains.docking.ligand_files import write_sdf
@@ -108,6 +112,15 @@ def test_too_little_time_is_no_verdict(complexes: dict[str, Complex]) -> None:
     assert [validity.valid for validity in answers] == [None] * 3
     assert answers[0].reason == "it took more than 0.01 s"
     assert answers[2].reason == "not tried, for 2 like it took more than 0.01 s"
+
+
+@pytest.mark.parametrize("check", [check_intermolecular_distance, check_volume_overlap])
+def test_posebusters_looks_no_further_than_8_angstrom(check: Callable[..., object]) -> None:
+    """What is cut away of the protein cannot matter as long as this holds."""
+    assert inspect.signature(check).parameters["search_distance"].default <= 6.0
+    modules = PoseBusters("redock").config["modules"]
+    assert all("search_distance" not in module.get("parameters", {}) for module in modules)
+    assert all(module.get("parameters", {}).get("max_distance", 0.0) <= 6.0 for module in modules)
 
 
 def test_wrong_shape_is_named(complexes: dict[str, Complex]) -> None:

@@ -17,17 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import gemmi
 import numpy as np
 from numpy.typing import NDArray
 from posebusters import PoseBusters
 from rdkit import Chem, rdBase
-from scipy.spatial import cKDTree
 
 from domains.docking import timed_pool
 from domains.docking.complexes import Complex
 from domains.docking.ligand_files import posed
-from domains.docking.structure_files import read_structure
+from domains.docking.surroundings import Surroundings
 from domains.docking.timed_pool import Failure
 
 _REACH = 8.0  # Å; PoseBusters' search_distance is 6 Å
@@ -82,13 +80,13 @@ def check_all(
         InputError: if a protein file cannot be read.
         RuntimeError: if a worker does not start.
     """
-    proteins: dict[Path, _ProteinText] = {}
+    proteins: dict[Path, Surroundings] = {}
     for complex_, positions in jobs:
         if positions.ndim != 3 or positions.shape[1:] != (complex_.ligand.n_atoms, 3):
             shape = f"(n, {complex_.ligand.n_atoms}, 3)"
             raise ValueError(f"positions of {complex_.name} must have shape {shape}, got {positions.shape}")
         if complex_.protein_path not in proteins:
-            proteins[complex_.protein_path] = _ProteinText.read(complex_.protein_path)
+            proteins[complex_.protein_path] = Surroundings.read(complex_.protein_path)
     finite = [np.isfinite(positions).all((1, 2)) for _, positions in jobs]
     tasks = [
         [_task(complex_.ligand.mol, pose, proteins[complex_.protein_path]) for pose in positions[kept]]
@@ -108,43 +106,14 @@ def _validity(answer: Validity | Failure) -> Validity:
     return Validity(None, reason=answer.reason) if isinstance(answer, Failure) else answer
 
 
-@dataclass(frozen=True, eq=False)
-class _ProteinText:
-    """The atom lines of a protein's first model in PDB format, and where those atoms are."""
-
-    lines: NDArray[np.str_]
-    tree: cKDTree
-
-    @classmethod
-    def read(cls, path: Path) -> _ProteinText:
-        structure = read_structure(path)
-        del structure[1:]
-        if path.suffix.lower() not in (".pdb", ".ent"):
-            structure.shorten_chain_names()  # mmCIF knows longer ones than PDB has room for
-        text = structure.make_pdb_string(gemmi.PdbWriteOptions(ter_records=False, conect_records=False))
-        lines = np.array([line for line in text.splitlines() if line.startswith(("ATOM", "HETATM"))])
-        xyz = np.array([[float(line[k : k + 8]) for k in (30, 38, 46)] for line in lines])
-        return cls(lines, cKDTree(xyz))
-
-    def around(self, pose: NDArray[Any]) -> str:
-        """A PDB block of the atoms within reach of `pose` (A, 3), or of the nearest one."""
-        near = sorted(set().union(*self.tree.query_ball_point(pose, _REACH)))
-        if not near:
-            distance, index = self.tree.query(pose)
-            near = [index[distance.argmin()]]
-        # Serial numbers start again from 1: RDKit cannot read the hybrid-36 ones of large structures.
-        numbered = [f"{line[:6]}{serial:5d}{line[11:]}" for serial, line in enumerate(self.lines[near], start=1)]
-        return "\n".join([*numbered, "END\n"])
-
-
 class _Task(NamedTuple):
     pose: Chem.Mol
     ligand: Chem.Mol
     protein: str
 
 
-def _task(ligand: Chem.Mol, pose: NDArray[Any], protein: _ProteinText) -> _Task:
-    return _Task(posed(ligand, pose), ligand, protein.around(pose))
+def _task(ligand: Chem.Mol, pose: NDArray[Any], protein: Surroundings) -> _Task:
+    return _Task(posed(ligand, pose), ligand, protein.around(pose, _REACH))
 
 
 def _prepare() -> Callable[[_Task], Validity]:
