@@ -1,0 +1,67 @@
+"""Small docking models and real complexes that the tests of the docking domain share."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import fields, replace
+
+import torch
+
+from domains.docking.batch import ComplexBatch, collate
+from domains.docking.complexes import Complex, load_posebusters
+from domains.docking.diffusion import NoiseRange
+from domains.docking.pocket_net import PocketNet, PocketNetConfig
+from domains.docking.weights import DockingModel
+
+SMALL = PocketNetConfig(
+    scalars=16,
+    vectors=4,
+    layers=2,
+    message_scalars=4,
+    message_vectors=2,
+    pocket_scalars=4,
+    pocket_vectors=2,
+    pocket_basis=6,
+    ligand_basis=5,
+)
+
+
+@functools.cache
+def complexes() -> tuple[Complex, ...]:
+    """1ia1, 1of6, 1s3v and 1uou: 13 to 27 atoms, 2 to 6 torsions."""
+    found, problems = load_posebusters()
+    assert not problems
+    return tuple(found)
+
+
+def stiff(complex_: Complex) -> Complex:
+    """The same complex with a ligand that cannot turn."""
+    ligand = complex_.ligand
+    rigid = replace(ligand, torsion_bonds=ligand.torsion_bonds[:0], torsion_mask=ligand.torsion_mask[:0])
+    return replace(complex_, name=f"{complex_.name}, stiff", ligand=rigid)
+
+
+def double(batch: ComplexBatch) -> ComplexBatch:
+    """The same batch in float64."""
+    tensors = {f.name: getattr(batch, f.name) for f in fields(batch) if f.name != "names"}
+    return replace(batch, **{name: x.double() for name, x in tensors.items() if x.is_floating_point()})
+
+
+@functools.cache
+def batch() -> ComplexBatch:
+    """The four complexes in float64."""
+    return double(collate(complexes()))
+
+
+@functools.cache
+def network(config: PocketNetConfig = SMALL) -> PocketNet:
+    """Random weights in float64, the last layers large enough for scores to matter."""
+    torch.manual_seed(0)
+    net = PocketNet(config).double().eval().requires_grad_(False)
+    assert isinstance(net, PocketNet)
+    return net
+
+
+def model(sharpness: float = 1.0) -> DockingModel:
+    """An untrained model in float64."""
+    return DockingModel(network(), NoiseRange(), sharpness)
