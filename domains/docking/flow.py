@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import final
 
 import torch
 from torch import Tensor
@@ -19,8 +20,9 @@ from ld3.geometry import so3
 from ld3.state import Levels, Tangent
 
 
+@final
 class DockingFlow(ProbabilityFlow[Poses]):
-    """The flow of poses in the pockets of a batch of complexes.
+    """The flow of poses in the pockets of a batch of complexes, with factors "tr" (Å), "rot" and "tor" (rad).
 
     Args:
         model: network, noise range and the sharpness chosen for them.
@@ -41,8 +43,10 @@ class DockingFlow(ProbabilityFlow[Poses]):
         return self.start(torch.arange(n) % len(self.batch), generator)
 
     def start(self, complex_row: Tensor, generator: torch.Generator) -> Poses:
-        """Pure noise for the complexes `complex_row` (B,): torsions and orientation uniform, the centroid around the
-        pocket's origin with the largest translation noise. Bond lengths, angles and rings are the input conformer's.
+        """Pure noise for the complexes `complex_row` (B,).
+
+        Torsions and orientation are uniform, the centroid is Gaussian around the pocket's origin with the largest noise
+        level of translations. Bond lengths, angles and rings are the input conformer's.
         """
         n, torsions = len(complex_row), tangent_sizes(self.batch)["tor"]
         row = complex_row.to(self.batch.conformer.device)
@@ -71,7 +75,9 @@ class DockingFlow(ProbabilityFlow[Poses]):
         return mean_square_displacement(self.batch, x, target)
 
     def norm(self, v: Tangent) -> Mapping[str, Tensor]:
+        """Lengths in Å ("tr") and rad; padding torsions must be zero, as they are in displacements."""
         return {f: torch.linalg.vector_norm(u, dim=-1) for f, u in v.items()}
 
     def fingerprint(self) -> str:
-        return fingerprint("docking", self.model.network, self.model.noise_range, self.batch, self.clock)
+        network = self.model.network
+        return fingerprint("docking", network.config, network, self.model.noise_range, self.batch, self.clock)
