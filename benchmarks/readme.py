@@ -10,12 +10,13 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
+from benchmarks.docking_options import Options as RunOptions
 from benchmarks.report import sentence
 from benchmarks.store import write_text
 from benchmarks.summary import Paired
@@ -76,9 +77,18 @@ def block(results: Mapping[str, Any], picture: str) -> str:
 
 
 def _command(config: Mapping[str, Any]) -> str:
-    complexes = f" --complexes {config['complexes']}" if config["complexes"] else ""
-    nfe = " ".join(map(str, config["nfe"]))
-    return f"python -m benchmarks.docking --nfe {nfe}{complexes} --samples {config['samples']} --seed {config['seed']}"
+    """The command line that says all that was not left at its default."""
+    flags = [
+        f" --{field.name.replace('_', '-')} {_words(config[field.name])}"
+        for field in fields(RunOptions)
+        if field.name == "nfe"
+        or (field.name not in ("out", "device") and _words(config[field.name]) != _words(field.default))
+    ]
+    return f"python -m benchmarks.docking{''.join(flags)}"
+
+
+def _words(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _cells(row: Mapping[str, Any], twins: Mapping[tuple[str, int], str]) -> Sequence[str]:
