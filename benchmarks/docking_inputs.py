@@ -25,7 +25,7 @@ from domains.docking.weights import DockingModel
 from ld3.fingerprint import fingerprint
 from ld3.state import cat
 
-GROUP_POSES = 64  # poses side by side: enough to keep a CPU's cores busy, few enough for its caches
+GROUP_POSES = 32  # poses side by side, at most: enough to keep a CPU's cores busy, few enough for its caches
 
 
 @dataclass(frozen=True, eq=False)

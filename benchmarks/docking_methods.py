@@ -123,7 +123,7 @@ def dock(procedure: Procedure, groups: Sequence[Group], seed: int, store: Store,
         ends: list[Tensor] = []
         began = time.perf_counter()
         with torch.no_grad():
-            for rows in torch.arange(len(group)).split(GROUP_POSES):
+            for rows in torch.arange(len(group)).chunk(-(-len(group) // GROUP_POSES)):
 
                 def count(step: int, steps: int, x: Poses) -> None:
                     bar.evaluated(procedure.method.nfe // steps * len(x.complex_row))

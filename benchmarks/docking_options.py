@@ -32,7 +32,7 @@ class Options:
     complexes of the posebusters package, which the demo weights have seen"""
     solver: str = SOLVER
     """of the learned and the hand-made grids: a name of ld3.solvers"""
-    samples: int = 40
+    samples: int = 32
     """poses a complex"""
     seed: int = 0
     """of all random numbers"""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -35,6 +34,13 @@ SCHEMA = "ld3.docking.results"
 class Report:
     """Takes what is computed, in the order in which it is; writes all files after every method.
 
+    Args:
+        choices: what was asked for.
+        model: what docks.
+        inputs: what is docked.
+        groups: with its starts.
+        timings: stage -> seconds, growing as the run goes on.
+
     Attributes:
         clock: of the run.
         docked: key of a method -> its poses.
@@ -42,7 +48,14 @@ class Report:
         remarks: what a person should know about the run.
     """
 
-    def __init__(self, choices: Choices, model: DockingModel, inputs: Inputs, groups: Sequence[Group]) -> None:
+    def __init__(
+        self,
+        choices: Choices,
+        model: DockingModel,
+        inputs: Inputs,
+        groups: Sequence[Group],
+        timings: Mapping[str, float],
+    ) -> None:
         self.clock = groups[0].flow.clock
         self.docked: dict[str, Docked] = {}
         self.grids: dict[int, dict[str, Grid]] = {}
@@ -56,7 +69,7 @@ class Report:
         self._files: list[str] = []
         self._teacher: dict[str, object] = {}
         self._goals: Docked | None = None
-        self._started = time.monotonic()
+        self._timings = timings
         self._fixed = _fixed_content(choices, model, inputs, self._seeds, self.clock.sharpness)
         self._earlier = _earlier_results(self._out)
         if self._earlier and self._earlier.get("config") != self._fixed["config"]:
@@ -142,7 +155,7 @@ class Report:
             "fit": self._fits,
             "teacher": self._teacher,
             "remarks": self.remarks,
-            "seconds": time.monotonic() - self._started,
+            "seconds": dict(self._timings),
             "files": self._files,
         }
         lines = [json.dumps(asdict(row), allow_nan=False) + "\n" for row in self._summary.poses]
@@ -193,7 +206,8 @@ def _fit_entry(fit: FitResult, file: str, pairs: FitData | None) -> dict[str, ob
         "loss_learned": fit.loss_learned,
         "start": fit.start,
         "hand": dict(fit.hand),
-        "config": dict(fit.config),
+        # JSON has no infinity, which a limit may be.
+        "config": {name: str(x) if x in (math.inf, -math.inf) else x for name, x in fit.config.items()},
         "file": file,
         "fitted_here": pairs is not None,
         "teacher_evaluations": pairs.network_evaluations if pairs else None,

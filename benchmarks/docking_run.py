@@ -48,9 +48,10 @@ def run(
     teacher = replace(TEACHER, nfe=options.teacher_nfe)
     store = Store(options.out / "cache")
     groups = make_groups(model, complexes, choices)
-    report = Report(choices, model, inputs, groups)
+    timings: dict[str, float] = {}
+    report = Report(choices, model, inputs, groups, timings)
 
-    with WorkBar(console, _plan(options, teacher, len(complexes), saved)) as bar:
+    with WorkBar(console, _plan(options, teacher, len(complexes), saved), timings) as bar:
         with bar.stage("teacher"):
             goals, disagreement = dock_by_teacher(teacher, groups, store, bar)
             report.add_teacher(teacher, goals, disagreement)

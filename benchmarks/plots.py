@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
 from benchmarks.docking_report import Report
 from benchmarks.summary import LEARNED, Bounds, MethodRow, by_nfe
@@ -36,7 +36,9 @@ _STYLES: Mapping[str, _Style] = {
     "diffdock_sde": _Style("#505050", "X", ""),
     "diffdock_ode": _Style("#909090", "P", ""),
 }
+_REFERENCES = ("diffdock_sde", "diffdock_ode")  # one number of evaluations only
 _FACTORS = {"tr": "translation σ (Å)", "rot": "rotation σ (rad)", "tor": "torsion σ (rad)"}
+_SAME = 1e-6  # relative; levels that are told are computed by another formula than nodes
 _DPI = 160
 
 
@@ -85,10 +87,11 @@ def _lines(
     methods = {m: own for m, own in by_nfe(rows).items() if m != "teacher" and not own[0].same_as}
     numbers = sorted({row.nfe for own in methods.values() for row in own})
     dodge = 0.012 * (numbers[-1] - numbers[0] or 1)
-    for i, (method, own) in enumerate(methods.items()):
+    for method, own in methods.items():
         points = [(row, number) for row in own if (number := value(row)) is not None]
         style = _STYLES[method]
-        shift = dodge * (i - (len(methods) - 1) / 2)
+        peers = [other for other in methods if (other in _REFERENCES) == (method in _REFERENCES)]
+        shift = dodge * (peers.index(method) - (len(peers) - 1) / 2)
         low, high = (
             zip(*(_scaled(bounds(row), number, scale) for row, number in points), strict=True) if points else ((), ())
         )
@@ -132,6 +135,8 @@ def plot_grids(path: Path, report: Report) -> None:
             axes.axhline(0.5 - y, color="0.75", lw=0.8)
         axes.set_xscale("log")
         axes.invert_xaxis()
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(_FACTORS.get(factor, f"{factor} σ"))
     labels = [f"{name} = {twins[name]}" if name in twins else name for _, name, _ in lanes]
@@ -152,5 +157,5 @@ def _lane(axes: Axes, y: float, clock: Clock, factor: str, grid: Grid, style: _S
     told = clock.sigma(grid.network)[factor].tolist()
     axes.plot([nodes[0], nodes[-1]], [y, y], color="0.85", lw=1, zorder=1)
     axes.plot(nodes, [y] * len(nodes), style.marker, color=style.color, ms=6, zorder=2)
-    if told != nodes[:-1]:
+    if any(abs(a / b - 1) > _SAME for a, b in zip(told, nodes, strict=False)):
         axes.plot(told, [y - 0.28] * len(told), "|", color=style.color, ms=9, mew=1.6, zorder=3)

@@ -21,10 +21,12 @@ class WorkBar:
     Args:
         console: where to draw.
         plan: stage -> the work that it is expected to be.
+        timings: filled with stage -> seconds, as stages end.
     """
 
-    def __init__(self, console: Console, plan: Mapping[str, float]) -> None:
+    def __init__(self, console: Console, plan: Mapping[str, float], timings: dict[str, float]) -> None:
         self._plan = dict(plan)
+        self._timings = timings
         self._done = 0.0
         self._evaluations = 0
         self._seconds = 0.0
@@ -61,9 +63,10 @@ class WorkBar:
     def stage(self, name: str) -> Iterator[None]:
         """A part of the plan; when it ends, what it did not need is taken off the total."""
         self._stage, before = name, self._done
-        self._last = time.monotonic()
+        self._last = began = time.monotonic()
         self._progress.update(self._task, description=name)
         yield
+        self._timings[name] = time.monotonic() - began
         self.expect(self._done - before)
 
     def expect(self, work: float) -> None:

@@ -53,10 +53,10 @@ class MethodRow:
     n_complexes: int
     n_references: int
     n_poses: int
-    success_2A: float | None  # noqa: N815
-    success_2A_ci: Bounds  # noqa: N815
-    success_5A: float | None  # noqa: N815
-    success_5A_ci: Bounds  # noqa: N815
+    success_2A: float | None
+    success_2A_ci: Bounds
+    success_5A: float | None
+    success_5A_ci: Bounds
     median_rmsd: float | None
     median_rmsd_ci: Bounds
     rmsd_to_teacher: float | None

@@ -1,0 +1,83 @@
+"""Small docking benchmark runs that tests share: an untrained model, one or two real complexes, few poses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from docking_models import SMALL
+
+from benchmarks import docking, docking_fits
+from domains.docking.complexes import load_posebusters
+from domains.docking.diffusion import NoiseRange
+from domains.docking.pocket_net import PocketNet
+from domains.docking.settings import FIT
+from domains.docking.weights import save_weights
+
+
+def write_weights(path: Path, sharpness: float = 2.0) -> Path:
+    """An untrained small model."""
+    torch.manual_seed(0)
+    save_weights(path, PocketNet(SMALL).state_dict(), SMALL, NoiseRange(), sharpness)
+    return path
+
+
+def write_complexes(folder: Path, *names: str) -> Path:
+    """Crystal complexes of the posebusters package as NAME/protein.pdb and NAME/ligands.sdf."""
+    for loaded in load_posebusters()[0]:
+        if loaded.name in names:
+            (folder / loaded.name).mkdir(parents=True)
+            shutil.copyfile(loaded.protein_path, folder / loaded.name / "protein.pdb")
+            ligand = loaded.protein_path.parent / f"{loaded.name}_ligand.sdf"
+            block = ligand.read_text().split("\n", 1)[1]
+            (folder / loaded.name / "ligands.sdf").write_text(f"{loaded.name}\n{block}")
+    return folder
+
+
+def short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fits of six gradient steps."""
+    monkeypatch.setattr(docking_fits, "FIT", docking_fits.replace(FIT, steps=3, validate_every=1, seconds=float("inf")))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A benchmark that has ended, and what it left."""
+
+    status: int
+    out: Path
+    stdout: str
+    stderr: str
+
+    @property
+    def results(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.out / "results.json").read_text())
+        return found
+
+    @property
+    def rows(self) -> dict[tuple[str, int], dict[str, Any]]:
+        """(method, NFE) -> row of the table."""
+        return {(row["method"], row["nfe"]): row for row in self.results["rows"]}
+
+    @property
+    def poses(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.out / "poses.jsonl").read_text().splitlines()]
+
+    def poses_of(self, method: str) -> list[dict[str, Any]]:
+        return [row for row in self.poses if row["method"] == method]
+
+    @property
+    def errors(self) -> list[str]:
+        """Lines on standard error, without the progress bar."""
+        return [line for line in self.stderr.splitlines() if line.strip() and "NFE/s" not in line]
+
+
+def benchmark(capsys: pytest.CaptureFixture[str], out: Path, *arguments: str | Path) -> Run:
+    """Run the command line in this process."""
+    capsys.readouterr()
+    status = docking.main([*map(str, arguments), "--out", str(out)])
+    return Run(status, out, *capsys.readouterr())
