@@ -1,0 +1,143 @@
+"""Weights files: what is written is read back, and each bad file gets one line that says what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+from docking_models import SMALL, batch, network
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from domains.docking.diffusion import NoiseRange
+from domains.docking.errors import InputError
+from domains.docking.pocket_net import PocketNet
+from domains.docking.pose import bound_poses
+from domains.docking.weights import load_weights, save_weights, store_sharpness
+
+NOISE = NoiseRange(tr=(0.2, 6.0))
+
+
+def tensors() -> dict[str, Tensor]:
+    return {name: value.float() for name, value in network().state_dict().items()}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    file = tmp_path / "weights.safetensors"
+    save_weights(file, tensors(), SMALL, NOISE, 3.5)
+    return file
+
+
+def metadata(path: Path) -> dict[str, str]:
+    with safe_open(path, framework="pt") as file:
+        found: dict[str, str] = file.metadata()
+        return found
+
+
+def test_round_trip(path: Path) -> None:
+    """Configuration, noise range, sharpness, every parameter and buffer, and so the scores, bit by bit."""
+    model = load_weights(path)
+    assert (model.network.config, model.noise_range, model.sharpness) == (SMALL, NOISE, 3.5)
+    assert not model.network.training
+    assert not any(parameter.requires_grad for parameter in model.network.parameters())
+    found = model.network.state_dict()
+    assert found.keys() == tensors().keys()
+    assert all(torch.equal(found[name], value) for name, value in tensors().items())
+    fresh = PocketNet(SMALL).eval()
+    fresh.load_state_dict(tensors())
+    sigma = {f: torch.tensor(0.5) for f in ("tr", "rot", "tor")}
+    row = torch.arange(4)
+    data = batch().to("cpu")
+    x = bound_poses(data, row).positions
+    scores = [net.double().score(net.encode(data), row, x, sigma) for net in (model.network, fresh)]
+    assert all(torch.equal(a, b) for a, b in zip(*scores, strict=True))
+
+
+def test_other_people_may_read_what_is_written(path: Path) -> None:
+    plain = path.with_name("plain")
+    plain.touch()
+    assert path.stat().st_mode == plain.stat().st_mode
+    assert sorted(p.name for p in path.parent.iterdir()) == ["plain", "weights.safetensors"]
+
+
+def test_chosen_sharpness_is_stored_with_its_record(path: Path) -> None:
+    before = load_weights(path)
+    choice = {"split": "ligands", "seed": 7, "rows": [{"sharpness": 4.0, "success_2A": 0.5}]}
+    store_sharpness(path, 4.0, choice)
+    after = load_weights(path)
+    assert (after.sharpness, after.noise_range, after.network.config) == (4.0, NOISE, SMALL)
+    assert json.loads(metadata(path)["sharpness_choice"]) == choice
+    assert all(torch.equal(after.network.state_dict()[k], v) for k, v in before.network.state_dict().items())
+
+
+def test_a_failed_write_leaves_the_old_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = path.read_bytes()
+
+    def full(self: Path, data: bytes) -> int:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="disk full"):
+        store_sharpness(path, 4.0, {})
+    assert path.read_bytes() == old
+
+
+def rewrite(path: Path, change: Callable[[dict[str, Tensor], dict[str, str]], None]) -> None:
+    values, header = load_file(path), metadata(path)
+    change(values, header)
+    save_file(values, path, header)
+
+
+def remodel(path: Path, **change: object) -> None:
+    rewrite(path, lambda _, m: m.update(model=json.dumps(json.loads(m["model"]) | change)))
+
+
+def poison(values: dict[str, Tensor], name: str, value: float) -> None:
+    values[name][0] = value
+
+
+FIRST = "emit.0.weight"
+BREAK: dict[str, tuple[Callable[[Path], object], str]] = {
+    "missing": (lambda p: p.unlink(), "there is no such weights file"),
+    "folder": (lambda p: (p.unlink(), p.mkdir()), "there is no such weights file"),
+    "empty": (lambda p: p.write_bytes(b""), "this is no safetensors file"),
+    "text": (lambda p: p.write_text("weights\n" * 9), "this is no safetensors file"),
+    "cut off": (lambda p: p.write_bytes(p.read_bytes()[:-100]), "this is no safetensors file"),
+    "pickle": (lambda p: p.write_bytes(pickle.dumps({"a": 1})), "this is a pickle (it could run code"),
+    "torch.save": (lambda p: torch.save(tensors(), p), "this is a pickle (it could run code"),
+    "other model": (lambda p: save_file({"a": torch.zeros(2)}, p), "these are weights of another model"),
+    "no description": (lambda p: rewrite(p, lambda _, m: m.pop("model") and None), "description of the model"),
+    "bad description": (lambda p: rewrite(p, lambda _, m: m.update(model="{")), "description of the model"),
+    "unknown option": (lambda p: remodel(p, network=asdict(SMALL) | {"heads": 3}), "heads"),
+    "no noise": (lambda p: remodel(p, noise={"tr": 1.0}), "description of the model"),
+    "missing key": (
+        lambda p: rewrite(p, lambda v, _: v.pop(FIRST) is None),
+        f"it lacks 1 tensors, first of all {FIRST}",
+    ),
+    "foreign key": (lambda p: rewrite(p, lambda v, _: v.update(extra=torch.ones(1))), "first of all extra"),
+    "wrong shape": (lambda p: rewrite(p, lambda v, _: v.update({FIRST: torch.ones(3)})), "has shape (3,)"),
+    "other size": (lambda p: remodel(p, network=asdict(SMALL) | {"scalars": 8}), "has shape"),
+    "NaN": (lambda p: rewrite(p, lambda v, _: poison(v, FIRST, float("nan"))), f"{FIRST} holds NaN"),
+    "infinite": (lambda p: rewrite(p, lambda v, _: poison(v, FIRST, float("inf"))), f"{FIRST} holds NaN or inf"),
+}
+
+
+@pytest.mark.parametrize("kind", BREAK)
+def test_a_bad_file_gets_one_clear_line(path: Path, kind: str) -> None:
+    damage, expected = BREAK[kind]
+    damage(path)
+    for attempt in (lambda: load_weights(path), lambda: store_sharpness(path, 2.0, {})):
+        with pytest.raises(InputError) as caught:
+            attempt()
+        line = str(caught.value)
+        assert expected in line
+        assert line.startswith(f"{path}: ")
+        assert "\n" not in line
+        assert caught.value.problem.remedy
