@@ -7,7 +7,6 @@ with the most poses within 2 Å is written into the weights file, with the table
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -219,9 +218,14 @@ def _mistake(option: str, message: str, remedy: str) -> InputError:
     return InputError(InputProblem(option, "", message, remedy))
 
 
-if __name__ == "__main__":
+def cli(arguments: Sequence[str] | None = None) -> None:
+    """The command line; exits with status 2 and one line for a mistake of the user."""
     try:
-        main(tyro.cli(SharpnessConfig, description=__doc__))
+        main(tyro.cli(SharpnessConfig, description=__doc__, args=arguments))
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        Console(stderr=True).print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
         raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    cli()

@@ -190,9 +190,15 @@ def stop_on_signals() -> Callable[[], bool]:
     return lambda: bool(received)
 
 
-if __name__ == "__main__":
+def cli(arguments: Sequence[str] | None = None) -> None:
+    """The command line; exits with status 2 and one line for a mistake of the user, with 1 if training diverges."""
+    config = tyro.cli(TrainConfig, description=__doc__, args=arguments)
     try:
-        main(tyro.cli(TrainConfig, description=__doc__), stop_on_signals())
+        main(config, stop_on_signals())
     except (InputError, FloatingPointError) as error:
         Console(stderr=True).print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
         raise SystemExit(2 if isinstance(error, InputError) else 1) from None
+
+
+if __name__ == "__main__":
+    cli()
