@@ -49,6 +49,32 @@ class ComplexBatch:
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "names"}
         return replace(self, **{name: value.to(device) for name, value in tensors.items()})
 
+    def sizes(self, rows: Tensor) -> tuple[int, int, int]:
+        """The largest numbers of ligand atoms, torsions and pocket atoms among the complexes `rows` (B,)."""
+        masks = torch.stack([mask.sum(1) for mask in (self.atom_mask, self.torsion_mask, self.pocket_mask)])
+        atoms, torsions, pocket = masks[:, rows].amax(1).tolist()
+        return atoms, torsions, pocket
+
+    def cropped(self, atoms: int, torsions: int, pocket: int) -> ComplexBatch:
+        """Views of the first atoms, torsions and pocket atoms: complexes that have more of them must not be used."""
+        return ComplexBatch(
+            names=self.names,
+            origin=self.origin,
+            conformer=self.conformer[:, :atoms],
+            atom_mask=self.atom_mask[:, :atoms],
+            atom_features=self.atom_features[:, :atoms],
+            bond_type=self.bond_type[:, :atoms, :atoms],
+            hops=self.hops[:, :atoms, :atoms],
+            torsion_bonds=self.torsion_bonds[:, :torsions],
+            torsion_side=self.torsion_side[:, :torsions, :atoms],
+            torsion_mask=self.torsion_mask[:, :torsions],
+            pocket_positions=self.pocket_positions[:, :pocket],
+            pocket_mask=self.pocket_mask[:, :pocket],
+            pocket_element=self.pocket_element[:, :pocket],
+            pocket_residue=self.pocket_residue[:, :pocket],
+            pocket_atom_name=self.pocket_atom_name[:, :pocket],
+        )
+
 
 def _pad(rows: Sequence[NDArray[Any]], shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     out = torch.zeros((len(rows), *shape), dtype=dtype)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple, final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from domains.docking.batch import ComplexBatch
@@ -33,6 +34,16 @@ class PocketEncoding(NamedTuple):
     pocket: Tensor  # (K, P, 4 (S + 3 V)) scalars and vectors with their first moments, zero on padding
     ligand: Tensor  # (K, A, scalars)
     pair: Tensor  # (K, A, PAIR_CHANNELS, A) bond types and topological distances, one-hot
+
+    def cropped(self, rows: Tensor) -> PocketEncoding:
+        """Without the padding that none of the complexes `rows` (B,) needs; of no use for others."""
+        atoms, torsions, pocket = self.batch.sizes(rows)
+        return PocketEncoding(
+            self.batch.cropped(atoms, torsions, pocket),
+            self.pocket[:, :pocket],
+            self.ligand[:, :atoms],
+            self.pair[:, :atoms, :, :atoms],
+        )
 
 
 @final
@@ -76,8 +87,11 @@ class PocketNet(ScoreNetwork[PocketEncoding]):
     def score(
         self, encoding: PocketEncoding, complex_row: Tensor, positions: Tensor, sigma: Mapping[str, Tensor]
     ) -> Scores:
+        torsions = encoding.batch.torsion_mask.shape[1]
+        encoding = encoding.cropped(complex_row)
         batch = encoding.batch
         mask = batch.atom_mask[complex_row]
+        positions = positions[:, : mask.shape[1]]
         s = encoding.ligand.index_select(0, complex_row)
         noise = self.noise(sigma, len(positions)).unsqueeze(1).expand_as(s)
         from_centroid = positions - centroid(positions, mask).unsqueeze(1)
@@ -91,7 +105,8 @@ class PocketNet(ScoreNetwork[PocketEncoding]):
         fields = [emit((gate * v).flatten(-2)) for emit, gate in zip(self.emit, gates, strict=True)]
         scores = project(batch, complex_row, positions, fields)
         twist = self.twist(s, v, noise[:, 0], positions, batch.torsion_bonds[complex_row])
-        return scores._replace(tor=scores.tor + twist * batch.torsion_mask[complex_row])
+        tor = scores.tor + twist * batch.torsion_mask[complex_row]
+        return scores._replace(tor=F.pad(tor, (0, torsions - tor.shape[1])))
 
     def _see_pocket(self, encoding: PocketEncoding, complex_row: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         """The pocket around every ligand atom, (B, A, c) and (B, A, c, 3), c = (S + V) pocket_basis."""
