@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from benchmarks.docking_inputs import on_device, seed_of
+from benchmarks.docking_inputs import on_device, seed_of, size
 from benchmarks.docking_options import Choices, mistake
 from benchmarks.progress import WorkBar
 from benchmarks.store import Store
@@ -53,9 +53,10 @@ def fit_data(
     options = choices.options
     half = options.fit_poses // 2
     generator = torch.Generator().manual_seed(seed_of(options.seed, "fit"))
-    chosen = sorted(torch.randperm(len(complexes), generator=generator)[:half].tolist())
-    flow = DockingFlow(model, on_device([complexes[i] for i in chosen], choices), options.sharpness)
-    row = torch.arange(half) % len(chosen)
+    drawn = [complexes[i] for i in torch.randperm(len(complexes), generator=generator)[:half].tolist()]
+    chosen = sorted(drawn, key=size)
+    flow = DockingFlow(model, on_device(chosen, choices), options.sharpness)
+    row = (torch.arange(half) % len(chosen)).sort().values  # neighbours of similar size: little padding
     start = flow.start(torch.cat([row, row]), generator)
     pairs = run_teacher(flow, start, teacher, store.folder / "teacher", bar.counter())
     finite = pairs.end.positions.isfinite().all(-1).all(-1).cpu()

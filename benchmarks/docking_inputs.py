@@ -119,8 +119,13 @@ def make_groups(model: DockingModel, complexes: Sequence[Complex], choices: Choi
     """All complexes, sorted by size so that little is padded, with their starts."""
     samples = choices.options.samples
     width = max(1, GROUP_POSES // samples)
-    order = sorted(complexes, key=lambda c: (c.ligand.n_atoms, len(c.pocket.positions)))
+    order = sorted(complexes, key=size)
     return [_group(model, order[i : i + width], choices) for i in range(0, len(order), width)]
+
+
+def size(complex_: Complex) -> tuple[int, int, str]:
+    """Sorts complexes by what a pose costs, and by name."""
+    return complex_.ligand.n_atoms, len(complex_.pocket.positions), complex_.name
 
 
 def _group(model: DockingModel, complexes: Sequence[Complex], choices: Choices) -> Group:
