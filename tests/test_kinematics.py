@@ -99,14 +99,17 @@ def line() -> Body:
 @pytest.mark.parametrize("name", NAMES)
 def test_single_move_is_diffdocks(name: str, case: str, dtype: torch.dtype) -> None:
     f, b, s = figures(), body(name, dtype), step(name, case, dtype)
-    tolerance = {"rtol": 0.0, "atol": 1e-4, "check_dtype": False}  # the figures are float32, coordinates up to 100 Å
+
+    def same(found: Tensor, expected: Tensor) -> None:  # the figures are float32, coordinates up to 100 Å
+        torch.testing.assert_close(found, expected, rtol=0.0, atol=1e-4, check_dtype=False)
+
     rigid = kinematics.move_rigidly(b.positions, b.mask, s.translation, s.rotation)
-    torch.testing.assert_close(rigid[0], f[f"{name}/{case}/rigid_pos"], **tolerance)
+    same(rigid[0], f[f"{name}/{case}/rigid_pos"])
     flexed = kinematics.flex(rigid, b.bonds, b.sides, s.angles)
-    torch.testing.assert_close(flexed[0], f[f"{name}/{case}/flexible_pos_before_align"], **tolerance)
-    torch.testing.assert_close(kinematics.move(*b, *s)[0], f[f"{name}/{case}/single_new_pos"], **tolerance)
+    same(flexed[0], f[f"{name}/{case}/flexible_pos_before_align"])
+    same(kinematics.move(*b, *s)[0], f[f"{name}/{case}/single_new_pos"])
     turned = kinematics.flex(b.positions, b.bonds, b.sides, s.angles)
-    torch.testing.assert_close(turned[0], f[f"{name}/{case}/torsion_only_new_pos"], **tolerance)
+    same(turned[0], f[f"{name}/{case}/torsion_only_new_pos"])
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])

@@ -89,7 +89,7 @@ def test_a_failed_write_leaves_the_old_file(path: Path, monkeypatch: pytest.Monk
     assert path.read_bytes() == old
 
 
-def rewrite(path: Path, change: Callable[[dict[str, Tensor], dict[str, str]], None]) -> None:
+def rewrite(path: Path, change: Callable[[dict[str, Tensor], dict[str, str]], object]) -> None:
     values, header = load_file(path), metadata(path)
     change(values, header)
     save_file(values, path, header)
@@ -103,22 +103,27 @@ def poison(values: dict[str, Tensor], name: str, value: float) -> None:
     values[name][0] = value
 
 
+def make_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 FIRST = "emit.0.weight"
 BREAK: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (lambda p: p.unlink(), "there is no such weights file"),
-    "folder": (lambda p: (p.unlink(), p.mkdir()), "there is no such weights file"),
+    "folder": (make_folder, "there is no such weights file"),
     "empty": (lambda p: p.write_bytes(b""), "this is no safetensors file"),
     "text": (lambda p: p.write_text("weights\n" * 9), "this is no safetensors file"),
     "cut off": (lambda p: p.write_bytes(p.read_bytes()[:-100]), "this is no safetensors file"),
     "pickle": (lambda p: p.write_bytes(pickle.dumps({"a": 1})), "this is a pickle (it could run code"),
     "torch.save": (lambda p: torch.save(tensors(), p), "this is a pickle (it could run code"),
     "other model": (lambda p: save_file({"a": torch.zeros(2)}, p), "these are weights of another model"),
-    "no description": (lambda p: rewrite(p, lambda _, m: m.pop("model") and None), "description of the model"),
+    "no description": (lambda p: rewrite(p, lambda _, m: m.pop("model")), "description of the model"),
     "bad description": (lambda p: rewrite(p, lambda _, m: m.update(model="{")), "description of the model"),
     "unknown option": (lambda p: remodel(p, network=asdict(SMALL) | {"heads": 3}), "heads"),
     "no noise": (lambda p: remodel(p, noise={"tr": 1.0}), "description of the model"),
     "missing key": (
-        lambda p: rewrite(p, lambda v, _: v.pop(FIRST) is None),
+        lambda p: rewrite(p, lambda v, _: v.pop(FIRST)),
         f"it lacks 1 tensors, first of all {FIRST}",
     ),
     "foreign key": (lambda p: rewrite(p, lambda v, _: v.update(extra=torch.ones(1))), "first of all extra"),
