@@ -122,13 +122,14 @@ def test_padding_and_the_rest_of_the_batch_do_not_matter() -> None:
         assert (together.tor[i, torsions:] == 0).all()
 
 
-def test_positions_of_padding_atoms_do_not_matter() -> None:
+def test_what_padding_holds_does_not_matter() -> None:
     data, x = batch(), poses(batch(), ALL)
     junk = torch.where(data.atom_mask.unsqueeze(-1), x, torch.full_like(x, 3.21))
     far = torch.where(
         data.pocket_mask.unsqueeze(-1), data.pocket_positions, torch.full_like(data.pocket_positions, 2.0)
     )
-    assert_close(score(replace(data, pocket_positions=far), ALL, junk), score(data, ALL, x))
+    bonds = torch.where(data.torsion_mask.unsqueeze(-1), data.torsion_bonds, torch.tensor([3, 4]))
+    assert_close(score(replace(data, pocket_positions=far, torsion_bonds=bonds), ALL, junk), score(data, ALL, x))
 
 
 def test_the_direct_term_of_a_torsion_is_the_same_from_either_end() -> None:

@@ -100,7 +100,6 @@ class PocketNet(ScoreNetwork[PocketEncoding]):
         weight = ligand_weight(self.ligand_basis, positions, encoding.pair[complex_row])
         for layer, environment in zip(self.layers, self.environment, strict=True):
             s, v = layer(s, v, positions, noise, weight, environment(*seen))
-            s, v = s * mask.unsqueeze(-1), v * mask[..., None, None]
         gates = self.gate(torch.cat([s, noise], -1)).unsqueeze(-1).chunk(3, -2)
         fields = [emit((gate * v).flatten(-2)) for emit, gate in zip(self.emit, gates, strict=True)]
         scores = project(batch, complex_row, positions, fields)
