@@ -54,8 +54,8 @@ class Options:
     """network evaluations a pose of the teacher"""
     fit_poses: int = FIT_POSES
     """teacher poses that a fit may see, none of which is evaluated"""
-    posebusters: int = 8
-    """poses a complex and method whose validity is checked; 0 = none"""
+    posebusters: int = 32
+    """poses of each method whose validity is checked, spread over the complexes; 0 = none"""
 
 
 @dataclass(frozen=True)

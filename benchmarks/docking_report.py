@@ -46,6 +46,7 @@ class Report:
         docked: key of a method -> its poses.
         grids: NFE -> name -> grid, without those that equal another.
         remarks: what a person should know about the run.
+        paired: the learned grid against the best hand-made one; known when all methods are.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Report:
         known = {found.name for found in inputs.complexes if found.reference is not None}
         self._summary = Summary(known, choices.options.seed)
         self._methods: list[Method] = []
+        self.paired: list[Paired] = []
         self._fits: list[dict[str, object]] = []
         self._files: list[str] = []
         self._teacher: dict[str, object] = {}
@@ -72,8 +74,9 @@ class Report:
         self._timings = timings
         self._fixed = _fixed_content(choices, model, inputs, self._seeds, self.clock.sharpness)
         self._earlier = _earlier_results(self._out)
-        if self._earlier and self._earlier.get("config") != self._fixed["config"]:
-            self.remarks.append(f"{self._out} holds a run with other options: what depends on them is computed again")
+        if self._earlier and any(self._earlier.get(part) != self._fixed[part] for part in ("config", "weights")):
+            held = f"{self._out} holds a run with other options or weights"
+            self.remarks.append(f"{held}: what depends on them is computed again")
 
     @property
     def title(self) -> str:
@@ -86,11 +89,6 @@ class Report:
     def rows(self) -> list[MethodRow]:
         """Of the table."""
         return self._summary.rows
-
-    @property
-    def paired(self) -> list[Paired]:
-        """The learned grid against the best hand-made one."""
-        return self._summary.paired(tuple(HAND_MADE))
 
     def add_teacher(self, teacher: Teacher, goals: Docked, disagreement: Tensor) -> None:
         """Where the starts end, and how far, in Å², the same run at twice the steps is from there (M,)."""
@@ -141,6 +139,7 @@ class Report:
 
     def finish(self) -> None:
         """The last word: files that only an earlier run in this folder had are removed."""
+        self.paired = self._summary.paired(tuple(HAND_MADE))
         self._write(complete=True)
         remove_stale(self._out, self._earlier, self._files)
 

@@ -92,5 +92,5 @@ def _plan(options: Options, teacher: Teacher, complexes: int, saved: Mapping[int
         plan["teacher of the fit"] = teacher.nfe * (2 * half + 2 * min(teacher.checked, 2 * half))
     plan |= {f"fit, {nfe} NFE": fit_work(half, half, nfe) for nfe in to_fit}
     plan |= {f"{name}, {nfe} NFE": nfe * poses for nfe in options.nfe for name in (LEARNED, *HAND_MADE)}
-    plan["PoseBusters"] = CHECK_WORK * methods * complexes * min(options.posebusters, options.samples)
+    plan["PoseBusters"] = CHECK_WORK * methods * min(options.posebusters, poses)
     return plan

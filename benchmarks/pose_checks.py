@@ -24,29 +24,30 @@ _AT_ONCE = 256  # poses of a call: what a kill can lose
 
 
 def check_docked(
-    complexes: Sequence[Complex], runs: Mapping[str, Docked], count: int, store: Store, bar: WorkBar
+    complexes: Sequence[Complex], runs: Mapping[str, Docked], poses: int, store: Store, bar: WorkBar
 ) -> dict[tuple[str, str], list[Validity]]:
-    """The first `count` poses of every complex and run.
+    """`poses` of each run, spread evenly over the complexes: the first ones of each.
 
     Args:
         complexes: that were docked.
         runs: key of a method -> its poses.
-        count: poses of each.
+        poses: how many.
         store: of verdicts.
         bar: told of the work.
 
     Returns:
-        (complex, key of the method) -> a verdict for each of the first `count` poses.
+        (complex, key of the method) -> verdicts on the first poses.
     """
+    counts = spread(poses, len(complexes))
     verdicts: dict[tuple[str, str], list[Validity]] = {}
     waiting: list[tuple[Complex, dict[str, NDArray[np.float32]]]] = []
-    for complex_ in complexes:
+    for complex_, count in zip(complexes, counts, strict=True):
         missing: dict[str, NDArray[np.float32]] = {}
-        for key, docked in runs.items():
-            poses = docked.positions[complex_.name][:count]
-            kept = store.json(_name(complex_, poses))
+        for key, docked in runs.items() if count else ():
+            first = docked.positions[complex_.name][:count]
+            kept = store.json(_name(complex_, first))
             if kept is None:
-                missing[key] = poses
+                missing[key] = first
             else:
                 verdicts[complex_.name, key] = [_validity(row) for row in kept]
         waiting += [(complex_, missing)] if missing else []
@@ -56,11 +57,23 @@ def check_docked(
     return verdicts
 
 
+def spread(total: int, places: int) -> list[int]:
+    """`total` things dealt to `places` as evenly as can be."""
+    return [(k + 1) * total // places - k * total // places for k in range(places)]
+
+
 def _check(
     jobs: Sequence[tuple[Complex, Mapping[str, NDArray[np.float32]]]], store: Store, bar: WorkBar
 ) -> dict[tuple[str, str], list[Validity]]:
     joined = [(complex_, np.concatenate(list(poses.values()))) for complex_, poses in jobs]
-    answers = check_all(joined, processes=os.cpu_count() or 1, on_pose=lambda done, total: bar.advance(CHECK_WORK))
+    before = 0
+
+    def on_pose(done: int, total: int) -> None:
+        nonlocal before
+        bar.advance(CHECK_WORK * (done - before))
+        before = done
+
+    answers = check_all(joined, processes=os.cpu_count() or 1, on_pose=on_pose)
     found: dict[tuple[str, str], list[Validity]] = {}
     for (complex_, poses), answered in zip(jobs, answers, strict=True):
         rest = answered

@@ -24,6 +24,7 @@ from benchmarks import docking_methods
 from benchmarks.docking_inputs import make_groups
 from benchmarks.docking_methods import hand_made
 from benchmarks.docking_options import Options, check
+from benchmarks.pose_checks import spread
 from benchmarks.pose_files import folder_names
 from domains.docking.complexes import load_posebusters
 from domains.docking.flow import DockingFlow
@@ -84,7 +85,7 @@ def without_timings(results: dict[str, Any]) -> dict[str, Any]:
 def test_four_complexes_end_to_end(
     short: None, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = benchmark(capsys, tmp_path / "out", "--weights", weights, *QUICK, "--posebusters", "1")
+    run = benchmark(capsys, tmp_path / "out", "--weights", weights, *QUICK, "--posebusters", "4")
     assert run.status == 0
     results, rows = run.results, run.rows
     assert results["complete"]
@@ -195,7 +196,7 @@ def test_other_options_in_the_same_folder_are_not_mixed_up(bench: Bench, monkeyp
     assert not any("other options" in line for line in first.errors)
     made = evaluations(monkeypatch)
     second = bench("--nfe", "2")
-    assert any(line.startswith("note:") and "other options" in line for line in second.errors)
+    assert any(line.startswith("note:") and "other options" in line for line in second.errors), second.errors
     assert {nfe for _, nfe in second.rows} == {4, 20, 2}
     assert second.rows["teacher", 4] == first.rows["teacher", 4]
     assert made.count(3) == 2 * 4  # learned and hand-made grids of 2 NFE
@@ -326,6 +327,13 @@ def test_no_name_of_a_complex_leads_out_of_the_folder() -> None:
     for folder in folders.values():
         assert not folder.startswith("/")
         assert not {"", ".", ".."} & set(folder.split("/"))
+
+
+def test_checks_are_spread_over_the_complexes() -> None:
+    assert spread(32, 4) == [8, 8, 8, 8]
+    assert spread(0, 3) == [0, 0, 0]
+    assert spread(2, 5) == [0, 0, 1, 0, 1]
+    assert spread(7, 3) == [2, 2, 3]
 
 
 @pytest.mark.slow
