@@ -62,8 +62,7 @@ def project(batch: ComplexBatch, complex_row: Tensor, x: Tensor, fields: Sequenc
     tr = (fields[0] * weight).sum(1) / count.sqrt()
     rot = torch.linalg.cross(arm, fields[1]).sum(1) / (gyration * count.sqrt())
     bonds, sides = batch.torsion_bonds[complex_row], batch.torsion_side[complex_row].to(x.dtype)
-    tor = torque_about_bonds(x, fields[2], bonds, sides)
-    return Scores(tr, rot, tor * batch.torsion_mask[complex_row].to(x.dtype))
+    return Scores(tr, rot, torque_about_bonds(x, fields[2], bonds, sides))
 
 
 def torque_about_bonds(x: Tensor, force: Tensor, bonds: Tensor, sides: Tensor) -> Tensor:
