@@ -58,7 +58,8 @@ def fit_data(
     flow = DockingFlow(model, on_device(chosen, choices), options.sharpness)
     row = (torch.arange(half) % len(chosen)).sort().values  # neighbours of similar size: little padding
     start = flow.start(torch.cat([row, row]), generator)
-    pairs = run_teacher(flow, start, teacher, store.folder / "teacher", bar.counter())
+    # That it has converged is checked where it is evaluated, over all complexes.
+    pairs = run_teacher(flow, start, replace(teacher, checked=1), store.folder / "teacher", bar.counter())
     finite = pairs.end.positions.isfinite().all(-1).all(-1).cpu()
     train, valid = (_select(pairs, finite, part) for part in (slice(0, half), slice(half, 2 * half)))
     failed = int((~finite).sum())
@@ -85,7 +86,7 @@ def fit_work(train: int, valid: int, nfe: int) -> float:
 def fit_grid(data: FitData, nfe: int, choices: Choices, store: Store, bar: WorkBar) -> FitResult:
     """Learn where `nfe` evaluations go."""
     bar.expect(min(fit_work(len(data.train), len(data.valid), nfe), FIT.seconds * bar.rate))
-    config = replace(FIT, seed=choices.options.seed)
+    config = replace(FIT, seed=choices.options.seed, chunk=choices.poses_at_once)
     count = bar.counter()
 
     def on_progress(point: Point) -> None:

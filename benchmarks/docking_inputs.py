@@ -25,8 +25,6 @@ from domains.docking.weights import DockingModel
 from ld3.fingerprint import fingerprint
 from ld3.state import cat
 
-GROUP_POSES = 32  # poses side by side, at most: enough to keep a CPU's cores busy, few enough for its caches
-
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
@@ -82,6 +80,7 @@ class Group:
         flow: the model at the run's sharpness.
         plain: the model at sharpness 1.
         start: where every method starts; the same for all.
+        at_once: how many poses to solve side by side.
         seeds: complex -> seed of its starts.
     """
 
@@ -90,6 +89,7 @@ class Group:
     plain: DockingFlow
     start: Poses
     seeds: Mapping[str, int]
+    at_once: int
 
     def __len__(self) -> int:
         """Number of poses."""
@@ -117,8 +117,7 @@ class Group:
 
 def make_groups(model: DockingModel, complexes: Sequence[Complex], choices: Choices) -> list[Group]:
     """All complexes, sorted by size so that little is padded, with their starts."""
-    samples = choices.options.samples
-    width = max(1, GROUP_POSES // samples)
+    width = max(1, choices.poses_at_once // choices.options.samples)
     order = sorted(complexes, key=size)
     return [_group(model, order[i : i + width], choices) for i in range(0, len(order), width)]
 
@@ -137,7 +136,7 @@ def _group(model: DockingModel, complexes: Sequence[Complex], choices: Choices) 
         flow.start(torch.full((options.samples,), row), torch.Generator().manual_seed(seed))
         for row, seed in enumerate(seeds.values())
     ]
-    return Group(tuple(complexes), flow, plain, cat(starts), seeds)
+    return Group(tuple(complexes), flow, plain, cat(starts), seeds, choices.poses_at_once)
 
 
 def on_device(complexes: Sequence[Complex], choices: Choices) -> ComplexBatch:

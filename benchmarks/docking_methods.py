@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.docking_inputs import GROUP_POSES, Group, seed_of
+from benchmarks.docking_inputs import Group, seed_of
 from benchmarks.progress import WorkBar
 from benchmarks.store import Store
 from domains.docking.diffdock_sampler import sample_ode, sample_sde
@@ -123,7 +123,7 @@ def dock(procedure: Procedure, groups: Sequence[Group], seed: int, store: Store,
         ends: list[Tensor] = []
         began = time.perf_counter()
         with torch.no_grad():
-            for rows in torch.arange(len(group)).chunk(-(-len(group) // GROUP_POSES)):
+            for rows in torch.arange(len(group)).chunk(-(-len(group) // group.at_once)):
 
                 def count(step: int, steps: int, x: Poses) -> None:
                     bar.evaluated(procedure.method.nfe // steps * len(x.complex_row))

@@ -12,7 +12,7 @@ import torch
 
 from domains.docking.errors import InputError, InputProblem
 from domains.docking.pocket import PocketChoice
-from domains.docking.settings import FIT_POSES, SOLVER, TEACHER
+from domains.docking.settings import FIT_POSES, SOLVER, TEACHER, poses_at_once
 from domains.docking.weights import DEMO_WEIGHTS
 from ld3.clock import Clock
 from ld3.learn import FitResult
@@ -66,6 +66,11 @@ class Choices:
     solver: Solver
     pocket: PocketChoice
     device: torch.device
+
+    @property
+    def poses_at_once(self) -> int:
+        """How many poses to solve side by side."""
+        return poses_at_once(self.device)
 
 
 def check(options: Options) -> Choices:

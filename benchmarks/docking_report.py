@@ -82,7 +82,7 @@ class Report:
     def title(self) -> str:
         """Model, split and size, for the table and the pictures."""
         options, n = self._choices.options, len(self._inputs.complexes)
-        model = f"{options.weights.stem}, sharpness {self.clock.sharpness:g}"
+        model = f"model {options.weights.stem}, sharpness {self.clock.sharpness:g}"
         return f"{model}, {self._inputs.split}: {n} complex{'es' if n != 1 else ''} x {options.samples} poses"
 
     @property

@@ -45,7 +45,7 @@ def run(
         console: where to draw the progress bar.
     """
     options, complexes, solver = choices.options, inputs.complexes, choices.solver
-    teacher = replace(TEACHER, nfe=options.teacher_nfe)
+    teacher = replace(TEACHER, nfe=options.teacher_nfe, chunk=choices.poses_at_once)
     store = Store(options.out / "cache")
     groups = make_groups(model, complexes, choices)
     timings: dict[str, float] = {}
@@ -89,7 +89,7 @@ def _plan(options: Options, teacher: Teacher, complexes: int, saved: Mapping[int
     plan: dict[str, float] = {"teacher": teacher.nfe * (poses + 2 * min(teacher.checked, poses))}
     plan |= {procedure.method.name: DIFFDOCK_STEPS * poses for procedure in diffdock()}
     if to_fit:
-        plan["teacher of the fit"] = teacher.nfe * (2 * half + 2 * min(teacher.checked, 2 * half))
+        plan["teacher of the fit"] = teacher.nfe * 2 * half
     plan |= {f"fit, {nfe} NFE": fit_work(half, half, nfe) for nfe in to_fit}
     plan |= {f"{name}, {nfe} NFE": nfe * poses for nfe in options.nfe for name in (LEARNED, *HAND_MADE)}
     plan["PoseBusters"] = CHECK_WORK * methods * min(options.posebusters, poses)

@@ -297,7 +297,7 @@ def test_fresh_conformers_keep_the_bound_pose(bench: Bench) -> None:
 
 def test_groups_hold_every_complex_once_in_the_proteins_frame(weights: Path) -> None:
     complexes = tuple(load_posebusters()[0])
-    for samples, sizes in ((2, [4]), (16, [2, 2]), (20, [1, 1, 1, 1])):
+    for samples, sizes in ((2, [4]), (8, [2, 2]), (20, [1, 1, 1, 1])):
         choices = check(Options(samples=samples, out=weights.parent / "out", weights=weights))
         groups = make_groups(load_weights(weights), complexes, choices)
         assert [len(group.complexes) for group in groups] == sizes
