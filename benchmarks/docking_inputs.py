@@ -145,5 +145,5 @@ def on_device(complexes: Sequence[Complex], choices: Choices) -> ComplexBatch:
 
 
 def seed_of(seed: int, *purpose: str) -> int:
-    """A seed of its own for each purpose, so that adding a complex or a method changes no other's noise."""
+    """A seed of its own for each purpose, so that no two share their noise."""
     return int(fingerprint(seed, *purpose)[:12], 16)
