@@ -16,8 +16,9 @@ from ld3.state import State, size
 class Ball(Generic[State]):
     """Shifts of n starts, followed down their own gradient and kept only where they help (LD3's rule).
 
-    A proposal is judged at its pair's next turn, by the forward pass that the grid's step needs anyway: if the pair's loss
-    has not fallen, the pair goes back to the shift that it had. Radius 0 keeps every start where it is, at no cost.
+    A proposal is judged at its pair's next turn, by the forward pass that the grid's step needs anyway: if the pair's
+    loss has not fallen, the pair goes back to the shift that it had. Radius 0 keeps every start where it is, at no
+    cost.
 
     Args:
         flow: whose prior the starts are from.

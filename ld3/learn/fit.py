@@ -1,8 +1,9 @@
 """Learn a grid: LD3's training (arXiv 2405.15506) with exact gradients, on any flow.
 
-Two phases, each from the best grid so far: first the solver's times, then the times and the levels that the network is told.
-Adam on the mean loss over teacher pairs; the learning rate falls when validation stops improving, and the grid that wins on
-the validation pairs is kept. The student's starts may move in a ball (:mod:`ld3.learn.ball`), at no evaluation of its own.
+Two phases, each from the best grid so far: first the solver's times, then the times and the levels that the network is
+told. Adam on the mean loss over teacher pairs; the learning rate falls when validation stops improving, and the grid that
+wins on the validation pairs is kept. The student's starts may move in a ball (:mod:`ld3.learn.ball`), at no evaluation of
+its own.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any, Generic
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ld3.fingerprint import fingerprint
 from ld3.flow import ProbabilityFlow
@@ -52,7 +53,7 @@ class FitConfig:
         shift_rate: length of a shift's first step, as a share of the radius.
         scale: of the bounded distance, in the units of the flow's distance before squaring; None = unbounded.
         checkpoint: recompute activations in the backward pass instead of keeping them.
-        seconds: stop after this much wall time.
+        seconds: stop after this much wall time; None = no limit.
         seed: of the batches.
     """
 
@@ -72,7 +73,7 @@ class FitConfig:
     shift_rate: float = 0.3
     scale: float | None = None
     checkpoint: bool = False
-    seconds: float = float("inf")
+    seconds: float | None = None
     seed: int = 0
 
 
@@ -206,7 +207,8 @@ class _Fit(Generic[State]):
 
     def phase_is_over(self) -> bool:
         config, at = self.config, self.at
-        return at.phase_steps >= config.steps or at.rate < config.min_learning_rate or self.seconds > config.seconds
+        late = config.seconds is not None and self.seconds > config.seconds
+        return late or at.phase_steps >= config.steps or at.rate < config.min_learning_rate
 
     def gradient_step(self) -> float:
         """One step on a batch of training pairs; returns their mean loss."""

@@ -16,8 +16,8 @@ from ld3.state import State, Tangent
 def bounded(distance: Tensor, scale: float | None) -> Tensor:
     """d/(d + s²) of squared distances d, or d itself without a scale (Geman & McClure 1985).
 
-    On a multimodal target a small change of the grid sends some samples to another mode, metres away in loss and without
-    any gradient worth following; bounded, such a sample counts as one miss and the others decide.
+    On a multimodal target a small change of the grid sends some samples to another mode, far away and without any
+    gradient worth following; bounded, such a sample counts as one miss and the others decide.
     """
     return distance if scale is None else distance / (distance + scale**2)
 
@@ -35,9 +35,9 @@ def soft_loss(
 ) -> Tensor:
     """LD3's surrogate loss (arXiv 2405.15506, section 4.2), shape (B,).
 
-    The student starts at start ⊕ shift, where `shift` is kept in a ball (:func:`project_to_ball`), and is compared with
-    what the teacher reached from `start` itself: a grid of few numbers cannot hit every end point, and need only hit one
-    that a nearby start leads to. No shift is the plain loss.
+    The student starts at start ⊕ shift, where `shift` is kept in a ball (:func:`project_to_ball`), and is compared
+    with what the teacher reached from `start` itself: a grid of few numbers cannot hit every end point, and need only
+    hit one that a nearby start leads to. No shift is the plain loss.
     """
     x = start if shift is None else flow.retract(start, shift)
     return bounded(flow.distance(integrate(flow, x, grid, solver, checkpoint=checkpoint), target), scale)

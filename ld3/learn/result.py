@@ -46,8 +46,8 @@ class FitResult:
         loss_hand: validation loss of the start.
         loss_learned: validation loss of `grid`.
         curve: losses over the fit.
-        network_evaluations: all forward evaluations of the network, per sample: hand-made grids, training and validation;
-            the teacher's are recorded with its pairs.
+        network_evaluations: all forward evaluations of the network, per sample: hand-made grids, training and
+            validation; the teacher's are recorded with its pairs.
         gradient_evaluations: those of them that were also differentiated.
         seconds: wall time.
         config: settings, seed included.

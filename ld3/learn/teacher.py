@@ -81,8 +81,8 @@ def run_teacher(
 ) -> Pairs[State]:
     """Solve the flow from every state of `start`.
 
-    With a `folder`, each finished chunk is written there; a run that was interrupted goes on, and one whose flow, starts and
-    settings are unchanged is read back.
+    With a `folder`, each finished chunk is written there; a run that was interrupted goes on, and one whose flow,
+    starts and settings are unchanged is read back.
 
     Args:
         on_progress: called as on_progress(network evaluations done, in all).
@@ -138,7 +138,10 @@ class _Store:
 
     def read(self, name: str, like: State) -> State | None:
         path = self.folder / f"{name}.safetensors"
-        return rebuild(like, load_file(path)) if path.exists() else None
+        if not path.exists():
+            return None
+        devices = {field: value.device for field, value in tensors(like).items()}
+        return rebuild(like, {field: value.to(devices[field]) for field, value in load_file(path).items()})
 
     def write(self, name: str, state: State) -> None:
         part = self.folder / f"{name}.part"
