@@ -1,9 +1,9 @@
 """Learn a grid: LD3's training (arXiv 2405.15506) with exact gradients, on any flow.
 
 Two phases, each from the best grid so far: first the solver's times, then the times and the levels that the network is
-told. Adam on the mean loss over teacher pairs; the learning rate falls when validation stops improving, and the grid that
-wins on the validation pairs is kept. The student's starts may move in a ball (:mod:`ld3.learn.ball`), at no evaluation of
-its own.
+told. Adam on the mean loss over teacher pairs; the learning rate falls when validation stops improving, and the grid
+that wins on the validation pairs is kept. The student's starts may move in a ball (:mod:`ld3.learn.ball`), at no
+evaluation of its own.
 """
 
 from __future__ import annotations
