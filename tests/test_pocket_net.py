@@ -13,6 +13,7 @@ from torch import Tensor
 from domains.docking.batch import ComplexBatch, collate
 from domains.docking.diffusion import FACTORS
 from domains.docking.kinematics import centroid, flex, move_rigidly
+from domains.docking.pocket_net.atom_layer import NoiseEmbedding
 from domains.docking.pocket_net.heads import project, torque_about_bonds
 from domains.docking.pocket_net.tensor_field import gather, softened_distance, with_moments
 from domains.docking.pose import bound_poses, retract
@@ -256,3 +257,9 @@ def test_distances_are_smooth_where_points_meet() -> None:
     torch.autograd.gradcheck(lambda p: softened_distance(p, torch.zeros(3, dtype=F64)), [a])
     far = softened_distance(torch.tensor([3.0, 4.0, 0.0], dtype=F64), torch.zeros(3, dtype=F64))
     assert far.item() == pytest.approx(5.0, abs=1.1e-3)
+
+
+def test_noise_levels_of_a_grid_on_the_cpu_reach_a_network_elsewhere() -> None:
+    """Grids stay on the CPU; the meta device refuses to mix as a GPU does, and needs none."""
+    embedded = NoiseEmbedding(8).to("meta")(SIGMA, 3)
+    assert (embedded.device.type, embedded.shape) == ("meta", (3, 8))

@@ -37,7 +37,7 @@ class NoiseEmbedding(nn.Module):
 
     def forward(self, sigma: Mapping[str, Tensor], n: int) -> Tensor:
         """Levels (n,) or () per factor -> (n, width)."""
-        logs = torch.stack([sigma[f].log().to(self.frequencies.dtype).expand(n) for f in ("tr", "rot", "tor")], -1)
+        logs = torch.stack([sigma[f].log().to(self.frequencies).expand(n) for f in ("tr", "rot", "tor")], -1)
         phase = logs.unsqueeze(-1) * self.frequencies
         embedded: Tensor = self.net(torch.cat([logs.unsqueeze(-1), phase.sin(), phase.cos()], -1).flatten(1))
         return embedded
