@@ -14,9 +14,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.bootstrap import Interval, Statistic, bootstrap_difference, bootstrap_interval
 from benchmarks.docking_methods import Method
 from benchmarks.pose_rows import PoseRow
+from domains.docking.bootstrap import Interval, Statistic, bootstrap_difference, bootstrap_interval
 from domains.docking.validity import Validity
 
 Bounds = tuple[float | None, float | None] | None

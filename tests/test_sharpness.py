@@ -12,12 +12,11 @@ import torch
 from docking_models import SMALL, complexes, network
 from safetensors import safe_open
 
-from domains.docking import sharpness
 from domains.docking.diffusion import NoiseRange
 from domains.docking.evaluate import Redocking, ode_sampler, redock
 from domains.docking.flow import DockingFlow
 from domains.docking.pose import Poses, bound_poses
-from domains.docking.sharpness import cli, success_interval, summarise
+from domains.docking.sharpness import cli, summarise
 from domains.docking.weights import load_weights, save_weights
 
 
@@ -67,42 +66,29 @@ def test_start_poses_depend_on_the_seed_alone(weights: Path) -> None:
     assert not torch.equal(starts[0], starts[2])
 
 
-def test_interval_of_independent_complexes_is_the_normal_one() -> None:
-    """One pose each of 400 complexes: p ± 1.96 sqrt(p(1-p)/n)."""
-    hits = np.arange(400)[:, None] % 4 == 0
-    low, high = success_interval(hits, np.random.default_rng(0))
-    half = 1.96 * math.sqrt(0.25 * 0.75 / 400)
-    assert (low, high) == pytest.approx((0.25 - half, 0.25 + half), abs=0.01)
-
-
-def test_poses_of_one_complex_do_not_pass_for_independent_ones() -> None:
-    hits = np.repeat(np.arange(16)[:, None] % 2 == 0, 50, axis=1)
-    low, high = success_interval(hits, np.random.default_rng(0))
-    half = 1.96 * math.sqrt(0.25 / 16)
-    assert (low, high) == pytest.approx((0.5 - half, 0.5 + half), abs=0.07)
-
-
 def test_all_poses_failed() -> None:
     line = summarise("broken", 1.0, Redocking(("a",), np.full((1, 3), math.nan), 0.1), 0)
     assert (line.success_2A, line.success_5A, line.failed, line.median_rmsd) == (0.0, 0.0, 3, math.inf)
 
 
 def test_the_best_value_is_stored_with_seed_and_table(
-    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Nothing is written unless it is asked for; then the value with the most poses within 2 Å, and its table."""
     title = complexes()[1].protein_path.with_name("1of6_ligand.sdf").read_text().splitlines()[0].strip()
-    (tmp_path / "validation_ligands.txt").write_text(f"1of6/{title}\n")
-    (tmp_path / "validation_targets.txt").write_text("none\n")
-    monkeypatch.setattr(sharpness, "SPLITS", tmp_path)
+    (tmp_path / "ligands.txt").write_text(f"1of6/{title}\n")
+    (tmp_path / "targets.txt").write_text("none\n")
     place = tmp_path / "data" / "1of6"
     place.mkdir(parents=True)
     (place / "protein.pdb").symlink_to(complexes()[1].protein_path)
     (place / "ligands.sdf").symlink_to(complexes()[1].protein_path.with_name("1of6_ligand.sdf"))
     arguments = ["--weights", str(weights), "--data", str(tmp_path / "data"), "--seed", "5", "--steps", "3"]
-    arguments += ["--values", "1", "3"]
+    arguments += ["--values", "1", "3", "--validation-ligands", str(tmp_path / "ligands.txt")]
+    arguments += ["--validation-targets", str(tmp_path / "targets.txt")]
     cli(arguments)
-    assert "diffdock_sde" in capsys.readouterr().out
+    table = capsys.readouterr().out
+    assert "diffdock_sde" in table
+    assert "held-out ligands: 1 complexes" in table
     assert load_weights(weights).sharpness == 1.0
     cli([*arguments, "--store"])
     with safe_open(weights, framework="pt") as file:

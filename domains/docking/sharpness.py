@@ -15,17 +15,18 @@ from typing import Literal
 import numpy as np
 import torch
 import tyro
-from numpy.typing import NDArray
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from domains.docking.bootstrap import bootstrap_interval
 from domains.docking.complexes import Complex, load_folder, load_posebusters
 from domains.docking.diffdock_sampler import sample_sde
 from domains.docking.errors import InputError, InputProblem
 from domains.docking.evaluate import Redocking, Sampler, ode_sampler, redock
 from domains.docking.flow import DockingFlow
+from domains.docking.metrics import success
 from domains.docking.pose import Poses
 from domains.docking.training_set import SPLITS, names_in, split
 from domains.docking.weights import DockingModel, load_weights, store_sharpness
@@ -41,6 +42,9 @@ class SharpnessConfig:
     """the training data: folder with NAME/protein.pdb and NAME/ligands.sdf; not needed for --split embedded"""
     split: Literal["ligands", "targets", "embedded"] = "ligands"
     """held-out ligands of known targets, unseen targets, or (in-sample) the four of the posebusters package"""
+    validation_ligands: Path = SPLITS / "validation_ligands.txt"
+    """the lists that the model was trained with, see domains.docking.train"""
+    validation_targets: Path = SPLITS / "validation_targets.txt"
     values: tuple[float, ...] = (1.0, 2.0, 3.0, 4.0, 5.0, 7.0)
     poses: int = 2
     """poses a complex"""
@@ -73,29 +77,17 @@ class Row:
     ms_per_pose: float
 
 
-def success_interval(hits: NDArray[np.bool_], generator: np.random.Generator, draws: int = 2000) -> tuple[float, float]:
-    """95% bootstrap interval of the mean of `hits` (K, S): complexes are resampled, then the poses of each."""
-    k, s = hits.shape
-    complexes = generator.integers(k, size=(draws, k))
-    poses = generator.integers(s, size=(draws, k, s))
-    means = hits[complexes[:, :, None], poses].mean((1, 2))
-    low, high = np.quantile(means, (0.025, 0.975))
-    return float(low), float(high)
-
-
 def summarise(name: str, sharpness: float, result: Redocking, seed: int) -> Row:
     """A pose that is not finite counts as a failure in every figure."""
-    rmsd = np.where(np.isfinite(result.rmsd), result.rmsd, np.inf)
-    two, five = rmsd < 2.0, rmsd < 5.0
-    generator = np.random.default_rng(seed)
+    two, five = (bootstrap_interval(list(success(result.rmsd, limit)), "mean", seed) for limit in (2.0, 5.0))
     return Row(
         sampler=name,
         sharpness=sharpness,
-        success_2A=float(two.mean()),
-        success_2A_interval=success_interval(two, generator),
-        success_5A=float(five.mean()),
-        success_5A_interval=success_interval(five, generator),
-        median_rmsd=float(np.median(rmsd)),
+        success_2A=two.estimate,
+        success_2A_interval=(two.low, two.high),
+        success_5A=five.estimate,
+        success_5A_interval=(five.low, five.high),
+        median_rmsd=float(np.median(np.where(np.isfinite(result.rmsd), result.rmsd, np.inf))),
         failed=int((~np.isfinite(result.rmsd)).sum()),
         ms_per_pose=1000 * result.seconds_per_pose,
     )
@@ -112,15 +104,16 @@ def validation_complexes(config: SharpnessConfig) -> list[Complex]:
     elif config.data is None:
         raise _mistake("--data", f"not given, and --split {config.split} needs it", "give the training data's folder")
     else:
-        ligands, targets = (names_in(SPLITS / f"validation_{part}.txt") for part in ("ligands", "targets"))
         complexes, problems = load_folder(config.data)
         if not complexes:
             raise InputError(problems[0])
-        parts = split(complexes, ligands, targets)
+        parts = split(complexes, names_in(config.validation_ligands), names_in(config.validation_targets))
         chosen = list(parts.ligands if config.split == "ligands" else parts.targets)
         if not chosen:
             raise _mistake(
-                str(config.data), f"no complex of the split '{config.split}' in it", "give the training data"
+                str(config.data),
+                f"no complex of the split '{config.split}' in it",
+                "give the training data and the lists of the training run",
             )
     if config.limit is None or config.limit >= len(chosen):
         return chosen
@@ -172,10 +165,9 @@ def main(config: SharpnessConfig) -> None:
     model = load_weights(config.weights)
     complexes = validation_complexes(config)
     rows = compare(model, complexes, config, console)
-    title = (
-        f"{config.split}: {len(complexes)} complexes x {config.poses} poses, {config.steps} steps, seed {config.seed}"
-    )
-    print_table(rows, title, console)
+    name = "embedded (in-sample)" if config.split == "embedded" else f"held-out {config.split}"
+    size = f"{len(complexes)} complexes x {config.poses} poses, {config.steps} steps, seed {config.seed}"
+    print_table(rows, f"{name}: {size}", console)
     best = max(
         (row for row in rows if row.sampler != "diffdock_sde"), key=lambda row: (row.success_2A, -row.median_rmsd)
     )
