@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from flows import F64, MixtureFlow, PoseFlow
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ld3 import EDM, HAND_MADE, Grid, ProbabilityFlow
@@ -206,9 +208,16 @@ def test_teacher_is_resumed_and_reused(tmp_path: Path) -> None:
     flow.evaluations = 0
     with pytest.raises(Killed):
         run_teacher(flow, start, teacher, tmp_path, kill)
+    (folder,) = tmp_path.iterdir()
+    assert not json.loads((folder / "manifest.json").read_text())["complete"]
     resumed = run_teacher(flow, start, teacher, tmp_path)
     assert flow.evaluations == plain.network_evaluations
     torch.testing.assert_close(resumed.end, plain.end, rtol=0, atol=0)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert (manifest["complete"], manifest["converged"]) == (True, plain.converged)
+    assert manifest["disagreement"] == plain.disagreement.tolist()
+    assert manifest["network_evaluations"] == plain.network_evaluations
+    torch.testing.assert_close(load_file(folder / "start.safetensors")["x"], start, rtol=0, atol=0)
     torch.testing.assert_close(run_teacher(flow, start, teacher, tmp_path).end, plain.end, rtol=0, atol=0)
     assert flow.evaluations == plain.network_evaluations
     run_teacher(flow, start + 1, teacher, tmp_path)
@@ -222,6 +231,9 @@ def test_teacher_errors_name_the_argument() -> None:
         run_teacher(flow, start, Teacher(grid="cubic"))
     with pytest.raises(ValueError, match="'rk4'"):
         run_teacher(flow, start, Teacher(solver="rk4"))
+    for name in ("nfe", "checked", "chunk"):
+        with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+            dataclasses.replace(Teacher(), **{name: 0})
 
 
 # --- fit -------------------------------------------------------------------------------------------------------------

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Generic
@@ -34,6 +35,9 @@ class Teacher:
         tolerance: what the median distance (in the flow's `distance`) to the run at twice the steps may be.
         checked: how many samples the check looks at.
         chunk: samples solved at once.
+
+    Raises:
+        ValueError: if a number is not positive.
     """
 
     solver: str = "dpmpp_2m"
@@ -42,6 +46,11 @@ class Teacher:
     tolerance: float = 0.01
     checked: int = 32
     chunk: int = 64
+
+    def __post_init__(self) -> None:
+        for name in ("nfe", "checked", "chunk"):
+            if (value := getattr(self, name)) < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
 
 
 @dataclass(frozen=True)
@@ -81,7 +90,8 @@ def run_teacher(
 ) -> Pairs[State]:
     """Solve the flow from every state of `start`.
 
-    With a `folder`, each finished chunk is written there; a run that was interrupted goes on, and one whose flow,
+    With a `folder`, the starts and each finished chunk of ends are written there as safetensors, and manifest.json says
+    what they are and, at the end, how far the check was off; a run that was interrupted goes on, and one whose flow,
     starts and settings are unchanged is read back.
 
     Args:
@@ -116,7 +126,10 @@ def run_teacher(
     finer = solve("check", take(start, first), 2 * teacher.nfe)
     disagreement = flow.distance(take(end, first), finer)
     converged = bool(disagreement.median() <= teacher.tolerance)
-    return Pairs(start, end, disagreement.cpu(), converged, total)
+    pairs = Pairs(start, end, disagreement.cpu(), converged, total)
+    if store:
+        store.record(pairs)
+    return pairs
 
 
 def _solve(flow: ProbabilityFlow[State], start: State, teacher: Teacher, nfe: int) -> State:
@@ -127,14 +140,27 @@ def _solve(flow: ProbabilityFlow[State], start: State, teacher: Teacher, nfe: in
 
 
 class _Store:
-    """Chunks of end states in a folder that belongs to one flow, one set of starts and one teacher."""
+    """Starts and chunks of ends in a folder that belongs to one flow, one set of starts and one teacher."""
 
     def __init__(self, folder: Path, flow: ProbabilityFlow[State], start: State, teacher: Teacher) -> None:
         key = fingerprint(flow.fingerprint(), tensors(start), teacher)
         self.folder = folder / key
-        self.folder.mkdir(parents=True, exist_ok=True)
-        manifest = {"schema": SCHEMA, "version": 1, "key": key, "samples": size(start), "teacher": asdict(teacher)}
-        (self.folder / "manifest.json").write_text(json.dumps(manifest, indent=2))
+        self.manifest = {"schema": SCHEMA, "version": 1, "key": key, "samples": size(start), "teacher": asdict(teacher)}
+        if not (self.folder / "manifest.json").exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.write("start", start)
+            self._describe({"complete": False})
+
+    def record(self, pairs: Pairs[State]) -> None:
+        """The last word of the manifest; JSON has no NaN, so that null is the disagreement of a sample that failed."""
+        disagreement = [d if math.isfinite(d) else None for d in pairs.disagreement.tolist()]
+        check = {"disagreement": disagreement, "converged": pairs.converged}
+        self._describe({"complete": True, **check, "network_evaluations": pairs.network_evaluations})
+
+    def _describe(self, progress: Mapping[str, object]) -> None:
+        part = self.folder / "manifest.part"
+        part.write_text(json.dumps({**self.manifest, **progress}, indent=2, allow_nan=False))
+        os.replace(part, self.folder / "manifest.json")
 
     def read(self, name: str, like: State) -> State | None:
         path = self.folder / f"{name}.safetensors"
