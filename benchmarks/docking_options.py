@@ -18,6 +18,7 @@ from ld3.clock import Clock
 from ld3.learn import FitResult
 from ld3.solvers import Solver, get_solver
 
+_LARGEST_SEED = 2**31 - 1  # RDKit's
 _SAME_LEVEL = 1e-6  # of λ, when the ends of a saved grid are compared with those of the clock
 
 
@@ -83,6 +84,8 @@ def check(options: Options) -> Choices:
         value = getattr(options, name)
         if value < least:
             raise mistake(name, f"got {value}", f"give a number >= {least}")
+    if options.seed > _LARGEST_SEED:
+        raise mistake("seed", f"got {options.seed}", f"give a number up to {_LARGEST_SEED}")
     if options.sharpness is not None and not 0 < options.sharpness < float("inf"):
         raise mistake("sharpness", f"got {options.sharpness}", "give a positive number")
     try:

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import tyro
 
 from benchmarks.docking_options import Options as RunOptions
-from benchmarks.report import sentence
+from benchmarks.report import angstrom, percent, percent_range, sentence
 from benchmarks.store import write_text
 from benchmarks.summary import Paired
 
@@ -96,26 +96,14 @@ def _cells(row: Mapping[str, Any], twins: Mapping[tuple[str, int], str]) -> Sequ
     return (
         f"{row['method']}, {twin}" if twin else row["method"],
         str(row["nfe"]),
-        _percent(row["success_2A"]),
-        _range(row["success_2A_ci"]),
-        _percent(row["success_5A"]),
-        _length(row["median_rmsd"]),
-        _length(row["rmsd_to_teacher"]),
-        _percent(row["valid"]),
+        percent(row["success_2A"]),
+        percent_range(row["success_2A_ci"]),
+        percent(row["success_5A"]),
+        angstrom(row["median_rmsd"]),
+        angstrom(row["rmsd_to_teacher"]),
+        percent(row["valid"]),
         f"{row['ms_per_pose']:.0f}",
     )
-
-
-def _percent(rate: float | None) -> str:
-    return "-" if rate is None else f"{100 * rate:.0f}%"
-
-
-def _range(bounds: Sequence[float] | None) -> str:
-    return "-" if bounds is None else f"{100 * bounds[0]:.0f}-{100 * bounds[1]:.0f}%"
-
-
-def _length(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
 
 
 def with_block(page: str, content: str) -> str:

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from benchmarks.summary import Bounds, MethodRow, Paired
+from benchmarks.summary import MethodRow, Paired
 
 _COLUMNS = ("NFE", "< 2 Å", "95%", "< 5 Å", "95%", "RMSD", "to teacher", "valid", "failed", "ms/pose")
 
 
 def table(rows: Sequence[MethodRow], title: str) -> Table:
     """One line a method and NFE; "-" where there is no such number."""
-    caption = "no ranking of poses; 95%: bootstrap over complexes and poses; RMSD: medians in Å"
+    caption = (
+        "no ranking of poses; 95%: bootstrap over complexes, then poses; RMSD: medians in Å; "
+        "valid: of the poses that were checked; DiffDock's samplers run at sharpness 1, as published"
+    )
     found = Table(title=title, caption=caption)
     found.add_column("method", no_wrap=True)
     for heading in _COLUMNS:
@@ -22,13 +25,13 @@ def table(rows: Sequence[MethodRow], title: str) -> Table:
         cells = (
             f"{row.method} (= {row.same_as})" if row.same_as else row.method,
             str(row.nfe),
-            _percent(row.success_2A),
-            _range(row.success_2A_ci),
-            _percent(row.success_5A),
-            _range(row.success_5A_ci),
-            _angstrom(row.median_rmsd),
-            _angstrom(row.rmsd_to_teacher),
-            _percent(row.valid),
+            percent(row.success_2A),
+            percent_range(row.success_2A_ci),
+            percent(row.success_5A),
+            percent_range(row.success_5A_ci),
+            angstrom(row.median_rmsd),
+            angstrom(row.rmsd_to_teacher),
+            percent(row.valid),
             str(row.failed),
             f"{row.ms_per_pose:.0f}",
         )
@@ -47,14 +50,17 @@ def sentence(pair: Paired) -> str:
     return f"{pair.nfe} NFE, learned minus best hand-made ({pair.best_hand}), {what}: {difference}"
 
 
-def _percent(rate: float | None) -> str:
+def percent(rate: float | None) -> str:
+    """A fraction as a percentage."""
     return "-" if rate is None else f"{rate:.0%}"
 
 
-def _range(bounds: Bounds) -> str:
+def percent_range(bounds: Sequence[float | None] | None) -> str:
+    """An interval of fractions, in percent."""
     low, high = bounds or (None, None)
     return "-" if low is None or high is None else f"{100 * low:.0f}-{100 * high:.0f}"
 
 
-def _angstrom(length: float | None) -> str:
+def angstrom(length: float | None) -> str:
+    """A length without its unit."""
     return "-" if length is None else f"{length:.2f}"

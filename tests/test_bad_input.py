@@ -63,6 +63,7 @@ def refused(run: Run, *words: str) -> None:
         (("--solver", "runge"), ("--solver", "'runge'", "dpmpp_2m")),
         (("--samples", "0"), ("--samples", "got 0", ">= 1")),
         (("--seed", "-1"), ("--seed", "got -1", ">= 0")),
+        (("--seed", "2147483648"), ("--seed", "got 2147483648", "up to 2147483647")),
         (("--fit-poses", "1"), ("--fit-poses", "got 1", ">= 2")),
         (("--posebusters", "-1"), ("--posebusters", "got -1")),
         (("--sharpness", "0"), ("--sharpness", "got 0")),

@@ -144,7 +144,7 @@ def results() -> dict[str, Any]:
 
 def test_block_is_made_of_the_figures_of_the_run() -> None:
     text = readme.block(results(), "docs/picture.png")
-    assert "| learned | 5 | 62% | 50-75% | 88% | 1.23 | 0.46 | - | 13 |" in text.splitlines()
+    assert "| learned | 5 | 62% | 50-75 | 88% | 1.23 | 0.46 | - | 13 |" in text.splitlines()
     assert "| uniform_t, uniform_log_snr | 5 |" in text
     assert text.count("\n| uniform") == 1
     assert "**In-sample**" in text
