@@ -21,6 +21,7 @@ from domains.docking.flow import DockingFlow
 from domains.docking.ligand import with_conformer
 from domains.docking.metrics import automorphisms
 from domains.docking.pose import Poses
+from domains.docking.training_set import names_in
 from domains.docking.weights import DockingModel
 from ld3.fingerprint import fingerprint
 from ld3.state import cat
@@ -44,9 +45,16 @@ class Inputs:
 
 
 def load(choices: Choices) -> Inputs:
-    """Read the complexes; a record that cannot be used becomes a problem and does not stop the others."""
+    """Read the complexes; a record that cannot be used becomes a problem and does not stop the others.
+
+    Raises:
+        InputError: if the list of names cannot be read.
+    """
     options = choices.options
     loaded, problems = _read(choices)
+    if options.only is not None:
+        loaded, unknown = _listed(loaded, options.only)
+        problems += unknown
     complexes: list[Complex] = []
     symmetries: dict[str, NDArray[np.intp]] = {}
     for found in loaded:
@@ -69,6 +77,19 @@ def _read(choices: Choices) -> Loaded:
     if path.suffix.lower() == ".csv" and not path.is_dir():
         return load_csv(path, pocket, seed=options.seed)
     return load_folder(path, pocket)
+
+
+def _listed(complexes: Sequence[Complex], path: Path) -> Loaded:
+    """The complexes that a list names, by themselves or with all others of their protein, and names of nothing."""
+    names = names_in(path)
+    kept = [found for found in complexes if not names.isdisjoint(_names_of(found))]
+    unknown = sorted(names.difference(*map(_names_of, kept)))
+    remedy = "correct the name, or see above why it was left out"
+    return kept, [InputProblem(str(path), name, "there is no such complex to dock", remedy) for name in unknown]
+
+
+def _names_of(complex_: Complex) -> set[str]:
+    return {complex_.name, complex_.name.split("/")[0]}
 
 
 @final

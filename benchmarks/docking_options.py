@@ -31,6 +31,9 @@ class Options:
     complexes: Path | None = None
     """folder with NAME/protein.pdb and NAME/ligands.sdf, or a CSV in DiffDock's format; without it, the four crystal
     complexes of the posebusters package, which the demo weights have seen"""
+    only: Path | None = None
+    """list of names, one a line, as domains/docking/splits/ has them: the complexes (NAME/LIGAND) or all ligands of a
+    protein (NAME) to dock; the others are left out"""
     solver: str = SOLVER
     """of the learned and the hand-made grids: a name of ld3.solvers"""
     samples: int = 32

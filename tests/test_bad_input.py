@@ -77,6 +77,7 @@ def refused(run: Run, *words: str) -> None:
         ),
         (("--complexes", "nowhere"), ("nowhere", "not a folder", "NAME/protein.pdb")),
         (("--complexes", "nowhere.csv"), ("nowhere.csv", "cannot be read")),
+        (("--only", "nowhere.txt"), ("nowhere.txt", "cannot be read")),
         (("--weights", "nowhere.safetensors"), ("nowhere.safetensors", "no such weights file")),
         (("--grid", "nowhere.json"), ("nowhere.json", "no saved fit", "without --grid")),
     ],

@@ -21,7 +21,7 @@ from rdkit import Chem
 from spyrmsd import molecule, rmsd
 
 from benchmarks import docking_methods
-from benchmarks.docking_inputs import make_groups
+from benchmarks.docking_inputs import load, make_groups
 from benchmarks.docking_methods import hand_made
 from benchmarks.docking_options import Options, check
 from benchmarks.pose_checks import spread
@@ -308,6 +308,16 @@ def test_groups_hold_every_complex_once_in_the_proteins_frame(weights: Path) -> 
             for name, poses in group.by_complex(bound):
                 (found,) = (c for c in complexes if c.name == name)
                 np.testing.assert_allclose(poses, np.stack([found.ligand.positions] * samples), atol=1e-4)
+
+
+def test_a_list_names_complexes_or_whole_proteins(weights: Path, tmp_path: Path) -> None:
+    folder = write_complexes(tmp_path / "complexes", "1of6", "1s3v", "1uou")
+    names = tmp_path / "names.txt"
+    names.write_text("# held out\n1uou/1uou\n1of6\n1s3v/other\n")
+    found = load(check(Options(complexes=folder, only=names, out=tmp_path / "out", weights=weights)))
+    assert [c.name for c in found.complexes] == ["1of6/1of6", "1uou/1uou"]
+    (problem,) = found.problems
+    assert str(problem).startswith(f"{names}, 1s3v/other: there is no such complex to dock; ")
 
 
 def test_hand_made_grids_that_are_equal_share_a_key(weights: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -233,7 +234,7 @@ def test_teacher_errors_name_the_argument() -> None:
         run_teacher(flow, start, Teacher(solver="rk4"))
     for name in ("nfe", "checked", "chunk"):
         with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
-            dataclasses.replace(Teacher(), **{name: 0})
+            dataclasses.replace(Teacher(), **dict[str, Any]({name: 0}))
 
 
 # --- fit -------------------------------------------------------------------------------------------------------------
