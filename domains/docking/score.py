@@ -28,7 +28,13 @@ class Scores(NamedTuple):
 
 
 class ScoreNetwork(nn.Module, ABC, Generic[Encoding]):
-    """SE(3)-equivariant score of poses in pockets."""
+    """SE(3)-equivariant score of poses in pockets.
+
+    Attributes:
+        config: what the network was built from, a dataclass; with the weights it identifies the network.
+    """
+
+    config: object
 
     @abstractmethod
     def encode(self, batch: ComplexBatch) -> Encoding:

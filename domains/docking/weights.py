@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, final
+from typing import Any, Final, final
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,6 +21,7 @@ from torch import Tensor
 from domains.docking.diffusion import NoiseRange
 from domains.docking.errors import InputError, InputProblem
 from domains.docking.pocket_net import PocketNet, PocketNetConfig
+from domains.docking.score import ScoreNetwork
 
 DEMO_WEIGHTS: Final = Path(__file__).parent / "weights" / "demo.safetensors"
 
@@ -33,7 +34,7 @@ _OURS: Final = "give a .safetensors file written by domains.docking.train"
 class DockingModel:
     """A trained network, the noise range that it was trained on, the sharpness chosen on its validation split."""
 
-    network: PocketNet
+    network: ScoreNetwork[Any]
     noise_range: NoiseRange
     sharpness: float
 

@@ -56,6 +56,8 @@ class PocketNet(ScoreNetwork[PocketEncoding]):
     of its bond directly. So a pose costs milliseconds on a CPU.
     """
 
+    config: PocketNetConfig
+
     def __init__(self, config: PocketNetConfig) -> None:
         super().__init__()
         self.config = config
