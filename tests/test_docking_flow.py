@@ -9,12 +9,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from docking_models import batch, complexes, double, model, network, stiff
+from docking_models import SMALL, batch, complexes, double, model, network, stiff
 from torch import Tensor
 
-from domains.docking.batch import collate
+from domains.docking.batch import ComplexBatch, collate
 from domains.docking.diffusion import FACTORS, NoiseRange
 from domains.docking.flow import DockingFlow
+from domains.docking.pocket_net import PocketNet
 from domains.docking.pose import Poses
 from domains.docking.weights import DockingModel
 from ld3 import integrate
@@ -145,3 +146,19 @@ def _moved_pocket(m: DockingModel) -> DockingFlow:
 )
 def test_fingerprint_changes_with_what_changes_the_flow(change: Callable[[DockingModel], DockingFlow]) -> None:
     assert change(model()).fingerprint() != DockingFlow(model(), batch()).fingerprint()
+
+
+@pytest.mark.parametrize("name", ["euler_t", "heun", "dpmpp_2m", "unipc_bh2_3", "ipndm_4"])
+def test_a_grid_on_the_cpu_moves_poses_elsewhere(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The meta device refuses to mix with the CPU as a GPU does; only reading numbers off it has to be bypassed."""
+    data = collate(complexes())
+    sizes = data.sizes(torch.arange(4))
+    flow = DockingFlow(DockingModel(PocketNet(SMALL), NoiseRange(), 2.0), data)
+    monkeypatch.setattr(ComplexBatch, "sizes", lambda self, rows: sizes)
+    flow.model.network.to("meta")
+    flow.batch = data.to("meta")
+    encoding = flow._encoding
+    flow._encoding = type(encoding)(*(part.to("meta") for part in encoding))
+    start = flow.start(torch.arange(4), torch.Generator().manual_seed(0))
+    end = integrate(flow, start, edm(flow.clock, 4), get_solver(name))
+    assert (end.positions.device.type, end.positions.shape) == ("meta", start.positions.shape)
