@@ -14,7 +14,7 @@ from benchmarks.store import Store
 from domains.docking.complexes import Complex
 from domains.docking.flow import DockingFlow
 from domains.docking.pose import Poses
-from domains.docking.settings import FIT
+from domains.docking.settings import fit_config
 from domains.docking.weights import DockingModel
 from ld3.grid import HAND_MADE
 from ld3.learn import FitResult, Pairs, Point, Teacher, fit, run_teacher
@@ -43,29 +43,38 @@ class FitData:
 def fit_data(
     model: DockingModel, complexes: Sequence[Complex], choices: Choices, teacher: Teacher, store: Store, bar: WorkBar
 ) -> FitData:
-    """Run the teacher from `--fit-poses` starts of their own, dealt to the complexes in turn; half are for validation.
+    """Run the teacher from `--fit-poses` starts of their own, dealt to the complexes; a fifth is for validation.
 
-    At most as many complexes as a half has poses take part, drawn with the run's seed.
+    At most as many complexes as there are training poses take part, drawn with the run's seed.
 
     Raises:
         InputError: if so many of the teacher's poses failed that nothing is left to learn from.
     """
     options = choices.options
-    half = options.fit_poses // 2
+    n_train, n_valid = fit_split(options.fit_poses)
     generator = torch.Generator().manual_seed(seed_of(options.seed, "fit"))
-    drawn = [complexes[i] for i in torch.randperm(len(complexes), generator=generator)[:half].tolist()]
+    drawn = [complexes[i] for i in torch.randperm(len(complexes), generator=generator)[:n_train].tolist()]
     chosen = sorted(drawn, key=size)
     flow = DockingFlow(model, on_device(chosen, choices), options.sharpness)
-    row = (torch.arange(half) % len(chosen)).sort().values  # neighbours of similar size: little padding
-    start = flow.start(torch.cat([row, row]), generator)
+    # Neighbours of similar size: little padding.
+    rows = [(torch.randperm(n, generator=generator) % len(chosen)).sort().values for n in (n_train, n_valid)]
+    start = flow.start(torch.cat(rows), generator)
     # That it has converged is checked where it is evaluated, over all complexes.
     pairs = run_teacher(flow, start, replace(teacher, checked=1), store.folder / "teacher", bar.counter())
     finite = pairs.end.positions.isfinite().all(-1).all(-1).cpu()
-    train, valid = (_select(pairs, finite, part) for part in (slice(0, half), slice(half, 2 * half)))
+    train, valid = (_select(pairs, finite, part) for part in (slice(0, n_train), slice(n_train, None)))
     failed = int((~finite).sum())
     if not (len(train) and len(valid)):
-        raise mistake("fit_poses", f"{failed} of {2 * half} teacher poses failed", "give more, or other weights")
+        raise mistake(
+            "fit_poses", f"{failed} of {options.fit_poses} teacher poses failed", "give more, or other weights"
+        )
     return FitData(flow, train, valid, failed, pairs.network_evaluations)
+
+
+def fit_split(poses: int) -> tuple[int, int]:
+    """How many pairs train, and how many choose the best grid."""
+    valid = max(1, poses // 5)
+    return poses - valid, valid
 
 
 def _select(pairs: Pairs[Poses], keep: torch.Tensor, part: slice) -> Pairs[Poses]:
@@ -76,17 +85,16 @@ def _select(pairs: Pairs[Poses], keep: torch.Tensor, part: slice) -> Pairs[Poses
 
 def fit_work(train: int, valid: int, nfe: int) -> float:
     """The most evaluations that a fit can make."""
-    phases = 2 if FIT.network_times else 1
-    rounds = phases * FIT.steps
-    return nfe * (
-        len(HAND_MADE) * valid + rounds * (min(FIT.batch, train) or train) + rounds // FIT.validate_every * valid
-    )
+    config = fit_config(nfe)
+    rounds = len(config.phases) * config.steps
+    validations = len(HAND_MADE) + rounds // config.validate_every
+    return nfe * (validations * valid + rounds * (min(config.batch, train) or train))
 
 
 def fit_grid(data: FitData, nfe: int, choices: Choices, store: Store, bar: WorkBar) -> FitResult:
     """Learn where `nfe` evaluations go."""
-    bar.expect(min(fit_work(len(data.train), len(data.valid), nfe), FIT.seconds * bar.rate))
-    config = replace(FIT, seed=choices.options.seed, chunk=choices.poses_at_once)
+    bar.expect(fit_work(len(data.train), len(data.valid), nfe))
+    config = replace(fit_config(nfe), seed=choices.options.seed, chunk=choices.poses_at_once)
     count = bar.counter()
 
     def on_progress(point: Point) -> None:

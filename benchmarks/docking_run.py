@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from benchmarks.docking_fits import FitData, fit_data, fit_grid, fit_work
+from benchmarks.docking_fits import FitData, fit_data, fit_grid, fit_split, fit_work
 from benchmarks.docking_inputs import Inputs, make_groups
 from benchmarks.docking_methods import DIFFDOCK_STEPS, diffdock, dock, dock_by_teacher, grid_procedure, hand_made
 from benchmarks.docking_options import Choices, Options
@@ -83,14 +83,13 @@ def run(
 def _plan(options: Options, teacher: Teacher, complexes: int, saved: Mapping[int, FitResult]) -> dict[str, float]:
     """Stage -> the network evaluations that it takes, at most."""
     poses = complexes * options.samples
-    half = options.fit_poses // 2
     to_fit = [nfe for nfe in options.nfe if nfe not in saved]
     methods = 3 + len(options.nfe) * (1 + len(HAND_MADE))
     plan: dict[str, float] = {"teacher": teacher.nfe * (poses + 2 * min(teacher.checked, poses))}
     plan |= {procedure.method.name: DIFFDOCK_STEPS * poses for procedure in diffdock()}
     if to_fit:
-        plan["teacher of the fit"] = teacher.nfe * 2 * half
-    plan |= {f"fit, {nfe} NFE": fit_work(half, half, nfe) for nfe in to_fit}
+        plan["teacher of the fit"] = teacher.nfe * options.fit_poses
+    plan |= {f"fit, {nfe} NFE": fit_work(*fit_split(options.fit_poses), nfe) for nfe in to_fit}
     plan |= {f"{name}, {nfe} NFE": nfe * poses for nfe in options.nfe for name in (LEARNED, *HAND_MADE)}
     plan["PoseBusters"] = CHECK_WORK * methods * min(options.posebusters, poses)
     return plan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,11 @@ import pytest
 import torch
 from docking_models import SMALL
 
-from benchmarks import docking, docking_fits
+from benchmarks import docking
+from domains.docking import settings
 from domains.docking.complexes import load_posebusters
 from domains.docking.diffusion import NoiseRange
 from domains.docking.pocket_net import PocketNet
-from domains.docking.settings import FIT
 from domains.docking.weights import save_weights
 
 
@@ -40,8 +40,8 @@ def write_complexes(folder: Path, *names: str) -> Path:
 
 
 def short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fits of six gradient steps."""
-    monkeypatch.setattr(docking_fits, "FIT", docking_fits.replace(FIT, steps=3, validate_every=1, seconds=float("inf")))
+    """Fits of three gradient steps."""
+    monkeypatch.setattr(settings, "FIT", replace(settings.FIT, steps=3, validate_every=1))
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ class Ball(Generic[State]):
         self.kept = dict(flow.zero_tangent(starts)) if self.moves else {}
         self.proposed = {f: v.clone() for f, v in self.kept.items()}
         self.loss = torch.full((size(starts),), torch.inf)
+        self.settled = torch.ones(size(starts), dtype=torch.bool)  # the proposal is the shift already kept
 
     def shift(self, rows: Tensor) -> dict[str, Tensor] | None:
         """The shifts to use for `rows` now, ready to be differentiated; None where nothing moves."""
@@ -57,8 +58,11 @@ class Ball(Generic[State]):
         """
         if shift is None:
             return
-        better = loss.to(self.loss) < self.loss[rows]
-        self.loss[rows] = torch.where(better, loss.to(self.loss), self.loss[rows])
+        loss = loss.to(self.loss)
+        # The grid moves, so that a kept shift's loss is measured anew whenever the shift comes round again.
+        better = (loss < self.loss[rows]) | self.settled[rows]
+        self.loss[rows] = torch.where(better, loss, self.loss[rows])
+        self.settled[rows] = ~better
         step = {}
         for factor, v in shift.items():
             wide = better.to(v.device).reshape(-1, *(1,) * (v.ndim - 1))
@@ -68,15 +72,16 @@ class Ball(Generic[State]):
         lengths = self.flow.norm(step)
         for factor, v in step.items():
             reach = self.rate * self.radius[factor] * self.flow.prior_scale[factor]
-            unit = reach / lengths[factor].clamp_min(torch.finfo(v.dtype).tiny)
+            unit = torch.where(lengths[factor] > 0, reach / lengths[factor], 0.0)
             step[factor] = self.kept[factor][rows] + v * unit.reshape(-1, *(1,) * (v.ndim - 1))
         for factor, v in project_to_ball(self.flow, step, self.radius).items():
             self.proposed[factor][rows] = v
 
     def state(self) -> dict[str, object]:
         """For a checkpoint."""
-        return {"kept": self.kept, "proposed": self.proposed, "loss": self.loss}
+        return {"kept": self.kept, "proposed": self.proposed, "loss": self.loss, "settled": self.settled}
 
     def restore(self, state: Mapping[str, object]) -> None:
         """From a checkpoint."""
-        self.kept, self.proposed, self.loss = state["kept"], state["proposed"], state["loss"]  # type: ignore[assignment]
+        for name, value in state.items():
+            setattr(self, name, value)

@@ -1,21 +1,22 @@
 """Learn a grid: LD3's training (arXiv 2405.15506) with exact gradients, on any flow.
 
-Two phases, each from the best grid so far: first the solver's times, then the times and the levels that the network is
-told. Adam on the mean loss over teacher pairs; the learning rate falls when validation stops improving, and the grid
-that wins on the validation pairs is kept. The student's starts may move in a ball (:mod:`ld3.learn.ball`), at no
-evaluation of its own.
+Phases, each from the best grid so far: by default first the solver's times alone, then these and the levels that the
+network is told. Adam on the mean loss over teacher pairs; the learning rate falls when validation stops improving (or,
+where the loss is too noisy to tell, linearly), and the grid that wins on the validation pairs is kept. The student's
+starts may move in a ball (:mod:`ld3.learn.ball`), at no evaluation of its own.
 """
 
 from __future__ import annotations
 
 import copy
+import json
 import math
 import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any, Generic, Literal
 
 import torch
 from torch import Tensor
@@ -31,6 +32,10 @@ from ld3.learn.teacher import Pairs
 from ld3.solvers.integrate import Solver
 from ld3.state import State, take, tensors
 
+Phase = Literal["times", "joint"]
+
+_FORMAT = 1  # of the saved fit; raise it when its content changes, so that no older one is taken up
+
 
 @dataclass(frozen=True)
 class FitConfig:
@@ -39,7 +44,7 @@ class FitConfig:
     Attributes:
         start: a hand-made grid to start from, or "best": the one with the lowest validation loss.
         shared_clock: one clock for all factors, or one per factor.
-        network_times: learn the levels that the network is told, too.
+        phases: what is learned, in order: "times" of the solver alone, "joint" with the levels the network is told.
         steps: gradient steps per phase, at most.
         batch: pairs per gradient step; 0 = all.
         chunk: pairs whose activations are held at once.
@@ -48,6 +53,7 @@ class FitConfig:
         validate_every: gradient steps between validations.
         patience: validations without improvement before the learning rate falls.
         decay: by what factor it falls.
+        anneal: instead, lower the learning rate linearly to zero over the second half of each phase.
         min_learning_rate: below this the phase ends.
         radius: of the ball, in standard deviations of the prior: one number, or one per factor; 0 = plain loss.
         shift_rate: length of a shift's first step, as a share of the radius.
@@ -59,7 +65,7 @@ class FitConfig:
 
     start: str = "best"
     shared_clock: bool = True
-    network_times: bool = True
+    phases: tuple[Phase, ...] = ("times", "joint")
     steps: int = 200
     batch: int = 0
     chunk: int = 64
@@ -68,6 +74,7 @@ class FitConfig:
     validate_every: int = 5
     patience: int = 3
     decay: float = 0.5
+    anneal: bool = False
     min_learning_rate: float = 0.005
     radius: float | Mapping[str, float] = 0.0
     shift_rate: float = 0.3
@@ -103,7 +110,7 @@ def fit(
     run = _Fit(flow, train, valid, solver, nfe, config, folder, on_progress)
     if not run.restore():
         run.try_hand_made()
-    for phase in ("times", "network") if config.network_times else ("times",):
+    for phase in config.phases:
         run.learn(phase)
     return run.result()
 
@@ -121,6 +128,7 @@ class _Progress:
     step: int = 0
     evaluations: int = 0
     gradients: int = 0
+    failed: int = 0
     phase_steps: int = 0
     rate: float = 0.0
     worse: int = 0
@@ -150,7 +158,8 @@ class _Fit(Generic[State]):
         self.ball = Ball(flow, train.start, config.radius, config.shift_rate)
         self.path: Path | None = None
         if folder is not None:
-            key = fingerprint(flow.fingerprint(), tensors(train.end), tensors(valid.end), solver.name, nfe, config)
+            pairs = [tensors(x) for x in (train.start, train.end, valid.start, valid.end)]
+            key = fingerprint(_FORMAT, flow.fingerprint(), pairs, solver.name, nfe, config)
             self.path = folder / f"fit-{key}.pt"
         self.earlier, self.started = 0.0, time.monotonic()
 
@@ -181,7 +190,9 @@ class _Fit(Generic[State]):
             start, end = take(self.valid.start, rows), take(self.valid.end, rows)
             losses.append(soft_loss(self.flow, start, None, end, grid, self.solver, scale=self.config.scale))
         self.at.evaluations += self.nfe * len(self.valid)
-        return float(torch.cat(losses).mean())
+        loss = torch.cat(losses)
+        miss = math.inf if self.config.scale is None else 1.0  # the bounded distance of a sample at infinity
+        return float(torch.where(loss.isfinite(), loss, miss).mean())
 
     def learn(self, phase: str) -> None:
         """One phase, from the best grid so far to its own end."""
@@ -191,7 +202,7 @@ class _Fit(Generic[State]):
             self.restart(phase, self.config.learning_rate)
         while not self.phase_is_over():
             train = self.gradient_step()
-            if self.at.phase_steps % self.config.validate_every == 0:
+            if self.at.phase_steps % self.config.validate_every == 0 or self.phase_is_over():
                 self.judge(phase, train)
         self.at.finished.append(phase)
         self.at.phase_steps = 0
@@ -200,7 +211,8 @@ class _Fit(Generic[State]):
     def restart(self, phase: str, rate: float) -> None:
         """Back to the best grid, with fresh momentum: the old one led away from it."""
         self.grid.load_state_dict(self.at.best)
-        self.grid.offsets.requires_grad_(phase == "network")
+        for parameter in self.grid.network_parameters():
+            parameter.requires_grad_(phase == "joint")
         moving = [p for p in self.grid.parameters() if p.requires_grad]
         self.optimiser = torch.optim.Adam(moving, lr=rate, betas=(0.9, 0.99))
         self.at.rate, self.at.worse = rate, 0
@@ -208,7 +220,7 @@ class _Fit(Generic[State]):
     def phase_is_over(self) -> bool:
         config, at = self.config, self.at
         late = config.seconds is not None and self.seconds > config.seconds
-        return late or at.phase_steps >= config.steps or at.rate < config.min_learning_rate
+        return late or at.phase_steps >= config.steps or (at.rate < config.min_learning_rate and not config.anneal)
 
     def gradient_step(self) -> float:
         """One step on a batch of training pairs; returns their mean loss."""
@@ -216,23 +228,36 @@ class _Fit(Generic[State]):
         # In the order of the pairs: a chunk then holds neighbours, which costs least where these are of one size.
         batch = torch.randperm(n, generator=self.generator)[: config.batch or n].sort().values
         self.grid.zero_grad()
-        losses = []
-        for rows in batch.split(config.chunk):
-            shift = self.ball.shift(rows)
-            start, end = take(self.train.start, rows), take(self.train.end, rows)
-            loss = soft_loss(
-                self.flow, start, shift, end, self.grid(), self.solver, scale=config.scale, checkpoint=config.checkpoint
-            )
-            (loss.sum() / len(batch)).backward()
-            self.ball.judge(rows, shift, loss.detach())
-            losses.append(loss.detach())
+        losses = [self.differentiate(rows, len(batch)) for rows in batch.split(config.chunk)]
         torch.nn.utils.clip_grad_norm_(self.grid.parameters(), config.clip)
+        if config.anneal:
+            left = 2.0 * (1.0 - self.at.phase_steps / config.steps)
+            self.optimiser.param_groups[0]["lr"] = config.learning_rate * min(1.0, left)
         self.optimiser.step()
+        self.grid.project()
         self.at.step += 1
         self.at.phase_steps += 1
-        self.at.evaluations += self.nfe * len(batch)
-        self.at.gradients += self.nfe * len(batch)
         return float(torch.cat(losses).mean())
+
+    def differentiate(self, rows: Tensor, n: int) -> Tensor:
+        """Add the gradient of these pairs' share of the mean over `n`; returns their losses.
+
+        A sample that the student throws out of the numbers has no gradient to give, and through the shared grid would
+        spoil everybody's: it leaves the training pairs of this step, is counted, and the others are run again.
+        """
+        shift = self.ball.shift(rows)
+        start, end = take(self.train.start, rows), take(self.train.end, rows)
+        scale, checkpoint = self.config.scale, self.config.checkpoint
+        loss = soft_loss(self.flow, start, shift, end, self.grid(), self.solver, scale=scale, checkpoint=checkpoint)
+        self.at.evaluations += self.nfe * len(rows)
+        finite = loss.detach().isfinite().to(rows.device)
+        if not finite.all():
+            self.at.failed += int((~finite).sum())
+            return self.differentiate(rows[finite], n) if finite.any() else loss.detach()[:0]
+        self.at.gradients += self.nfe * len(rows)
+        (loss.sum() / n).backward()
+        self.ball.judge(rows, shift, loss.detach())
+        return loss.detach()
 
     def judge(self, phase: str, train: float) -> None:
         """Validate, keep the grid if it wins, lower the learning rate if nothing has won for a while."""
@@ -241,7 +266,7 @@ class _Fit(Generic[State]):
             self.at.best, self.at.best_loss, self.at.worse = copy.deepcopy(self.grid.state_dict()), valid, 0
         else:
             self.at.worse += 1
-        if self.at.worse >= self.config.patience:
+        if self.at.worse >= self.config.patience and not self.config.anneal:
             self.restart(phase, self.at.rate * self.config.decay)
         self.record(phase, train, valid)
 
@@ -266,8 +291,9 @@ class _Fit(Generic[State]):
             curve=tuple(self.at.curve),
             network_evaluations=self.at.evaluations,
             gradient_evaluations=self.at.gradients,
+            failed=self.at.failed,
             seconds=self.seconds,
-            config=asdict(self.config),
+            config=json.loads(json.dumps(asdict(self.config))),  # as a saved result has it
             flow=self.flow.fingerprint(),
         )
 

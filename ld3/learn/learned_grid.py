@@ -10,15 +10,17 @@ from ld3.state import Levels
 
 
 class LearnedGrid(nn.Module):
-    """Nodes at cumulative softmax gaps, network levels between the midpoints around each node.
+    """Levels at cumulative softmax gaps, those of the solver and those that the network is told.
 
-    The ends stay where they are. Gap k of a factor is its initial gap times exp(θ_k), rescaled to fill the interval;
-    a network level stays between the midpoints to the neighbouring nodes, so that levels can never cross, and the first
-    one is the prior's own. With all parameters at zero the grid is `init`, whatever grid that was.
+    The solver's ends stay where they are. Gap k of a factor is its initial gap times exp(θ_k), rescaled to fill the
+    interval; for the network's levels it is exp(θ_k + φ_k), so that they follow the solver's until φ moves them, and
+    can never cross each other. The first network level may be ahead of the prior's own, by the share 1 - exp(-ψ) of
+    the way to the second: where the prior is flat (rotations, angles) the network has nothing to say at its largest
+    noise, and that evaluation would be lost. With all parameters at zero the grid is `init`, whatever grid that was.
 
     Args:
         init: where to start; finite, with network levels equal to the solver's.
-        shared: one clock (the same θ and offsets for every factor) or one per factor.
+        shared: one clock (the same θ, φ, ψ for every factor) or one per factor.
 
     Raises:
         ValueError: if `init` ends at λ = +inf or its network levels are its own.
@@ -37,32 +39,46 @@ class LearnedGrid(nn.Module):
                 raise ValueError(f"init must tell the network the solver's levels, got other levels for {factor!r}")
             self.register_buffer(f"nodes_{factor}", nodes.clone())
         clocks = ("shared",) if shared else self.factors
-        n = init.n_steps
-        zeros = {clock: torch.zeros(n, dtype=torch.float64) for clock in clocks}
-        self.gaps = nn.ParameterDict({c: nn.Parameter(z) for c, z in zeros.items()})
-        self.offsets = nn.ParameterDict({c: nn.Parameter(z[1:].clone()) for c, z in zeros.items()})
+
+        def zeros(n: int) -> nn.ParameterDict:
+            return nn.ParameterDict({clock: nn.Parameter(torch.zeros(n, dtype=torch.float64)) for clock in clocks})
+
+        self.gaps = zeros(init.n_steps)
+        self.network_gaps = zeros(init.n_steps)
+        self.lead = zeros(1)
 
     def nodes(self, factor: str) -> Tensor:
-        """λ at the nodes, shape (N+1,)."""
-        init: Tensor = getattr(self, f"nodes_{factor}")
-        share = torch.log_softmax(init.diff().log() + self.gaps[self._clock(factor)], 0).exp()
-        inner = init[0] + (init[-1] - init[0]) * share.cumsum(0)[:-1]
-        return torch.cat([init[:1], inner, init[-1:]])
+        """The solver's λ, shape (N+1,)."""
+        return self._levels(factor, self.gaps[self._clock(factor)])
 
     def network_levels(self, factor: str) -> Tensor:
         """λ told to the network, shape (N,)."""
-        nodes = self.nodes(factor)
-        middle = (nodes[1:] + nodes[:-1]) / 2
-        low, width = middle[:-1], middle.diff()
-        place = torch.logit((nodes[1:-1] - low) / width)
-        inner = low + width * torch.sigmoid(place + self.offsets[self._clock(factor)])
-        return torch.cat([nodes[:1], inner])
+        clock = self._clock(factor)
+        levels = self._levels(factor, self.gaps[clock] + self.network_gaps[clock])
+        ahead = -torch.expm1(-self.lead[clock].clamp(min=0.0))
+        return torch.cat([levels[:1] + ahead * (levels[1] - levels[0]), levels[1:-1]])
 
     def forward(self) -> Grid:
         """The grid, differentiable in the parameters."""
         solver: Levels = {f: self.nodes(f) for f in self.factors}
         network: Levels = {f: self.network_levels(f) for f in self.factors}
         return Grid(solver, network, f"learned from {self.init_name}")
+
+    @torch.no_grad()
+    def project(self) -> None:
+        """Bring ψ back to where it has a gradient, after a step that made it negative."""
+        for lead in self.lead.values():
+            lead.clamp_(min=0.0)
+
+    def network_parameters(self) -> list[nn.Parameter]:
+        """φ and ψ: what tells the network other levels than the solver's."""
+        return [*self.network_gaps.values(), *self.lead.values()]
+
+    def _levels(self, factor: str, theta: Tensor) -> Tensor:
+        init: Tensor = getattr(self, f"nodes_{factor}")
+        share = torch.softmax(init.diff().log() + theta, 0)
+        inner = init[0] + (init[-1] - init[0]) * share.cumsum(0)[:-1]
+        return torch.cat([init[:1], inner, init[-1:]])
 
     def _clock(self, factor: str) -> str:
         return "shared" if self.shared else factor

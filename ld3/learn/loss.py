@@ -48,6 +48,6 @@ def project_to_ball(flow: ProbabilityFlow[State], shift: Tangent, radius: Mappin
     out = {}
     for factor, length in flow.norm(shift).items():
         limit = radius[factor] * flow.prior_scale[factor]
-        factor_scale = (limit / length.clamp_min(torch.finfo(length.dtype).tiny)).clamp(max=1.0)
+        factor_scale = torch.where(length > limit, limit / length, 1.0)
         out[factor] = shift[factor] * factor_scale.reshape(-1, *(1,) * (shift[factor].ndim - 1))
     return out

@@ -18,7 +18,7 @@ class Point:
     """One row of the training curve: losses are means over pairs.
 
     Attributes:
-        phase: "hand", "times" or "network".
+        phase: "hand", then the phases of the fit.
         step: gradient steps taken so far.
         train: loss of the step's pairs, with their shifted starts; None before the first step.
         valid: plain loss on the validation pairs.
@@ -49,6 +49,7 @@ class FitResult:
         network_evaluations: all forward evaluations of the network, per sample: hand-made grids, training and
             validation; the teacher's are recorded with its pairs.
         gradient_evaluations: those of them that were also differentiated.
+        failed: times that a training sample came out of the student not finite, and was left out of its step.
         seconds: wall time.
         config: settings, seed included.
         flow: fingerprint of the flow.
@@ -64,6 +65,7 @@ class FitResult:
     curve: tuple[Point, ...]
     network_evaluations: int
     gradient_evaluations: int
+    failed: int
     seconds: float
     config: Mapping[str, object]
     flow: str
