@@ -42,14 +42,18 @@ def metadata(path: Path) -> dict[str, str]:
 
 
 def test_round_trip(path: Path) -> None:
-    """Configuration, noise range, sharpness, every parameter and buffer, and so the scores, bit by bit."""
+    """Configuration, noise range, sharpness, every parameter and buffer; large ones to half precision."""
     model = load_weights(path)
     assert (model.network.config, model.noise_range, model.sharpness) == (SMALL, NOISE, 3.5)
     assert not model.network.training
     assert not any(parameter.requires_grad for parameter in model.network.parameters())
     found = model.network.state_dict()
     assert found.keys() == tensors().keys()
-    assert all(torch.equal(found[name], value) for name, value in tensors().items())
+    small = {name for name, value in tensors().items() if value.numel() < 1024}
+    assert 0 < len(small) < len(found)
+    assert all(torch.equal(found[name], value) for name, value in tensors().items() if name in small)
+    for name, value in tensors().items():
+        torch.testing.assert_close(found[name], value, rtol=2.0**-11, atol=2.0**-24)
     fresh = PocketNet(SMALL).eval()
     fresh.load_state_dict(tensors())
     sigma = {f: torch.tensor(0.5) for f in ("tr", "rot", "tor")}
@@ -57,7 +61,8 @@ def test_round_trip(path: Path) -> None:
     data = batch().to("cpu")
     x = bound_poses(data, row).positions
     scores = [net.double().score(net.encode(data), row, x, sigma) for net in (model.network, fresh)]
-    assert all(torch.equal(a, b) for a, b in zip(*scores, strict=True))
+    for stored, original in zip(*scores, strict=True):
+        assert (stored - original).abs().max() < 2e-3 * original.abs().max()
 
 
 def test_other_people_may_read_what_is_written(path: Path) -> None:

@@ -26,6 +26,7 @@ from domains.docking.score import ScoreNetwork
 DEMO_WEIGHTS: Final = Path(__file__).parent / "weights" / "demo.safetensors"
 
 _FORMAT: Final = "ld3-docking-1"
+_LARGE: Final = 1024  # numbers; below are biases and the constants of bases and couplings
 _OURS: Final = "give a .safetensors file written by domains.docking.train"
 
 
@@ -42,10 +43,18 @@ class DockingModel:
 def save_weights(
     path: Path, state: Mapping[str, Tensor], config: PocketNetConfig, noise: NoiseRange, sharpness: float
 ) -> None:
-    """Write the tensors of `state` with everything needed to rebuild the model; replaces `path` atomically."""
+    """Write the tensors of `state` with everything needed to rebuild the model; replaces `path` atomically.
+
+    Large tensors are stored in half precision, which halves the file; a weight is rounded by one part in 2000.
+    """
     model = {"network": asdict(config), "noise": asdict(noise), "sharpness": sharpness}
-    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items() if value.numel()}
+    tensors = {name: _stored(value) for name, value in state.items() if value.numel()}
     _write(path, tensors, {"format": _FORMAT, "model": json.dumps(model)})
+
+
+def _stored(value: Tensor) -> Tensor:
+    value = value.detach().cpu().contiguous()
+    return value.half() if value.is_floating_point() and value.numel() >= _LARGE else value
 
 
 def store_sharpness(path: Path, sharpness: float, choice: Mapping[str, object]) -> None:
@@ -78,7 +87,7 @@ def load_weights(path: Path) -> DockingModel:
         raise _problem(path, message, "train or download the weights again") from error
     wanted = network.state_dict()
     _check(path, tensors, {name: value for name, value in wanted.items() if value.numel()})
-    network.load_state_dict(wanted | tensors)
+    network.load_state_dict(wanted | tensors)  # copies into the network's own float32
     return DockingModel(network.eval().requires_grad_(False), noise, sharpness)
 
 
