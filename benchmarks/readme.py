@@ -1,7 +1,7 @@
 """Put the figures of a run into the README: ``python -m benchmarks.readme out/demo``.
 
 The table between the README's markers is written from the run's results.json, and success_vs_nfe.png is copied to
-docs/, so that nobody types a figure.
+docs/, so that nobody types a figure. ``--block held-out`` does the same for the complexes that training held out.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -21,8 +21,7 @@ from benchmarks.report import angstrom, percent, percent_range, sentence
 from benchmarks.store import write_text
 from benchmarks.summary import Paired
 
-BEGIN = "<!-- table: demo -->"
-END = "<!-- end of table: demo -->"
+Block = Literal["demo", "held-out"]
 PICTURE = "success_vs_nfe.png"
 
 _SPLITS = {
@@ -48,6 +47,8 @@ class Options:
 
     run: Annotated[Path, tyro.conf.Positional]
     """output folder of benchmarks.docking"""
+    block: Block = "demo"
+    """which of the README's tables"""
     root: Path = Path(__file__).parents[1]
     """folder with README.md and docs/"""
 
@@ -106,17 +107,23 @@ def _cells(row: Mapping[str, Any], twins: Mapping[tuple[str, int], str]) -> Sequ
     )
 
 
-def with_block(page: str, content: str) -> str:
+def markers(name: Block) -> tuple[str, str]:
+    """The lines above and below a block."""
+    return f"<!-- table: {name} -->", f"<!-- end of table: {name} -->"
+
+
+def with_block(page: str, content: str, name: Block = "demo") -> str:
     """`page` with `content` between its markers.
 
     Raises:
         ValueError: if the markers are not there once each, in order.
     """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end) or BEGIN in rest or END in before + after:
-        raise ValueError(f"page must have one line {BEGIN} and, below it, one line {END}")
-    return f"{before}{BEGIN}\n\n{content}\n\n{END}{after}"
+    first, last = markers(name)
+    before, begin, rest = page.partition(first)
+    _, end, after = rest.partition(last)
+    if not (begin and end) or first in rest or last in before + after:
+        raise ValueError(f"page must have one line {first} and, below it, one line {last}")
+    return f"{before}{first}\n\n{content}\n\n{last}{after}"
 
 
 def main(options: Options) -> None:
@@ -127,8 +134,9 @@ def main(options: Options) -> None:
         OSError: if a file is missing or cannot be written.
     """
     results = json.loads((options.run / "results.json").read_text())
-    readme, picture = options.root / "README.md", Path("docs") / PICTURE
-    page = with_block(readme.read_text(), block(results, str(picture)))
+    name = PICTURE if options.block == "demo" else f"{options.block.replace('-', '_')}_{PICTURE}"
+    readme, picture = options.root / "README.md", Path("docs") / name
+    page = with_block(readme.read_text(), block(results, str(picture)), options.block)
     shutil.copyfile(options.run / PICTURE, options.root / picture)
     write_text(readme, page)
 

@@ -21,6 +21,7 @@ from benchmarks.docking_options import Options
 from benchmarks.summary import MethodRow, Paired
 
 ROOT = Path(__file__).parents[1]
+BEGIN, END = readme.markers("demo")
 PAGE = (ROOT / "README.md").read_text()
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
 
@@ -180,14 +181,12 @@ def test_update_replaces_the_block_and_nothing_else(tmp_path: Path) -> None:
     readme.main(readme.Options(run, root))
     assert (root / "README.md").read_text() == first
     assert (root / "docs" / readme.PICTURE).read_bytes() == b"picture"
-    before, after = PAGE.split(readme.BEGIN)[0], PAGE.split(readme.END)[1]
-    middle = first.removeprefix(before + readme.BEGIN).removesuffix(readme.END + after)
+    before, after = PAGE.split(BEGIN)[0], PAGE.split(END)[1]
+    middle = first.removeprefix(before + BEGIN).removesuffix(END + after)
     assert middle.strip() == readme.block(results(), f"docs/{readme.PICTURE}")
 
 
-@pytest.mark.parametrize(
-    "page", ["no markers", f"{readme.END} {readme.BEGIN}", f"{readme.BEGIN}{readme.END}{readme.END}"]
-)
+@pytest.mark.parametrize("page", ["no markers", f"{END} {BEGIN}", f"{BEGIN}{END}{END}"])
 def test_a_page_without_its_markers_is_refused(page: str) -> None:
     with pytest.raises(ValueError, match="page must have one line"):
         readme.with_block(page, "content")
