@@ -176,9 +176,9 @@ def test_update_replaces_the_block_and_nothing_else(tmp_path: Path) -> None:
     (root / "README.md").write_text(PAGE)
     (run / "results.json").write_text(json.dumps(results()))
     (run / readme.PICTURE).write_bytes(b"picture")
-    readme.main(readme.Options(run, root))
+    readme.main(readme.Options(run, root=root))
     first = (root / "README.md").read_text()
-    readme.main(readme.Options(run, root))
+    readme.main(readme.Options(run, root=root))
     assert (root / "README.md").read_text() == first
     assert (root / "docs" / readme.PICTURE).read_bytes() == b"picture"
     before, after = PAGE.split(BEGIN)[0], PAGE.split(END)[1]
