@@ -27,10 +27,10 @@ FIT: Final = FitConfig(
     scale=2.0,
     shared_clock=False,
     phases=("joint",),
-    steps=60,
+    steps=80,
     learning_rate=0.1,
     anneal=True,
-    validate_every=15,
+    validate_every=20,
     chunk=_ON_CPU,
 )
 """scale: in Å. A small change of the times sends some poses to another binding mode, many Å away and with no gradient
