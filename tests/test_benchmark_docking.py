@@ -157,7 +157,7 @@ def test_all_methods_start_alike_and_no_fit_sees_an_evaluated_start(
     assert {row["seed"] for row in run.poses} == {evaluated}
     assert len(starts[evaluated]) == 1
     others = torch.cat([x for seed, own in starts.items() if seed != evaluated for x in own])
-    assert len(others) == 4
+    assert len(others) == 5
     assert torch.cdist(others.flatten(1), starts[evaluated][0].flatten(1)).min() > 1.0
 
 
