@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,19 @@ def prepare() -> Callable[[str], tuple[str, int]]:
             case "raise":
                 raise ValueError("a bad task")
         return task.upper(), os.getpid()
+
+    return work
+
+
+def prepare_lockstep() -> Callable[[str], int]:
+    """Each task ends only when another worker has begun the task of the same number in the other group."""
+    meeting = Path(os.environ["LD3_TEST_MEETING"])
+
+    def work(task: str) -> int:
+        (meeting / task).touch()
+        while len(list(meeting.glob(f"*{task[1:]}"))) < 2:
+            time.sleep(0.005)
+        return os.getpid()
 
     return work
 
@@ -58,12 +72,11 @@ def test_a_group_that_hangs_is_given_up() -> None:
     assert texts(answers[1]) == ["A"]
 
 
-def test_groups_stay_with_a_worker() -> None:
-    answers = run(prepare, [["a"] * 6, ["b"] * 6], processes=2, timeout_s=10.0)
-    pids = [[answer[1] for answer in group if not isinstance(answer, Failure)] for group in answers]
-    # The second worker may start late, and then finds one group half done.
-    assert all(len(group) == 6 for group in pids)
-    assert len(set(pids[0][:3])) == 1 and len(set(pids[1][:3])) == 1
+def test_groups_stay_with_a_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LD3_TEST_MEETING", str(tmp_path))
+    groups = [[f"{name}{number}" for number in range(6)] for name in "ab"]
+    first, second = (set(answers) for answers in run(prepare_lockstep, groups, processes=2, timeout_s=60.0))
+    assert len(first) == len(second) == 1 and first != second
 
 
 def test_no_tasks_start_no_process() -> None:
