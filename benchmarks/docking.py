@@ -20,8 +20,8 @@ from benchmarks.docking_report import Report
 from benchmarks.docking_run import run
 from benchmarks.plots import plot_grids, plot_success
 from benchmarks.report import sentence, table
-from domains.docking.errors import InputError
 from domains.docking.weights import load_weights
+from domains.errors import InputError
 
 CANNOT_RUN, INTERRUPTED = 2, 130
 

@@ -16,13 +16,13 @@ from torch import Tensor
 from benchmarks.docking_options import Choices
 from domains.docking.batch import ComplexBatch, collate
 from domains.docking.complexes import Complex, Loaded, load_csv, load_folder, load_posebusters
-from domains.docking.errors import InputError, InputProblem
 from domains.docking.flow import DockingFlow
 from domains.docking.ligand import with_conformer
 from domains.docking.metrics import automorphisms
 from domains.docking.pose import Poses
 from domains.docking.training_set import names_in
 from domains.docking.weights import DockingModel
+from domains.errors import InputError, InputProblem
 from ld3.fingerprint import fingerprint
 from ld3.state import cat
 

@@ -10,10 +10,10 @@ from typing import Literal
 
 import torch
 
-from domains.docking.errors import InputError, InputProblem
 from domains.docking.pocket import PocketChoice
 from domains.docking.settings import FIT_POSES, SOLVER, TEACHER, poses_at_once
 from domains.docking.weights import DEMO_WEIGHTS
+from domains.errors import InputError, InputProblem
 from ld3.clock import Clock
 from ld3.learn import FitResult
 from ld3.solvers import Solver, get_solver

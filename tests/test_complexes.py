@@ -12,8 +12,8 @@ from rdkit.Chem import rdDistGeom
 from scipy.spatial.distance import cdist
 
 from domains.docking.complexes import POSEBUSTERS_NAMES, load_csv, load_folder, load_posebusters
-from domains.docking.errors import InputProblem
 from domains.docking.pocket import PocketChoice
+from domains.errors import InputProblem
 
 FIELDS = "complex_name,protein_path,ligand_description,protein_sequence\n"
 

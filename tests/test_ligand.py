@@ -14,10 +14,10 @@ from scipy.spatial.distance import cdist
 from scipy.spatial.transform import Rotation
 
 from domains.docking.atom_features import ATOM_FEATURE_DIMS, BOND_TYPES
-from domains.docking.errors import InputError, InputProblem
 from domains.docking.ligand import Ligand, from_mol, from_smiles, with_conformer
 from domains.docking.ligand_files import read_ligands, read_mol2, read_sdf, write_sdf
 from domains.docking.torsions import TorsionRule, torsions
+from domains.errors import InputError, InputProblem
 
 DRUGS = {
     "ibuprofen": "CC(C)Cc1ccc(cc1)[C@@H](C)C(=O)O",

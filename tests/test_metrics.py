@@ -9,9 +9,9 @@ from rdkit import Chem
 from spyrmsd.rmsd import symmrmsd
 
 from domains.docking.complexes import load_posebusters
-from domains.docking.errors import InputError
 from domains.docking.ligand import Ligand, from_smiles
 from domains.docking.metrics import automorphisms, centroid_distance, plain_rmsd, success, symmetric_rmsd
+from domains.errors import InputError
 
 # Number of symmetries of the heavy-atom graph, counted by hand.
 SYMMETRIC = {

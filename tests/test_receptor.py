@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from domains.docking.errors import InputError
 from domains.docking.pocket import (
     EmptyPocketError,
     pocket_around_ligand,
@@ -26,6 +25,7 @@ from domains.docking.residues import (
     SIDE_CHAINS,
     parent_residue,
 )
+from domains.errors import InputError
 
 BACKBONE = ("N", "CA", "C", "O")
 

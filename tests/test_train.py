@@ -22,13 +22,13 @@ from safetensors.torch import load_file
 
 from domains.docking.batch import collate
 from domains.docking.complexes import POSEBUSTERS_NAMES
-from domains.docking.errors import InputError
 from domains.docking.evaluate import ode_sampler, redock
 from domains.docking.train import cli, load_data, main
 from domains.docking.train_config import TrainConfig
 from domains.docking.training_run import learning_rate, losses_of, new_run, train_step
 from domains.docking.training_set import BatchSampler, names_in, split
 from domains.docking.weights import load_weights
+from domains.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 

@@ -16,10 +16,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from domains.docking.diffusion import NoiseRange
-from domains.docking.errors import InputError
 from domains.docking.pocket_net import PocketNet
 from domains.docking.pose import bound_poses
 from domains.docking.weights import load_weights, save_weights, store_sharpness
+from domains.errors import InputError
 
 NOISE = NoiseRange(tr=(0.2, 6.0))
 

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from domains.docking.errors import InputError, InputProblem
 from domains.docking.ligand import Ligand, from_smiles
 from domains.docking.ligand_files import LIGAND_SUFFIXES, read_ligands, read_sdf
 from domains.docking.pocket import AROUND_LIGAND, EmptyPocketError, Pocket, PocketChoice, choose_pocket
 from domains.docking.receptor import Protein, ProteinReport, read_protein
 from domains.docking.text_files import read_text
 from domains.docking.torsions import TorsionRule
+from domains.errors import InputError, InputProblem
 
 POSEBUSTERS_NAMES: tuple[str, ...] = ("1ia1", "1of6", "1s3v", "1uou")
 

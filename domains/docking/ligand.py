@@ -11,8 +11,8 @@ from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 from scipy.spatial.distance import pdist
 
 from domains.docking.atom_features import atom_features, bonds, hops
-from domains.docking.errors import InputError, InputProblem
 from domains.docking.torsions import TorsionRule, torsions
+from domains.errors import InputError, InputProblem
 
 _NON_METALS = frozenset((1, 2, 5, 6, 7, 8, 9, 10, 14, 15, 16, 17, 18, 32, 33, 34, 35, 36, 51, 52, 53, 54, 85, 86))
 _COINCIDENT = 0.1  # Å; no bond is shorter than 0.7 Å

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 from rdkit.Geometry import Point3D
 
-from domains.docking.errors import InputError, InputProblem
 from domains.docking.ligand import Ligand, from_mol
 from domains.docking.text_files import read_text
 from domains.docking.torsions import TorsionRule
+from domains.errors import InputError, InputProblem
 
 LIGAND_SUFFIXES: tuple[str, ...] = (".sdf", ".sd", ".mol", ".mol2")
 

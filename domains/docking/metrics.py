@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
 
-from domains.docking.errors import InputError, InputProblem
 from domains.docking.ligand import Ligand
+from domains.errors import InputError, InputProblem
 
 _CHUNK = 1 << 22  # numbers gathered at a time, 32 MB
 

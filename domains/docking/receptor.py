@@ -13,7 +13,6 @@ import gemmi
 import numpy as np
 from numpy.typing import NDArray
 
-from domains.docking.errors import InputError, InputProblem
 from domains.docking.residues import (
     ADDITIVES,
     ATOM_NAME_VOCABULARY,
@@ -26,6 +25,7 @@ from domains.docking.residues import (
     standard_name,
 )
 from domains.docking.structure_files import read_structure
+from domains.errors import InputError, InputProblem
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,13 @@ from rich.table import Table
 from domains.docking.bootstrap import bootstrap_interval
 from domains.docking.complexes import Complex, load_folder, load_posebusters
 from domains.docking.diffdock_sampler import sample_sde
-from domains.docking.errors import InputError, InputProblem
 from domains.docking.evaluate import Redocking, Sampler, ode_sampler, redock
 from domains.docking.flow import DockingFlow
 from domains.docking.metrics import success
 from domains.docking.pose import Poses
 from domains.docking.training_set import SPLITS, names_in, split
 from domains.docking.weights import DockingModel, load_weights, store_sharpness
+from domains.errors import InputError, InputProblem
 
 
 @dataclass(frozen=True)

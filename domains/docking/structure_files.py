@@ -7,8 +7,8 @@ from pathlib import Path
 
 import gemmi
 
-from domains.docking.errors import InputError, InputProblem
 from domains.docking.text_files import read_text
+from domains.errors import InputError, InputProblem
 
 _KIND = "a PDB or mmCIF file (.gz is fine)"
 _COORDINATES = (slice(30, 38), slice(38, 46), slice(46, 54))  # columns of x, y, z in a PDB atom line

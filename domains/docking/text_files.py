@@ -7,7 +7,7 @@ import re
 import zlib
 from pathlib import Path
 
-from domains.docking.errors import InputError, InputProblem
+from domains.errors import InputError, InputProblem
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 

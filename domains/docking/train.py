@@ -22,13 +22,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from domains.docking.batch import ComplexBatch, collate
 from domains.docking.complexes import Complex, load_folder, load_posebusters
-from domains.docking.errors import InputError, InputProblem
 from domains.docking.evaluate import ode_sampler, redock
 from domains.docking.metrics import success
 from domains.docking.train_config import TrainConfig
 from domains.docking.training_run import Run, losses_of, new_run, train_step
 from domains.docking.training_set import BatchSampler, Split, names_in, split
 from domains.docking.weights import DockingModel
+from domains.errors import InputError, InputProblem
 
 _VALIDATION_SEED = 12345  # the same noise at every validation, so that its losses can be compared
 _VALIDATION_POSES = 8

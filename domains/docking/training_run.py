@@ -12,10 +12,10 @@ from torch import Tensor
 
 from domains.docking.batch import ComplexBatch
 from domains.docking.diffusion import NoiseRange, denoising_losses, perturb
-from domains.docking.errors import InputError, InputProblem
 from domains.docking.pocket_net import PocketNet
 from domains.docking.train_config import TrainConfig
 from domains.docking.weights import save_weights
+from domains.errors import InputError, InputProblem
 
 _WARM_UP = 500  # steps
 _CLIP = 5.0  # largest norm of a step's gradient

@@ -19,9 +19,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from domains.docking.diffusion import NoiseRange
-from domains.docking.errors import InputError, InputProblem
 from domains.docking.pocket_net import PocketNet, PocketNetConfig
 from domains.docking.score import ScoreNetwork
+from domains.errors import InputError, InputProblem
 
 DEMO_WEIGHTS: Final = Path(__file__).parent / "weights" / "demo.safetensors"
 
