@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ld3.solvers.integrate import Node, Rule, Solver, integrate
+from ld3.solvers.coefficients import Coefficients
+from ld3.solvers.integrate import Solver, integrate
+from ld3.solvers.node import Node, Rule
 from ld3.solvers.registry import SOLVERS, get_solver
 
-__all__ = ["SOLVERS", "Node", "Rule", "Solver", "get_solver", "integrate"]
+__all__ = ["SOLVERS", "Coefficients", "Node", "Rule", "Solver", "get_solver", "integrate"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ld3.solvers.integrate import Node
+from ld3.solvers.node import Node
 from ld3.solvers.onestep import ddim
 
 

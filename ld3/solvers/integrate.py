@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, final
+from typing import final
 
 import torch
 from torch import Tensor
@@ -12,29 +12,9 @@ from torch.utils.checkpoint import checkpoint as recompute
 
 from ld3.flow import ProbabilityFlow
 from ld3.grid import Grid
+from ld3.solvers.coefficients import Basis, Coefficients, clean_basis
+from ld3.solvers.node import Node, Rule
 from ld3.state import Levels, State, Tangent
-
-
-class Node(NamedTuple):
-    """What one factor remembers of one evaluation of the network.
-
-    Attributes:
-        lam: solver level λ of the node, shape ().
-        noise: ε̂ there, tangent of shape (B, ...).
-        clean: displacement from the *current* point to the clean prediction made there, tangent of shape (B, ...).
-    """
-
-    lam: Tensor
-    noise: Tensor
-    clean: Tensor
-
-
-Rule = Callable[[Sequence[Node], Tensor], Tensor]
-"""(history, newest last; λ_next) -> displacement of one factor, from the start of the step to λ_next.
-
-A rule has the order for which it is handed nodes. A predictor starts from the newest node; a corrector from the one
-before, the newest then being the predicted arrival at λ_next itself. All `clean` are measured from the start point.
-"""
 
 
 @final
@@ -53,6 +33,8 @@ class Solver:
             NFE a step, and no corrector after the last).
         cool_down: lower the order to the number of steps left, so that the last step is of order 1.
         finite_end: the rules cannot take a step to λ = +inf.
+        basis: what learned coefficients weigh.
+        coefficients: learned, to be added to the weights of the rules; None leaves them as published.
     """
 
     name: str
@@ -63,6 +45,8 @@ class Solver:
     reevaluate: bool = False
     cool_down: bool = False
     finite_end: bool = False
+    basis: Basis = clean_basis
+    coefficients: Coefficients | None = None
 
     @property
     def nfe_per_step(self) -> int:
@@ -103,10 +87,13 @@ def integrate(
         B samples at the last node.
 
     Raises:
-        ValueError: if the grid is not valid, has other factors than the flow, or ends where the solver cannot go.
+        ValueError: if the grid is not valid, has other factors than the flow, or ends where the solver cannot go, or if
+            the solver's coefficients are of another grid.
     """
     _check(flow, grid, solver)
     n_steps = grid.n_steps
+    learned = solver.coefficients
+    memory = max(solver.order, learned.depth) if learned else solver.order
     nodes = [_at(grid.solver, i) for i in range(n_steps + 1)]
     told = [*(_at(grid.network, i) for i in range(n_steps)), nodes[-1]]
 
@@ -123,13 +110,17 @@ def integrate(
         order = min(solver.order, i + 1, n_steps - i if solver.cool_down else n_steps)
         if i == 0 or solver.corrector is None or solver.reevaluate:
             history.append(evaluate(x, i))
-        history = history[-order:]
-        move = _apply(solver.predictor, history, nodes[i + 1])
+        history = history[-memory:]
+        move = _apply(solver.predictor, history[-order:], nodes[i + 1])
+        if learned:
+            move = _add(move, _learned(solver.basis, _at(learned.predictor, i), history, nodes[i], nodes[i + 1]))
 
         if solver.corrector is not None and (solver.reevaluate or i + 1 < n_steps):
             arrival = evaluate(flow.retract(x, move), i + 1)
             history.append(_seen_from(arrival, {name: -u for name, u in move.items()}))
-            move = _apply(solver.corrector, history, nodes[i + 1])
+            move = _apply(solver.corrector, history[-order - 1 :], nodes[i + 1])
+            if learned:
+                move = _add(move, _learned(solver.basis, _at(learned.corrector, i), history, nodes[i], nodes[i + 1]))
 
         x = flow.retract(x, move)
         history = [_seen_from(node, move) for node in history]
@@ -143,6 +134,22 @@ def integrate(
 def _apply(rule: Rule, history: Sequence[Mapping[str, Node]], lam_next: Levels) -> Tangent:
     """The displacement of every factor."""
     return {name: rule([node[name] for node in history], lam_next[name]) for name in lam_next}
+
+
+def _learned(
+    basis: Basis, weights: Mapping[str, Tensor], history: Sequence[Mapping[str, Node]], start: Levels, end: Levels
+) -> Tangent:
+    """Σ_k w_k basis(node_k) over the last nodes, factor by factor; w of shape (K,), the newest node's last."""
+    out = {}
+    for name, own in weights.items():
+        nodes = [node[name] for node in history[-len(own) :]]
+        terms = [w * basis(node, start[name], end[name]) for w, node in zip(own[-len(nodes) :], nodes, strict=True)]
+        out[name] = torch.stack(terms).sum(0)
+    return out
+
+
+def _add(a: Tangent, b: Tangent) -> Tangent:
+    return {name: a[name] + b[name] for name in a}
 
 
 def _seen_from(node: Mapping[str, Node], move: Tangent) -> Mapping[str, Node]:
@@ -162,6 +169,8 @@ def _check(flow: ProbabilityFlow[State], grid: Grid, solver: Solver) -> None:
     grid.validated()
     if grid.solver.keys() != flow.clock.schedules.keys():
         raise ValueError(f"grid must have the flow's factors {sorted(flow.clock.schedules)}, got {sorted(grid.solver)}")
+    if solver.coefficients is not None:
+        solver.coefficients.check(grid, corrects=solver.corrector is not None)
     for name, levels in grid.solver.items():
         if solver.finite_end and torch.isinf(levels[-1]):
             raise ValueError(f"grid must end at a finite λ for {solver.name}, got solver[{name!r}] = +inf")

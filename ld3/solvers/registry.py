@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ld3.solvers.adams import adams_bashforth
+from ld3.solvers.coefficients import noise_basis
 from ld3.solvers.dpm import dpmpp
 from ld3.solvers.integrate import Solver
 from ld3.solvers.onestep import ddim, euler_t, trapezoid
@@ -27,7 +28,10 @@ _ALL = (
         for variant, single in (("bh1", bh1), ("bh2", bh2))
         for k in (1, 2, 3)
     ),
-    *(Solver(f"ipndm_{k}", family="ipndm", order=k, predictor=adams_bashforth) for k in (1, 2, 3, 4)),
+    *(
+        Solver(f"ipndm_{k}", family="ipndm", order=k, predictor=adams_bashforth, basis=noise_basis)
+        for k in (1, 2, 3, 4)
+    ),
 )
 
 SOLVERS: Mapping[str, Solver] = {solver.name: solver for solver in _ALL}

@@ -21,7 +21,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ld3.solvers.integrate import Node, Rule
+from ld3.solvers.node import Node, Rule
 
 SingleWeight = Callable[[Tensor], Tensor]
 

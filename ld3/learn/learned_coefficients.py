@@ -1,0 +1,44 @@
+"""Solver coefficients with parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from ld3.solvers.coefficients import Coefficients
+from ld3.solvers.integrate import Solver
+
+
+class LearnedCoefficients(nn.Module):
+    """What is added to a multistep solver's weights, one number per step, node and factor; zeros are the solver itself.
+
+    Args:
+        solver: whose weights to correct.
+        factors: of the flow.
+        n_steps: of the grid.
+        depth: K, nodes that the solver remembers; 0 = as many as its own order needs.
+
+    Raises:
+        ValueError: if the solver remembers nothing from step to step.
+    """
+
+    def __init__(self, solver: Solver, factors: Sequence[str], n_steps: int, depth: int = 0) -> None:
+        super().__init__()
+        if solver.reevaluate:
+            raise ValueError(f"solver must be a multistep solver to have learned coefficients, got {solver.name}")
+        self.solver = solver
+        self.factors = tuple(factors)
+        depth = depth or solver.order
+        self.predictor = self._zeros(n_steps, depth)
+        self.corrector = self._zeros(n_steps, depth + 1) if solver.corrector is not None else nn.ParameterDict()
+
+    def forward(self) -> Solver:
+        """The solver with its coefficients, differentiable in the parameters."""
+        return replace(self.solver, coefficients=Coefficients(dict(self.predictor), dict(self.corrector)))
+
+    def _zeros(self, n_steps: int, depth: int) -> nn.ParameterDict:
+        table = torch.zeros(n_steps, depth, dtype=torch.float64)
+        return nn.ParameterDict({factor: nn.Parameter(table.clone()) for factor in self.factors})
