@@ -1,0 +1,119 @@
+"""Train the digits model: ``python -m domains.images.train --out DIR``.
+
+Denoising with EDM's preconditioning and loss, class labels dropped now and then. Writes to --out: ``state.pt``, every
+few minutes and when stopped (everything needed to go on: run the same command again), ``weights.safetensors`` (of the
+moving averages of the weights, the one with the lowest validation loss), ``log.jsonl`` (losses by step, with the CPU
+seconds so far), ``config.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+
+import torch
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from domains.errors import InputError, InputProblem
+from domains.images import digits
+from domains.images.digits import Digits
+from domains.images.train_config import TrainConfig
+from domains.images.training_run import Run, denoising_loss, new_run, train_step
+from domains.long_runs import append_row, forget_after, stop_on_signals
+
+_VALIDATION_SEED = 12345  # the same noise at every validation, so that its losses can be compared
+_VALIDATION_DRAWS = 4  # noise levels an image
+
+
+@torch.no_grad()
+def validation_losses(run: Run, data: Digits, config: TrainConfig) -> dict[str, float]:
+    """Denoising losses of the averaged weights on the validation images: with their labels, and without."""
+    out = {}
+    for name in ("conditional", "unconditional"):
+        generator = torch.Generator().manual_seed(_VALIDATION_SEED)
+        label = data.label if name == "conditional" else torch.full_like(data.label, run.average.no_class)
+        losses = [
+            denoising_loss(run.average, data.pixels(generator), label, config.noise, generator)
+            for _ in range(_VALIDATION_DRAWS)
+        ]
+        out[name] = float(torch.stack(losses).mean())
+    return out
+
+
+def train(
+    run: Run, data: Digits, valid: Digits, config: TrainConfig, progress: Progress, stop: Callable[[], bool]
+) -> None:
+    """Step until `config.steps`, or until `stop` says so after a step; validate and save on the way and at the end."""
+    task = progress.add_task("train", total=config.steps, completed=run.step, loss="")
+    saved = time.monotonic()
+    started, before = time.process_time(), run.seconds
+    smooth: float | None = None
+    while run.step < config.steps and not stop():
+        loss = train_step(run, data, config)
+        smooth = loss if smooth is None else 0.99 * smooth + 0.01 * loss
+        run.seconds = before + time.process_time() - started
+        progress.update(task, completed=run.step, loss=f"loss {smooth:.4f}")
+        if run.step % config.validate_every == 0 or run.step == config.steps:
+            losses = validation_losses(run, valid, config)
+            run.keep_if_best(losses["conditional"], config)
+            row = {"step": run.step, "seconds": run.seconds, "train": smooth, **losses}
+            append_row(config.out / "log.jsonl", row)
+        if time.monotonic() - saved > 60 * config.save_minutes:
+            run.save(config)
+            saved = time.monotonic()
+    run.save(config)
+
+
+def prepare_output(config: TrainConfig) -> None:
+    """Make the output folder and write config.json into it.
+
+    Raises:
+        InputError: if that is not possible.
+    """
+    try:
+        config.out.mkdir(parents=True, exist_ok=True)
+        (config.out / "config.json").write_text(json.dumps(asdict(config), default=str, indent=1))
+    except OSError as error:
+        problem = InputProblem(str(config.out), "", f"cannot write there ({error.strerror})", "choose another --out")
+        raise InputError(problem) from error
+
+
+def main(config: TrainConfig, stop: Callable[[], bool]) -> None:
+    """Train, or go on training, until the end or until `stop` says so after a step; then save.
+
+    Raises:
+        InputError: for what the user can mend.
+    """
+    console = Console(stderr=True)
+    torch.set_num_threads(config.threads)
+    data, valid = digits.load()
+    pixels = data.pixels(torch.Generator().manual_seed(config.seed))
+    run = new_run(config, sigma_data=round(float(pixels.std()), 4))
+    if (config.out / "state.pt").exists():
+        run.restore(config.out / "state.pt")
+        forget_after(config.out / "log.jsonl", run.step)
+        console.print(f"going on at step {run.step}")
+    prepare_output(config)
+    console.print(f"training on {len(data)} digits; {len(valid)} are held out")
+    columns = (TextColumn("step"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("{task.fields[loss]}"), console=console) as progress:
+        train(run, data, valid, config, progress, stop)
+    if run.step < config.steps:
+        console.print(f"stopped at step {run.step}; the same command goes on from here")
+
+
+def cli(arguments: Sequence[str] | None = None) -> None:
+    """The command line; exits with status 2 and one line for a mistake of the user, with 1 if training diverges."""
+    try:
+        main(tyro.cli(TrainConfig, description=__doc__, args=arguments), stop_on_signals())
+    except (InputError, ValueError, FloatingPointError) as error:
+        Console(stderr=True).print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
+        raise SystemExit(1 if isinstance(error, FloatingPointError) else 2) from None
+
+
+if __name__ == "__main__":
+    cli()
