@@ -8,6 +8,7 @@ from ld3.grid import HAND_MADE, Grid
 from ld3.schedule import EDM, VE, RectifiedFlow, Schedule, VPCosine, VPDiscrete, VPLinear
 from ld3.solvers import SOLVERS, Solver, get_solver, integrate
 from ld3.state import Levels, State, Tangent
+from ld3.vp_steps import VPSteps
 
 __all__ = [
     "EDM",
@@ -27,6 +28,7 @@ __all__ = [
     "VPCosine",
     "VPDiscrete",
     "VPLinear",
+    "VPSteps",
     "get_solver",
     "integrate",
     "noise_from_clean",

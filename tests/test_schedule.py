@@ -8,11 +8,20 @@ import torch
 from conftest import shared
 from scipy.integrate import quad
 
-from ld3 import EDM, VE, Clock, RectifiedFlow, Schedule, VPCosine, VPDiscrete, VPLinear
+from ld3 import EDM, VE, Clock, RectifiedFlow, Schedule, VPCosine, VPDiscrete, VPLinear, VPSteps
 
 F64 = torch.float64
 SCALED_LINEAR = tuple(float(b) for b in np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2)
-SCHEDULES: list[Schedule] = [VPLinear(), VPCosine(), VPDiscrete(SCALED_LINEAR), VE(0.1, 5.0), EDM(), RectifiedFlow()]
+STEPS = VPSteps("scaled_linear", 0.00085, 0.012)
+SCHEDULES: list[Schedule] = [
+    VPLinear(),
+    VPCosine(),
+    VPDiscrete(SCALED_LINEAR),
+    STEPS,
+    VE(0.1, 5.0),
+    EDM(),
+    RectifiedFlow(),
+]
 each_schedule = pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: type(s).__name__)
 
 
@@ -68,6 +77,37 @@ def test_vp_cosine_matches_its_definition() -> None:
         assert alpha**2 == pytest.approx(f(t) / f(0), rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("schedule", "betas"),
+    [
+        (VPSteps(), np.linspace(1e-4, 0.02, 1000)),
+        (STEPS, SCALED_LINEAR),
+        (VPSteps("linear", 0.001, 0.2, 10), np.linspace(0.001, 0.2, 10)),
+    ],
+)
+def test_steps_are_those_of_ddpm(schedule: VPSteps, betas: np.ndarray) -> None:
+    t = torch.arange(schedule.n, dtype=F64)
+    products = np.cumprod(1 - np.array(betas))
+    np.testing.assert_allclose(schedule.alpha(t).square().numpy(), products, rtol=1e-4)
+    between = schedule.log_snr(t[:-1] + 0.25)
+    torch.testing.assert_close(between, 0.75 * schedule.log_snr(t[:-1]) + 0.25 * schedule.log_snr(t[1:]))
+
+
+def test_cosine_steps_follow_the_cosine() -> None:
+    t = torch.arange(990, dtype=F64)  # the last betas are capped
+    exact = torch.cos(((t + 1) / 1000 + 0.008) / 1.008 * math.pi / 2) / math.cos(0.008 / 1.008 * math.pi / 2)
+    torch.testing.assert_close(VPSteps("squaredcos_cap_v2").alpha(t), exact, rtol=1e-3, atol=1e-6)
+
+
+def test_zero_terminal_snr_keeps_the_first_step_and_ends_in_noise() -> None:
+    plain, rescaled = STEPS, VPSteps("scaled_linear", 0.00085, 0.012, zero_terminal_snr=True)
+    t = torch.arange(1000, dtype=F64)
+    first, last = plain.alpha(t[0]), plain.alpha(t[-1])
+    exact = (plain.alpha(t) - last) * first / (first - last)
+    torch.testing.assert_close(rescaled.alpha(t)[:-1], exact[:-1], rtol=1e-4, atol=1e-6)
+    assert rescaled.alpha(t[-1]).item() == pytest.approx(2**-12)
+
+
 def test_vp_discrete_runs_through_its_table() -> None:
     products = np.cumprod(1 - np.array(SCALED_LINEAR))
     t = torch.arange(1, 1001, dtype=F64) / 1000
@@ -109,6 +149,12 @@ def test_impossible_parameters_are_named() -> None:
         RectifiedFlow(t_max=1.0)
     with pytest.raises(ValueError, match=r"betas\[1\] = 1.5"):
         VPDiscrete((0.1, 1.5))
+    with pytest.raises(ValueError, match="'cubic'"):
+        VPSteps("cubic")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="beta_start"):
+        VPSteps(beta_start=0.5)
+    with pytest.raises(ValueError, match="got 1"):
+        VPSteps(n=1)
     with pytest.raises(ValueError, match="sharpness must be positive and finite, got 0"):
         Clock({"x": EDM()}, sharpness=0)
     with pytest.raises(ValueError, match="at least one factor"):

@@ -29,6 +29,7 @@ from ld3.learn.learned_grid import LearnedGrid
 from ld3.learn.loss import soft_loss
 from ld3.learn.result import FitResult, Point
 from ld3.learn.teacher import Pairs
+from ld3.path_points import trace
 from ld3.solvers.integrate import Solver
 from ld3.state import State, take, tensors
 
@@ -295,6 +296,8 @@ class _Fit(Generic[State]):
             seconds=self.seconds,
             config=json.loads(json.dumps(asdict(self.config))),  # as a saved result has it
             flow=self.flow.fingerprint(),
+            sharpness=self.flow.clock.sharpness,
+            path=trace(self.flow.clock, grid),
         )
 
     def save(self) -> None:

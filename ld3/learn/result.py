@@ -9,8 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ld3.grid import Grid
+from ld3.path_points import FactorPath
 
 SCHEMA = "ld3.fit"
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class FitResult:
         seconds: wall time.
         config: settings, seed included.
         flow: fingerprint of the flow.
+        sharpness: c of the flow's clock.
+        path: factor -> times, α and σ of the grid's levels, by which other samplers know them.
     """
 
     grid: Grid
@@ -69,10 +73,12 @@ class FitResult:
     seconds: float
     config: Mapping[str, object]
     flow: str
+    sharpness: float
+    path: Mapping[str, FactorPath]
 
     def save(self, path: Path) -> None:
         """Write the result as JSON; replaces `path` atomically."""
-        content = {"schema": SCHEMA, "version": 1, **asdict(self), "grid": json.loads(self.grid.to_json())}
+        content = {"schema": SCHEMA, "version": VERSION, **asdict(self), "grid": json.loads(self.grid.to_json())}
         part = path.with_suffix(path.suffix + ".part")
         part.write_text(json.dumps(content, indent=2))
         os.replace(part, path)
@@ -86,10 +92,11 @@ class FitResult:
         """
         try:
             content = json.loads(path.read_text())
-            if (content.pop("schema"), content.pop("version")) != (SCHEMA, 1):
+            if (content.pop("schema"), content.pop("version")) != (SCHEMA, VERSION):
                 raise ValueError("it is of another schema or version")
             grid = Grid.from_json(json.dumps(content.pop("grid")))
             curve = tuple(Point(**row) for row in content.pop("curve"))
-            return cls(grid=grid, curve=curve, **content)
+            points = {factor: FactorPath.from_json(part) for factor, part in content.pop("path").items()}
+            return cls(grid=grid, curve=curve, path=points, **content)
         except (OSError, UnicodeDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is no fit saved by ld3: {error}") from error
