@@ -8,11 +8,9 @@ moving average of the weights), ``log.jsonl`` (losses by step, and success rates
 from __future__ import annotations
 
 import json
-import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from types import FrameType
 from typing import final
 
 import torch
@@ -29,6 +27,7 @@ from domains.docking.training_run import Run, losses_of, new_run, train_step
 from domains.docking.training_set import BatchSampler, Split, names_in, split
 from domains.docking.weights import DockingModel
 from domains.errors import InputError, InputProblem
+from domains.long_runs import append_row, forget_after, stop_on_signals
 
 _VALIDATION_SEED = 12345  # the same noise at every validation, so that its losses can be compared
 _VALIDATION_POSES = 8
@@ -114,24 +113,11 @@ def train(
             row |= docking_success(run, held, config)
             due = True
         if due:
-            _append(row, config)
+            append_row(config.out / "log.jsonl", row)
         if time.monotonic() - saved > 60 * config.save_minutes:
             run.save(config)
             saved = time.monotonic()
     run.save(config)
-
-
-def _append(row: Mapping[str, object], config: TrainConfig) -> None:
-    with (config.out / "log.jsonl").open("a") as log:
-        print(json.dumps(row), file=log)
-
-
-def forget_after(step: int, config: TrainConfig) -> None:
-    """Drop the rows of the log that a killed run wrote after its last save; they will come again."""
-    log = config.out / "log.jsonl"
-    if log.exists():
-        rows = log.read_text().splitlines(keepends=True)
-        log.write_text("".join(row for row in rows if json.loads(row)["step"] <= step))
 
 
 def prepare_output(config: TrainConfig) -> None:
@@ -159,7 +145,7 @@ def main(config: TrainConfig, stop: Callable[[], bool]) -> None:
     run = new_run(config)
     if (config.out / "state.pt").exists():
         run.restore(config.out / "state.pt")
-        forget_after(run.step, config)
+        forget_after(config.out / "log.jsonl", run.step)
         console.print(f"going on at step {run.step}")
     prepare_output(config)
     parts, embedded = load_data(config, console)
@@ -175,19 +161,6 @@ def main(config: TrainConfig, stop: Callable[[], bool]) -> None:
         train(run, sampler, held, config, progress, stop)
     if run.step < config.steps:
         console.print(f"stopped at step {run.step}; the same command goes on from here")
-
-
-def stop_on_signals() -> Callable[[], bool]:
-    """Whether a SIGINT or SIGTERM has come since; only the second one kills, for a run can be saved between steps."""
-    received: list[int] = []
-
-    def take_note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        signal.signal(number, signal.SIG_DFL)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, take_note)
-    return lambda: bool(received)
 
 
 def cli(arguments: Sequence[str] | None = None) -> None:
