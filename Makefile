@@ -53,7 +53,7 @@ LOCK := out/lock
 lock:
 	$(PYTHON) -m venv --clear $(LOCK)
 	$(LOCK)/bin/python -m pip $(INSTALL_TORCH)
-	$(LOCK)/bin/python -m pip install --constraint requirements.lock '.[docking,dev]'
+	$(LOCK)/bin/python -m pip install --constraint requirements.lock '.[docking,images,diffusers,dev]'
 	head -n 1 requirements.lock > $(LOCK)/pins
 	$(LOCK)/bin/python -m pip freeze --all --exclude pip --exclude ld3 | grep -vE '^(nvidia|cuda|triton)' | sed 's/+cpu$$//' >> $(LOCK)/pins
 	mv $(LOCK)/pins requirements.lock

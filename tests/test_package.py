@@ -83,8 +83,8 @@ def test_the_core_speaks_of_no_domain() -> None:
 
 def test_what_is_imported_is_declared_and_nothing_else() -> None:
     assert third_party("ld3") == declared() - {"numpy"}  # torch needs numpy for `Tensor.numpy`, without saying so
-    assert third_party("domains") | third_party("benchmarks") <= declared("docking")
-    assert third_party("tests") <= declared("docking", "dev")
+    assert third_party("domains") | third_party("benchmarks") <= declared("docking", "images", "diffusers")
+    assert third_party("tests") <= declared("docking", "images", "diffusers", "dev")
 
 
 def test_the_lock_pins_all_that_is_declared() -> None:

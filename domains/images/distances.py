@@ -1,0 +1,78 @@
+"""How far two images are apart, for training and for the results, which name it."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, final
+
+import torch
+from torch import Tensor, nn
+
+_HUBER_PER_ROOT_SIZE: Final = 0.00054
+
+
+@final
+@dataclass(frozen=True)
+class Distance:
+    """A named distance of images (B, C, H, W) in [-1, 1], differentiable in both: shape (B,)."""
+
+    name: str
+    measure: Callable[[Tensor, Tensor], Tensor]
+
+
+def mean_squared(a: Tensor, b: Tensor) -> Tensor:
+    """Mean squared difference of the values."""
+    return (a - b).square().flatten(1).mean(1)
+
+
+def pseudo_huber(a: Tensor, b: Tensor) -> Tensor:
+    """√(|a - b|² + c²) - c with c = 0.00054 √D for D values (Song & Dhariwal, arXiv 2310.14189, eq. 8)."""
+    difference = (a - b).flatten(1)
+    c = _HUBER_PER_ROOT_SIZE * math.sqrt(difference.shape[1])
+    return (difference.square().sum(1) + c**2).sqrt() - c
+
+
+def lpips_distance(network: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+    """LPIPS (Zhang et al., arXiv 1801.03924) by a network of the `lpips` package; grey images count as three equal
+    channels."""
+
+    def measure(a: Tensor, b: Tensor) -> Tensor:
+        a, b = (x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x for x in (a, b))
+        return network(a, b).flatten()
+
+    return measure
+
+
+def _load_lpips(device: torch.device) -> Distance:
+    try:
+        # No dependency of ours: it takes torchvision along, which has to fit the torch of the machine.
+        network = importlib.import_module("lpips").LPIPS(net="vgg", verbose=False)
+    except Exception as error:  # a missing package, no network to fetch the backbone, a torchvision that does not fit
+        cause = str(error).strip().partition("\n")[0]
+        raise ValueError(
+            "distance 'lpips' needs the packages lpips and torchvision and the VGG weights that torchvision fetches "
+            f"({cause}); choose mse or pseudo_huber instead"
+        ) from error
+    return Distance("lpips", lpips_distance(network.eval().requires_grad_(False).to(device)))
+
+
+DISTANCES: Final[Mapping[str, Callable[[torch.device], Distance]]] = {
+    "mse": lambda device: Distance("mse", mean_squared),
+    "pseudo_huber": lambda device: Distance("pseudo_huber", pseudo_huber),
+    "lpips": _load_lpips,
+}
+"""Name -> the distance, ready for images on a device."""
+
+
+def get_distance(name: str, device: torch.device) -> Distance:
+    """The distance called `name`.
+
+    Raises:
+        ValueError: listing the names there are; or, for "lpips", saying what it lacks.
+    """
+    if name not in DISTANCES:
+        raise ValueError(f"distance must be one of {', '.join(DISTANCES)}, got {name!r}")
+    return DISTANCES[name](device)
