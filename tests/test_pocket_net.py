@@ -13,7 +13,7 @@ from torch import Tensor
 from domains.docking.batch import ComplexBatch, collate
 from domains.docking.diffusion import FACTORS
 from domains.docking.kinematics import centroid, flex, move_rigidly
-from domains.docking.pocket_net.atom_layer import NoiseEmbedding
+from domains.docking.noise_embedding import NoiseEmbedding
 from domains.docking.pocket_net.heads import project, torque_about_bonds
 from domains.docking.pocket_net.tensor_field import gather, softened_distance, with_moments
 from domains.docking.pose import bound_poses, retract

@@ -63,7 +63,7 @@ def config(data: Path, tmp_path: Path) -> TrainConfig:
         validation_ligands=ligands,
         validation_targets=targets,
         threads=torch.get_num_threads(),
-        network=SMALL,
+        pocket=SMALL,
     )
 
 
@@ -148,7 +148,7 @@ def test_learning_rate_warms_up_and_decays(config: TrainConfig) -> None:
 
 def test_it_overfits_one_complex(config: TrainConfig) -> None:
     """Losses of fresh noise start at 1, the cost of knowing nothing, and fall well below."""
-    fast = replace(config, learning_rate=2e-2, steps=10_000, poses=24, network=replace(SMALL, dropout=0.0), ema=0.9)
+    fast = replace(config, learning_rate=2e-2, steps=10_000, poses=24, pocket=replace(SMALL, dropout=0.0), ema=0.9)
     run, batch = new_run(fast), collate(complexes()[1:2])
 
     def losses() -> dict[str, float]:
@@ -246,7 +246,7 @@ def test_a_run_of_another_network_is_not_continued(config: TrainConfig) -> None:
     main(config, never)
     before = (config.out / "config.json").read_text()
     with pytest.raises(InputError, match="cannot be continued"):
-        main(replace(config, network=replace(SMALL, scalars=8)), never)
+        main(replace(config, pocket=replace(SMALL, scalars=8)), never)
     (config.out / "state.pt").write_text("damaged")
     with pytest.raises(InputError, match="cannot be continued"):
         main(config, never)
@@ -259,7 +259,7 @@ def test_ctrl_c_saves(data: Path, tmp_path: Path, number: signal.Signals) -> Non
     out = tmp_path / "run"
     options = {"data": data, "out": out, "steps": 10**6, "validate-every": 5, "complexes": 1, "poses": 1, "threads": 1}
     arguments = [word for key, value in options.items() for word in (f"--{key}", str(value))]
-    command = [sys.executable, "-m", "domains.docking.train", *arguments, "--network.scalars", "16"]
+    command = [sys.executable, "-m", "domains.docking.train", *arguments, "--pocket.scalars", "16"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=environment) as process:
         deadline = time.monotonic() + 120

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
+from domains.docking.diffdock_net import DiffDockNetConfig
 from domains.docking.diffusion import NoiseRange
+from domains.docking.networks import NetworkConfig, NetworkName
 from domains.docking.pocket_net import PocketNetConfig
 from domains.docking.training_set import SPLITS
 
@@ -50,5 +52,13 @@ class TrainConfig:
     """written into the weights file; chosen by domains.docking.sharpness afterwards"""
     seed: int = 0
     threads: int = 2
-    network: PocketNetConfig = field(default_factory=PocketNetConfig)
+    network: NetworkName = "pocket"
+    """which network, of the sizes that its own options say"""
+    pocket: PocketNetConfig = field(default_factory=PocketNetConfig)
+    diffdock: DiffDockNetConfig = field(default_factory=DiffDockNetConfig)
     noise: NoiseRange = field(default_factory=NoiseRange)
+
+    @property
+    def sizes(self) -> NetworkConfig:
+        """Of the chosen network."""
+        return self.pocket if self.network == "pocket" else self.diffdock

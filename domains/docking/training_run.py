@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor
 
 from domains.docking.batch import ComplexBatch
 from domains.docking.diffusion import NoiseRange, denoising_losses, perturb
-from domains.docking.pocket_net import PocketNet
+from domains.docking.networks import build
+from domains.docking.score import ScoreNetwork
 from domains.docking.train_config import TrainConfig
 from domains.docking.weights import save_weights
 from domains.errors import InputError, InputProblem
@@ -26,8 +27,8 @@ _CLIP = 5.0  # largest norm of a step's gradient
 class Run:
     """The mutable state of training; `average` is the exponential moving average of `network`."""
 
-    network: PocketNet
-    average: PocketNet
+    network: ScoreNetwork[Any]
+    average: ScoreNetwork[Any]
     optimiser: torch.optim.AdamW
     generator: torch.Generator
     step: int = 0
@@ -48,7 +49,7 @@ class Run:
         torch.save(state, part)
         os.replace(part, config.out / "state.pt")
         weights = config.out / "weights.safetensors"
-        save_weights(weights, self.average.state_dict(), config.network, config.noise, config.sharpness)
+        save_weights(weights, self.average.state_dict(), config.sizes, config.noise, config.sharpness)
 
     def restore(self, path: Path) -> None:
         """Continue from a state.pt.
@@ -73,8 +74,9 @@ class Run:
 def new_run(config: TrainConfig) -> Run:
     """A run at step 0; the initial weights, the draws and the dropout depend on `config.seed` alone."""
     torch.manual_seed(config.seed)
-    network = PocketNet(config.network)
-    average = PocketNet(config.network).eval().requires_grad_(False)
+    network = build(config.sizes)
+    average = build(config.sizes)
+    average.eval().requires_grad_(False)
     average.load_state_dict(network.state_dict())
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     return Run(network, average, optimiser, torch.Generator().manual_seed(config.seed))
@@ -88,7 +90,7 @@ def learning_rate(step: int, config: TrainConfig) -> float:
 
 
 def losses_of(
-    network: PocketNet, batch: ComplexBatch, poses: int, noise: NoiseRange, generator: torch.Generator
+    network: ScoreNetwork[Any], batch: ComplexBatch, poses: int, noise: NoiseRange, generator: torch.Generator
 ) -> dict[str, Tensor]:
     """Denoising losses, by factor, of `poses` noisy poses of each complex of a batch."""
     row = torch.arange(len(batch)).repeat(poses)

@@ -1,7 +1,7 @@
 """Weights on disk: one safetensors file that says which network it is for.
 
-Its metadata hold ``format``, ``model`` (JSON: architecture and sizes of the network, noise range, sharpness) and, once a sharpness has
-been chosen, ``sharpness_choice`` (JSON: the table that it was chosen from).
+Its metadata hold ``format``, ``model`` (JSON: architecture and sizes of the network, noise range, sharpness) and, once
+a sharpness has been chosen, ``sharpness_choice`` (JSON: the table that it was chosen from).
 """
 
 from __future__ import annotations

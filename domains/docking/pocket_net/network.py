@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from domains.docking.batch import ComplexBatch
 from domains.docking.kinematics import centroid
-from domains.docking.pocket_net.atom_layer import AtomLayer, NoiseEmbedding, ligand_weight
+from domains.docking.noise_embedding import NoiseEmbedding
+from domains.docking.pocket_net.atom_layer import AtomLayer, ligand_weight
 from domains.docking.pocket_net.config import PocketNetConfig
 from domains.docking.pocket_net.heads import Twist, project
 from domains.docking.pocket_net.ligand_encoder import LigandEncoder, pair_channels
