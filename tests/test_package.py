@@ -22,7 +22,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCK = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
 
 # Import name -> the package that brings it, where they differ.
-BROUGHT_BY = {"torch_geometric": "torch-geometric"}
+BROUGHT_BY = {"torch_geometric": "torch-geometric", "sklearn": "scikit-learn"}
 
 MAY_IMPORT = {"ld3": {"ld3"}, "domains": {"ld3", "domains"}, "benchmarks": {"ld3", "domains", "benchmarks"}}
 
