@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ld3.clock import Clock
+from ld3.dmn import least_error_levels
 from ld3.state import Levels
 
 SCHEMA = "ld3.grid"
@@ -141,6 +142,16 @@ def edm(clock: Clock, n: int, rho: float = 7.0) -> Grid:
     )
 
 
+def dmn(clock: Clock, n: int, power: float = 1.0) -> Grid:
+    """`n` steps at which the errors σ^power/α of clean predictions add up to the least (Xue et al., arXiv 2402.17376).
+
+    The published powers are 1 for pixels and 2 for latents. At 1 nothing depends on the scale of the data.
+    """
+    found = {b: torch.from_numpy(least_error_levels(*b, n, clock.sharpness, power)) for b in {*clock.bounds.values()}}
+    levels = {name: found[bounds] for name, bounds in clock.bounds.items()}
+    return _coupled(levels, "dmn" if power == 1.0 else f"dmn(power={power:g})")
+
+
 def from_times(clock: Clock, times: Sequence[float], name: str = "times") -> Grid:
     """A grid through a list of N+1 decreasing times that all factors share."""
     return _coupled(clock.levels(torch.tensor(times, dtype=torch.float64)), name)
@@ -151,6 +162,7 @@ HAND_MADE: Mapping[str, Callable[[Clock, int], Grid]] = {
     "quadratic_t": quadratic_t,
     "uniform_log_snr": uniform_log_snr,
     "edm": edm,
+    "dmn": dmn,
 }
 """Name -> (clock, number of steps) -> grid."""
 

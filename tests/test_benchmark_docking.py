@@ -33,7 +33,7 @@ from domains.docking.weights import load_weights
 from ld3.learn import FitResult
 from ld3.solvers import get_solver
 
-HAND_MADE = ("uniform_t", "quadratic_t", "uniform_log_snr", "edm")
+HAND_MADE = ("uniform_t", "quadratic_t", "uniform_log_snr", "edm", "dmn")
 QUICK = ("--samples", "3", "--nfe", "4", "--teacher-nfe", "4", "--fit-poses", "5")
 
 
@@ -183,7 +183,7 @@ def test_an_interrupted_run_goes_on(bench: Bench, monkeypatch: pytest.MonkeyPatc
     made = evaluations(monkeypatch)
     resumed = bench()
     assert resumed.status == 0
-    assert made == [3] * 4 * 3  # the three hand-made grids that differ, and nothing else
+    assert made == [3] * 4 * 4  # the four hand-made grids that differ, and nothing else
     assert without_timings(resumed.results) == without_timings(whole.results)
     assert resumed.poses == whole.poses
     made.clear()
@@ -200,7 +200,7 @@ def test_other_options_in_the_same_folder_are_not_mixed_up(bench: Bench, monkeyp
     assert any(line.startswith("note:") and "other options" in line for line in second.errors), second.errors
     assert {nfe for _, nfe in second.rows} == {4, 20, 2}
     assert second.rows["teacher", 4] == first.rows["teacher", 4]
-    assert made.count(3) == 2 * 4  # learned and hand-made grids of 2 NFE
+    assert made.count(3) == 2 * 5  # learned and hand-made grids of 2 NFE
     assert {str(p.relative_to(second.out)) for p in second.out.glob("sdf/**/*.sdf")} == set(second.results["files"])
     assert old - set(second.results["files"])
     third = bench("--nfe", "2", "--samples", "2")
@@ -213,7 +213,7 @@ def test_a_saved_grid_is_used_again(bench: Bench, monkeypatch: pytest.MonkeyPatc
     made = evaluations(monkeypatch)
     again = bench("--grid", saved, out="again")
     assert again.status == 0
-    assert sum(made) == 3 * (4 + 2 * 4 + 20 + 20 + 4 * 4)  # teacher and its check, DiffDock's, four grids; no fit
+    assert sum(made) == 3 * (4 + 2 * 4 + 20 + 20 + 5 * 4)  # teacher and its check, DiffDock's, five grids; no fit
     (fit,) = again.results["fit"]
     assert not fit["fitted_here"]
     assert fit["loss_learned"] == first.results["fit"][0]["loss_learned"]
@@ -327,7 +327,7 @@ def test_hand_made_grids_that_are_equal_share_a_key(weights: Path) -> None:
     assert tuple(methods) == HAND_MADE
     assert methods["uniform_log_snr"].key == methods["uniform_t"].key
     assert methods["uniform_log_snr"].same_as == "uniform_t"
-    assert len({method.key for method in methods.values()}) == 3
+    assert len({method.key for method in methods.values()}) == 4
 
 
 def test_no_name_of_a_complex_leads_out_of_the_folder() -> None:

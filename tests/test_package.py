@@ -82,7 +82,7 @@ def test_the_core_speaks_of_no_domain() -> None:
 
 
 def test_what_is_imported_is_declared_and_nothing_else() -> None:
-    assert third_party("ld3") == declared() - {"numpy"}  # torch needs numpy for `Tensor.numpy`, without saying so
+    assert third_party("ld3") == declared()
     assert third_party("domains") | third_party("benchmarks") <= declared("docking", "images", "diffusers")
     assert third_party("tests") <= declared("docking", "images", "diffusers", "dev")
 

@@ -98,7 +98,7 @@ def test_example_runs_as_printed_and_the_learned_grid_is_nearest() -> None:
     rows = [line.rsplit(maxsplit=1) for line in printed.getvalue().splitlines()]
     learned, hand = float(rows[0][1]), [float(distance) for _, distance in rows[1:]]
     assert rows[0][0].startswith("learned")
-    assert len(hand) == 4
+    assert len(hand) == 5
     assert learned < 0.5 * min(hand)
 
 
