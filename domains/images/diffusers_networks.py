@@ -1,0 +1,147 @@
+"""The networks of diffusers behind one call: (x_t, t, condition) -> answer.
+
+    x_t: (B, C, H, W), of the network's floating type.
+    t: what the network is told, shape ().
+    condition: number of each image's prompt, int64, (B,).
+
+Nothing here knows what the answer means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias, final
+
+import torch
+from torch import Tensor
+
+Component: TypeAlias = Any
+"""A part of a diffusers pipeline; its attributes come from a config, of which mypy knows nothing."""
+
+Network = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+@final
+@dataclass(frozen=True)
+class Prompts:
+    """Encoded prompts.
+
+    Attributes:
+        tokens: (P, L, D).
+        pooled: (P, D'), for networks that take it.
+    """
+
+    tokens: Tensor
+    pooled: Tensor | None = None
+
+    def take(self, condition: Tensor) -> Prompts:
+        """The prompt of each image."""
+        return Prompts(self.tokens[condition], None if self.pooled is None else self.pooled[condition])
+
+    def followed_by(self, other: Prompts) -> Prompts:
+        """Both, one after the other."""
+        if self.pooled is None or other.pooled is None:
+            return Prompts(torch.cat([self.tokens, other.tokens]))
+        return Prompts(torch.cat([self.tokens, other.tokens]), torch.cat([self.pooled, other.pooled]))
+
+
+Prompted = Callable[[Tensor, Tensor, Prompts], Tensor]
+"""(x_t, t, one prompt an image) -> answer."""
+
+
+def unconditional(unet: Component) -> Network:
+    """A UNet2DModel."""
+
+    def network(x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
+        return unet(x_t, t).sample
+
+    return network
+
+
+def prompted_unet(unet: Component) -> Prompted:
+    """A UNet2DConditionModel, as in Stable Diffusion 1 and 2."""
+
+    def network(x_t: Tensor, t: Tensor, prompts: Prompts) -> Tensor:
+        return unet(x_t, t, encoder_hidden_states=prompts.tokens).sample
+
+    return network
+
+
+def sd3_transformer(transformer: Component) -> Prompted:
+    """An SD3Transformer2DModel."""
+
+    def network(x_t: Tensor, t: Tensor, prompts: Prompts) -> Tensor:
+        return transformer(
+            hidden_states=x_t,
+            timestep=t.expand(len(x_t)),
+            encoder_hidden_states=prompts.tokens,
+            pooled_projections=prompts.pooled,
+        ).sample
+
+    return network
+
+
+def flux_transformer(transformer: Component, distilled_guidance: float) -> Prompted:
+    """A FluxTransformer2DModel, which sees latents as a sequence of 2 x 2 patches; those of its kind that were
+    distilled with guidance take its strength as an input."""
+
+    def network(x_t: Tensor, t: Tensor, prompts: Prompts) -> Tensor:
+        height, width = x_t.shape[2] // 2, x_t.shape[3] // 2
+        guidance = t.new_full((len(x_t),), distilled_guidance) if transformer.config.guidance_embeds else None
+        answer = transformer(
+            hidden_states=to_patches(x_t),
+            timestep=t.expand(len(x_t)) / 1000,  # it multiplies by 1000 itself
+            guidance=guidance,
+            encoder_hidden_states=prompts.tokens,
+            pooled_projections=prompts.pooled,
+            txt_ids=x_t.new_zeros(prompts.tokens.shape[1], 3),
+            img_ids=patch_places(height, width).to(x_t),
+        ).sample
+        return from_patches(answer, height, width)
+
+    return network
+
+
+def guided(network: Prompted, prompts: Prompts, negative: Prompts, scale: float) -> Network:
+    """Classifier-free guidance (Ho & Salimans, arXiv 2207.12598): u + s (c - u), both answers from one call.
+
+    Args:
+        negative: a single prompt.
+    """
+
+    def with_guidance(x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
+        both = negative.take(torch.zeros_like(condition)).followed_by(prompts.take(condition))
+        without, with_prompt = network(torch.cat([x_t, x_t]), t, both).chunk(2)
+        return without + scale * (with_prompt - without)
+
+    return with_guidance
+
+
+def plain(network: Prompted, prompts: Prompts) -> Network:
+    """The prompts as they are."""
+
+    def without_guidance(x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
+        return network(x_t, t, prompts.take(condition))
+
+    return without_guidance
+
+
+def to_patches(x: Tensor) -> Tensor:
+    """(B, C, 2H, 2W) -> (B, H W, 4 C): each 2 x 2 patch a token, channels outermost."""
+    batch, channels, height, width = x.shape
+    cut = x.reshape(batch, channels, height // 2, 2, width // 2, 2)
+    return cut.permute(0, 2, 4, 1, 3, 5).reshape(batch, height * width // 4, 4 * channels)
+
+
+def from_patches(x: Tensor, height: int, width: int) -> Tensor:
+    """The inverse of `to_patches` for `height` x `width` patches."""
+    batch, _, channels = x.shape
+    cut = x.reshape(batch, height, width, channels // 4, 2, 2)
+    return cut.permute(0, 3, 1, 4, 2, 5).reshape(batch, channels // 4, 2 * height, 2 * width)
+
+
+def patch_places(height: int, width: int) -> Tensor:
+    """(H W, 3): 0, row, column of every patch."""
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return torch.stack([torch.zeros_like(rows), rows, columns], -1).reshape(-1, 3)
