@@ -6,11 +6,14 @@ import functools
 from dataclasses import fields, replace
 
 import torch
+from torch import Tensor
 
 from domains.docking.batch import ComplexBatch, collate
 from domains.docking.complexes import Complex, load_posebusters
+from domains.docking.diffdock_net import DiffDockNet, DiffDockNetConfig
 from domains.docking.diffusion import NoiseRange
 from domains.docking.pocket_net import PocketNet, PocketNetConfig
+from domains.docking.pose import bound_poses, retract, tangent_sizes
 from domains.docking.weights import DockingModel
 
 SMALL = PocketNetConfig(
@@ -24,6 +27,8 @@ SMALL = PocketNetConfig(
     pocket_basis=6,
     ligand_basis=5,
 )
+
+SMALL_DIFFDOCK = DiffDockNetConfig(scalars=6, vectors=2, radial=6, hidden=8)
 
 
 @functools.cache
@@ -53,12 +58,28 @@ def batch() -> ComplexBatch:
     return double(collate(complexes()))
 
 
+def moved_poses(data: ComplexBatch, row: Tensor) -> Tensor:
+    """Positions (B, A, 3) Å: the bound poses moved by some ångströms and radians."""
+    g = torch.Generator().manual_seed(0)
+    step = {f: torch.randn(len(row), n, generator=g, dtype=torch.float64) for f, n in tangent_sizes(data).items()}
+    return retract(data, bound_poses(data, row), step).positions
+
+
 @functools.cache
 def network(config: PocketNetConfig = SMALL) -> PocketNet:
     """Random weights in float64, the last layers large enough for scores to matter."""
     torch.manual_seed(0)
     net = PocketNet(config).double().eval().requires_grad_(False)
     assert isinstance(net, PocketNet)
+    return net
+
+
+@functools.cache
+def diffdock(config: DiffDockNetConfig = SMALL_DIFFDOCK) -> DiffDockNet:
+    """Random weights in float64."""
+    torch.manual_seed(0)
+    net = DiffDockNet(config).double().eval().requires_grad_(False)
+    assert isinstance(net, DiffDockNet)
     return net
 
 

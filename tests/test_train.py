@@ -141,7 +141,7 @@ def test_weights_are_the_moving_average(config: TrainConfig) -> None:
 
 
 def test_learning_rate_warms_up_and_decays(config: TrainConfig) -> None:
-    long = replace(config, steps=10_000, decay=0.3, learning_rate=2.0)
+    long = replace(config, steps=10_000, warm_up=500, decay=0.3, learning_rate=2.0)
     rates = [learning_rate(step, long) for step in (0, 249, 499, 5000, 7000, 8500, 10_000)]
     assert rates == pytest.approx([2 / 500, 1.0, 2.0, 2.0, 2.0, 1.0, 0.0])
 

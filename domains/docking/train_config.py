@@ -23,6 +23,8 @@ class TrainConfig:
     out: Path
     """where the run lives; an interrupted run found here is continued"""
     steps: int = 30_000
+    warm_up: int = 500
+    """steps over which the learning rate rises to its full value"""
     decay: float = 0.3
     """the learning rate falls linearly to zero over this last part of the steps"""
     learning_rate: float = 1e-3

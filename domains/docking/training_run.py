@@ -18,7 +18,6 @@ from domains.docking.train_config import TrainConfig
 from domains.docking.weights import save_weights
 from domains.errors import InputError, InputProblem
 
-_WARM_UP = 500  # steps
 _CLIP = 5.0  # largest norm of a step's gradient
 
 
@@ -83,8 +82,8 @@ def new_run(config: TrainConfig) -> Run:
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
-    """Warm up over 500 steps, hold, fall linearly to zero over the last `config.decay` of the run."""
-    warm = min(1.0, (step + 1) / _WARM_UP)
+    """Warm up over `config.warm_up` steps, hold, fall linearly to zero over the last `config.decay` of the run."""
+    warm = min(1.0, (step + 1) / config.warm_up)
     left = (config.steps - step) / max(1.0, config.decay * config.steps)
     return config.learning_rate * min(warm, max(left, 0.0), 1.0)
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from domains.docking.diffdock_net.config import DiffDockNetConfig
 from domains.docking.diffdock_net.convolution import Convolution
-from domains.docking.diffdock_net.features import EdgeEmbedding, harmonics, node_irreps
+from domains.docking.diffdock_net.features import EdgeEmbedding, EquivariantNorm, harmonics, node_irreps
 from domains.docking.diffdock_net.graphs import BondGraph, Edges
 
 _SMALL: Final = 1e-3  # a vector shorter than this is not turned into a direction
@@ -69,6 +69,7 @@ class TorsionHead(nn.Module):
         self.couple = o3.FullTensorProduct(sh, "1x2e", filter_ir_out=["0e", "1o", "1e"])
         out = o3.Irreps([(config.scalars, "0o")])
         self.convolution = Convolution(irreps, self.couple.irreps_out, out, 3 * config.scalars, config)
+        self.norm = EquivariantNorm(out)
         # Odd functions without biases: pseudoscalars in, pseudoscalars out.
         self.odd = nn.Sequential(
             nn.Linear(config.scalars, config.scalars, bias=False),
@@ -84,5 +85,5 @@ class TorsionHead(nn.Module):
         axis = harmonics(graph.axis, 2)[:, -5:]
         edges = edges._replace(direction=self.couple(edges.direction, axis[edges.receiver]))
         out = self.convolution(atoms, edges, len(bond), bond[edges.receiver], atoms[edges.sender, : self.scalars])
-        scores: Tensor = self.odd(out) * self.amplitude(torch.cat([bond, noise], -1))
+        scores: Tensor = self.odd(self.norm(out)) * self.amplitude(torch.cat([bond, noise], -1))
         return scores.squeeze(-1)
