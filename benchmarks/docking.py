@@ -15,11 +15,12 @@ import tyro
 from rich.console import Console
 
 from benchmarks.docking_inputs import load
-from benchmarks.docking_options import Options, check, saved_grids
+from benchmarks.docking_options import Options, check
+from benchmarks.docking_plots import plot_grids, plot_success
 from benchmarks.docking_report import Report
 from benchmarks.docking_run import run
-from benchmarks.plots import plot_grids, plot_success
 from benchmarks.report import sentence, table
+from benchmarks.saved_grids import saved_grids
 from domains.docking.weights import load_weights
 from domains.errors import InputError
 
@@ -46,7 +47,8 @@ def _benchmark(options: Options, log: Console) -> int:
     choices = check(options)
     model = load_weights(options.weights)
     sharpness = model.sharpness if options.sharpness is None else options.sharpness
-    saved = saved_grids(options, choices.solver, model.noise_range.clock(sharpness))
+    remedy = "use the --sharpness and --weights that it was learned with"
+    saved = saved_grids(options.grid, options.nfe, choices.solver, model.noise_range.clock(sharpness), remedy)
     inputs = load(choices)
     for problem in inputs.problems:
         log.print(f"warning: {problem}", markup=False)

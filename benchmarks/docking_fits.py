@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from benchmarks.docking_inputs import on_device, seed_of, size
-from benchmarks.docking_options import Choices, mistake
+from benchmarks.docking_inputs import on_device, size
+from benchmarks.docking_options import Choices
+from benchmarks.options import mistake
 from benchmarks.progress import WorkBar
+from benchmarks.seeds import seed_of
 from benchmarks.store import Store
 from domains.docking.complexes import Complex
 from domains.docking.flow import DockingFlow

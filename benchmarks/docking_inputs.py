@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.docking_options import Choices
+from benchmarks.seeds import seed_of
 from domains.docking.batch import ComplexBatch, collate
 from domains.docking.complexes import Complex, Loaded, load_csv, load_folder, load_posebusters
 from domains.docking.flow import DockingFlow
@@ -163,8 +164,3 @@ def _group(model: DockingModel, complexes: Sequence[Complex], choices: Choices) 
 def on_device(complexes: Sequence[Complex], choices: Choices) -> ComplexBatch:
     """The complexes side by side, where the network is."""
     return collate(complexes).to(choices.device)
-
-
-def seed_of(seed: int, *purpose: str) -> int:
-    """A seed of its own for each purpose, so that no two share their noise."""
-    return int(fingerprint(seed, *purpose)[:12], 16)

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.docking_inputs import Group, seed_of
+from benchmarks.docking_inputs import Group
 from benchmarks.progress import WorkBar
+from benchmarks.seeds import seed_of
 from benchmarks.store import Store
 from domains.docking.diffdock_sampler import sample_ode, sample_sde
 from domains.docking.flow import DockingFlow

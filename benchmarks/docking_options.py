@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
 
+from benchmarks.options import check_nfe, find_device, mistake, prepare_folder
 from domains.docking.pocket import PocketChoice
 from domains.docking.settings import FIT_POSES, SOLVER, TEACHER, poses_at_once
 from domains.docking.weights import DEMO_WEIGHTS
-from domains.errors import InputError, InputProblem
-from ld3.clock import Clock
-from ld3.learn import FitResult
 from ld3.solvers import Solver, get_solver
 
 _LARGEST_SEED = 2**31 - 1  # RDKit's
-_SAME_LEVEL = 1e-6  # of λ, when the ends of a saved grid are compared with those of the clock
 
 
 @dataclass(frozen=True)
@@ -95,97 +90,12 @@ def check(options: Options) -> Choices:
         solver = get_solver(options.solver)
     except ValueError as error:
         raise mistake("solver", str(error), "choose one of these") from error
-    _check_nfe("nfe", options.nfe, solver)
-    _check_nfe("teacher_nfe", (options.teacher_nfe,), get_solver(TEACHER.solver))
+    check_nfe("nfe", options.nfe, solver)
+    check_nfe("teacher_nfe", (options.teacher_nfe,), get_solver(TEACHER.solver))
     try:
         pocket = PocketChoice.parse(options.pocket)
     except ValueError as error:
         raise mistake("pocket", str(error), "choose one of these") from error
-    choices = Choices(options, solver, pocket, _device(options.device))
-    _check_out(options.out)
+    choices = Choices(options, solver, pocket, find_device(options.device))
+    prepare_folder(options.out)
     return choices
-
-
-def mistake(option: str, message: str, remedy: str) -> InputError:
-    """The error for a value of an option."""
-    return InputError(InputProblem(f"--{option.replace('_', '-')}", "", message, remedy))
-
-
-def _check_nfe(option: str, numbers: tuple[int, ...], solver: Solver) -> None:
-    if not numbers:
-        raise mistake(option, "no number was given", "give at least one, such as --nfe 5 10")
-    if len(set(numbers)) < len(numbers):
-        raise mistake(option, f"got a number twice in {' '.join(map(str, numbers))}", "give every number once")
-    for nfe in numbers:
-        try:
-            solver.steps(nfe)
-        except ValueError as error:
-            raise mistake(option, str(error), f"give numbers that {solver.name} can spend") from error
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise mistake(
-            "device", f"'{name}' cannot be used ({reason})", "use cpu, or cuda where there is a GPU"
-        ) from error
-    return device
-
-
-def _check_out(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise mistake(
-            "out", f"cannot write to {out} ({error.strerror})", "give a folder that you may write to"
-        ) from error
-
-
-def saved_grids(options: Options, solver: Solver, clock: Clock) -> Mapping[int, FitResult]:
-    """NFE -> the fit that an earlier run saved; empty if none was given.
-
-    Raises:
-        InputError: if a file is no saved fit, or one of another solver, NFE, set of factors or noise range.
-    """
-    fits: dict[int, FitResult] = {}
-    for path in options.grid:
-        fit = _saved_grid(path, options, solver, clock)
-        if fit.nfe in fits:
-            raise _unfit(path, f"it is a second grid of {fit.nfe} NFE", "give one for each NFE")
-        fits[fit.nfe] = fit
-    if fits and (missing := [nfe for nfe in options.nfe if nfe not in fits]):
-        raise mistake("grid", f"none of the files is a grid of {missing[0]} NFE", "give one for each number of --nfe")
-    return fits
-
-
-def _saved_grid(path: Path, options: Options, solver: Solver, clock: Clock) -> FitResult:
-    again = "fit again without --grid"
-    try:
-        fit = FitResult.load(path)
-    except ValueError as error:
-        raise _unfit(path, f"it is no saved fit ({error.__cause__ or error})", again) from error
-    if fit.solver != solver.name:
-        raise _unfit(path, f"its grid was learned for {fit.solver}, not {solver.name}", f"use --solver {fit.solver}")
-    if fit.nfe not in options.nfe:
-        asked = " ".join(map(str, options.nfe))
-        raise _unfit(path, f"its grid spends {fit.nfe} NFE, and --nfe asks for {asked}", f"use --nfe {fit.nfe}")
-    if fit.grid.solver.keys() != clock.schedules.keys():
-        factors = f"{', '.join(fit.grid.solver)}; a pose has {', '.join(clock.schedules)}"
-        raise _unfit(path, f"its grid is for the factors {factors}", again)
-    if fit.grid.n_steps != solver.steps(fit.nfe):
-        raise _unfit(path, f"its grid has {fit.grid.n_steps} steps, not {solver.steps(fit.nfe)}", again)
-    for factor, ends in clock.bounds.items():
-        found = fit.grid.solver[factor][[0, -1]].tolist()
-        if any(abs(a - b) > _SAME_LEVEL for a, b in zip(found, ends, strict=True)):
-            message = f"its grid runs over another noise range in {factor}: another sharpness or other weights"
-            raise _unfit(path, message, "use the --sharpness and --weights that it was learned with")
-    return fit
-
-
-def _unfit(path: Path, message: str, remedy: str) -> InputError:
-    return InputError(InputProblem(str(path), "", message, remedy))

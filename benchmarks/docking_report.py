@@ -29,6 +29,8 @@ from ld3.learn import FitResult, Teacher
 
 SCHEMA = "ld3.docking.results"
 
+_PACKAGES = ("torch", "torch-geometric", "e3nn", "rdkit", "gemmi", "posebusters", "numpy", "scipy")
+
 
 @final
 class Report:
@@ -176,7 +178,7 @@ def _fixed_content(
         "seeds": {"run": options.seed, "complexes": dict(seeds)},
         "complexes": [_complex_entry(found) for found in inputs.complexes],
         "problems": [str(problem) for problem in inputs.problems],
-        "versions": manifest.versions(),
+        "versions": manifest.versions(_PACKAGES),
         "commit": manifest.commit(),
         "machine": manifest.machine(choices.device),
     }

@@ -22,10 +22,10 @@ from benchmarks.docking_inputs import Inputs, make_groups
 from benchmarks.docking_methods import DIFFDOCK_STEPS, diffdock, dock, dock_by_teacher, grid_procedure, hand_made
 from benchmarks.docking_options import Choices, Options
 from benchmarks.docking_report import Report
+from benchmarks.names import LEARNED
 from benchmarks.pose_checks import CHECK_WORK, check_docked
 from benchmarks.progress import WorkBar
 from benchmarks.store import Store
-from benchmarks.summary import LEARNED
 from domains.docking.settings import TEACHER
 from domains.docking.weights import DockingModel
 from ld3.grid import HAND_MADE

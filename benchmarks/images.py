@@ -1,4 +1,8 @@
-"""Sample images with few network evaluations, at learned and at hand-made times.
+"""Make images with few network evaluations, at learned and at hand-made times: ``python -m benchmarks.images --nfe 5``.
+
+The same model and the same starts for all methods: the teacher (the probability-flow ODE with many steps), every
+hand-made grid, and a grid that is learned here on teacher pairs that are not evaluated. Writes to --out: results.json,
+grids/ (the learned grids, for --grid), distance_vs_nfe.png, grids.png and samples.png.
 
 ``--reference-case DIR`` fits grids on the case that the published LD3 code was run on, and prints both side by side.
 """
@@ -7,29 +11,26 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
+import torch
 import tyro
 from rich.console import Console
 
+from benchmarks.images_options import Options, check
+from benchmarks.images_plots import plot_distances, plot_grids, plot_samples
 from benchmarks.images_reference import run_reference_case
+from benchmarks.images_report import Report
+from benchmarks.images_run import run
+from benchmarks.images_table import sentence, table
+from benchmarks.saved_grids import saved_grids
+from domains.errors import InputError
+from domains.images.models import load_image_flow
 
 CANNOT_RUN, INTERRUPTED = 2, 130
 
-
-@dataclass(frozen=True)
-class Options:
-    """Options of the benchmark."""
-
-    reference_case: Path
-    """folder of the reference case: its denoiser, teacher pairs, test set, and what the published code reached there"""
-    out: Path | None = None
-    """folder for results.json; without it, results are only printed"""
-    nfe: tuple[int, ...] = (4, 5, 6, 8, 10)
-    """network evaluations a sample"""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """one fit each"""
+_REFERENCE_NFE = (4, 5, 6, 8, 10)
+_PAGE = 132  # characters a line where there is no terminal to ask
+_CPU_MEMORY = "DefaultCPUAllocator"  # is in what torch says where the main memory is full
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,14 +38,58 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = tyro.cli(Options, args=arguments, description=__doc__, prog="python -m benchmarks.images")
     log = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
-        run_reference_case(options.reference_case, options.out, options.nfe, options.seeds, log)
+        return _benchmark(options, log) if options.reference_case is None else _reference_case(options, log)
+    except InputError as error:
+        log.print(f"error: {error}", markup=False)
+        return CANNOT_RUN
+    except RuntimeError as error:
+        if not _out_of_memory(error):
+            raise
+        remedy = "lower --batch, or give --checkpoint; what is computed so far is kept, the same --out goes on from it"
+        log.print(f"error: memory ran out on {options.device}; {remedy}", markup=False)
+        return CANNOT_RUN
+    except KeyboardInterrupt:
+        log.print("stopped; the same command goes on from here", markup=False)
+        return INTERRUPTED
+
+
+def _benchmark(options: Options, log: Console) -> int:
+    choices = check(options)
+    flow = load_image_flow(options.model, choices.wanted)
+    remedy = "use the --model that it was learned with"
+    saved = saved_grids(options.grid, choices.nfe, choices.solver, flow.clock, remedy)
+    report = run(choices, flow, saved, log)
+    show(report, log)
+    plot_distances(choices.out / "distance_vs_nfe.png", report)
+    plot_grids(choices.out / "grids.png", report)
+    plot_samples(choices.out / "samples.png", report)
+    return 0
+
+
+def _reference_case(options: Options, log: Console) -> int:
+    assert options.reference_case is not None
+    try:
+        run_reference_case(options.reference_case, options.out, options.nfe or _REFERENCE_NFE, options.seeds, log)
     except ValueError as error:
         log.print(f"error: {error}", markup=False)
         return CANNOT_RUN
-    except KeyboardInterrupt:
-        log.print("stopped; with --out the same command goes on from here", markup=False)
-        return INTERRUPTED
     return 0
+
+
+def show(report: Report, log: Console) -> None:
+    """The table and the paired differences on standard output, remarks on standard error."""
+    out = Console(highlight=False)
+    out = out if out.is_terminal else Console(highlight=False, width=_PAGE)
+    distance = report.flow.measure.name
+    out.print(table(report.rows, report.title, distance))
+    for pair in report.paired:
+        out.print(sentence(pair, distance), markup=False)
+    for remark in report.remarks:
+        log.print(f"note: {remark}", markup=False)
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or _CPU_MEMORY in str(error)
 
 
 if __name__ == "__main__":

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
-_PACKAGES = ("torch", "torch-geometric", "e3nn", "rdkit", "gemmi", "posebusters", "numpy", "scipy")
 
-
-def versions() -> dict[str, str]:
-    """Python and the packages that figures depend on."""
-    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """Of Python, and of the packages that figures depend on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
 def commit() -> str | None:

@@ -15,14 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.docking_methods import Method
+from benchmarks.names import LEARNED
 from benchmarks.pose_rows import PoseRow
 from domains.docking.bootstrap import Interval, Statistic, bootstrap_difference, bootstrap_interval
 from domains.docking.validity import Validity
 
 Bounds = tuple[float | None, float | None] | None
 Value = Callable[[PoseRow], float | None]
-
-LEARNED = "learned"
 
 
 @dataclass(frozen=True)

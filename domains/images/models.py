@@ -23,20 +23,20 @@ class Wanted:
     """What a model is to be asked for.
 
     Attributes:
+        device: where to compute.
         labels: classes to show, in turn; None among them = any class; empty = all classes.
         prompts: texts to show, in turn, for models of that kind.
         guidance: scale of classifier-free guidance; 1 = the conditional model as it is, None = the model's usual one.
         distance: of images, a name of :data:`domains.images.distances.DISTANCES`.
-        device: where to compute.
         precision: type of the network's inner arithmetic (autocast); None = that of its weights.
         compile: run the network through torch.compile.
     """
 
+    device: torch.device
     labels: tuple[int | None, ...] = ()
     prompts: tuple[str, ...] = ()
     guidance: float | None = None
     distance: str = "mse"
-    device: torch.device = torch.device("cpu")
     precision: torch.dtype | None = None
     compile: bool = False
 

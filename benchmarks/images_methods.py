@@ -1,0 +1,105 @@
+"""How images are made: the few-step grids under comparison, and the teacher."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from benchmarks.names import TEACHER
+from benchmarks.progress import WorkBar
+from benchmarks.store import Store
+from domains.images.conditioned import Conditioned, ConditionedFlow
+from ld3.clock import Clock
+from ld3.fingerprint import fingerprint
+from ld3.grid import HAND_MADE, Grid
+from ld3.learn import Teacher
+from ld3.solvers import Solver, get_solver, integrate
+from ld3.state import take
+
+
+@dataclass(frozen=True, eq=False)
+class Method:
+    """A solver on a grid, as the results know it.
+
+    Attributes:
+        name: "teacher", "learned", "edm", ...
+        nfe: network evaluations an image.
+        same_as: an earlier method whose grid this one's is.
+    """
+
+    name: str
+    solver: Solver
+    nfe: int
+    grid: Grid
+    same_as: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Hash of what is done; two names of one grid have the same."""
+        return fingerprint("grid", self.solver.name, self.grid.solver, self.grid.network)
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """Where a method's starts have ended, x̂ (B, C, H, W) on the CPU, and what an image cost."""
+
+    x: Tensor
+    ms_per_image: float
+
+
+def teacher_method(teacher: Teacher, clock: Clock) -> Method:
+    """The converged ODE."""
+    solver = get_solver(teacher.solver)
+    return Method(TEACHER, solver, teacher.nfe, HAND_MADE[teacher.grid](clock, solver.steps(teacher.nfe)))
+
+
+def hand_made(clock: Clock, solver: Solver, nfe: int) -> list[Method]:
+    """Every hand-made grid; one that equals an earlier one on this clock says so."""
+    found: list[Method] = []
+    for name, make in HAND_MADE.items():
+        own = Method(name, solver, nfe, make(clock, solver.steps(nfe)))
+        twin = next((other for other in found if _equal(other.grid, own.grid)), None)
+        found.append(replace(twin, name=name, same_as=twin.same_as or twin.name) if twin else own)
+    return found
+
+
+def make(method: Method, flow: ConditionedFlow, starts: Sequence[Conditioned], store: Store, bar: WorkBar) -> Made:
+    """Take every batch of starts to its end, or read what an earlier run has made."""
+    n = sum(len(start.x) for start in starts)
+    parts = [_kept(method, flow, start, store, bar) for start in starts]
+    seconds = sum(float(part["seconds"]) for part in parts)
+    return Made(torch.cat([part["x"] for part in parts]), 1000 * seconds / n)
+
+
+def _kept(method: Method, flow: ConditionedFlow, start: Conditioned, store: Store, bar: WorkBar) -> dict[str, Tensor]:
+    key = f"images-{fingerprint(flow.fingerprint(), *start, method.key)}"
+    found = store.tensors(key)
+    if found is None:
+        found = _solve(method, flow, start, bar)
+        store.put_tensors(key, found)
+    return found
+
+
+def _solve(method: Method, flow: ConditionedFlow, start: Conditioned, bar: WorkBar) -> dict[str, Tensor]:
+    def count(step: int, steps: int, x: Conditioned) -> None:
+        bar.evaluated(method.nfe // steps * len(x.x))
+
+    began = time.perf_counter()
+    with torch.no_grad():
+        end = integrate(flow, start, method.grid, method.solver, on_step=count).x.cpu()  # waits for a GPU
+    return {"x": end, "seconds": torch.tensor(time.perf_counter() - began)}
+
+
+def make_starts(flow: ConditionedFlow, n: int, batch: int, seed: int, device: torch.device) -> list[Conditioned]:
+    """`n` samples of the prior in batches, the same on every device."""
+    start = flow.prior(n, torch.Generator().manual_seed(seed))
+    moved = Conditioned(start.x.to(device), start.condition.to(device))
+    return [take(moved, slice(low, low + batch)) for low in range(0, n, batch)]
+
+
+def _equal(a: Grid, b: Grid) -> bool:
+    return all(torch.allclose(a.solver[f], b.solver[f], rtol=1e-12, atol=1e-12) for f in a.solver)

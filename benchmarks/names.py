@@ -1,0 +1,8 @@
+"""Names of methods that every benchmark has."""
+
+from __future__ import annotations
+
+from typing import Final
+
+TEACHER: Final = "teacher"
+LEARNED: Final = "learned"
