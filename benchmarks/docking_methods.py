@@ -75,7 +75,7 @@ def grid_procedure(name: str, grid: Grid, solver: Solver, nfe: int) -> Procedure
     def sample(flow: DockingFlow, start: Poses, generator: torch.Generator, on_step: OnStep) -> Poses:
         return integrate(flow, start, grid, solver, on_step=on_step)
 
-    key = fingerprint("grid", solver.name, grid.solver, grid.network)
+    key = fingerprint("grid", solver.name, solver.coefficients, grid.solver, grid.network)
     return Procedure(Method(name, solver.name, nfe, key, grid), True, sample)
 
 

@@ -69,7 +69,7 @@ def run(
                 with bar.stage(f"fit, {nfe} NFE"):
                     fit = fit_grid(pairs, nfe, choices, store, bar)
             report.add_fit(fit, pairs)
-            learned = grid_procedure(LEARNED, fit.grid, solver, nfe)
+            learned = grid_procedure(LEARNED, fit.grid, fit.student(), nfe)
             for procedure in (learned, *hand_made(report.clock, solver, nfe)):
                 with bar.stage(f"{procedure.method.name}, {nfe} NFE"):
                     report.add(procedure.method, dock(procedure, groups, options.seed, store, bar))

@@ -15,7 +15,19 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ld3 import EDM, HAND_MADE, Grid, ProbabilityFlow
-from ld3.learn import FitConfig, FitResult, LearnedGrid, Pairs, Point, Teacher, bounded, fit, run_teacher, soft_loss
+from ld3.learn import (
+    FitConfig,
+    FitResult,
+    LearnedGrid,
+    Pairs,
+    Phase,
+    Point,
+    Teacher,
+    bounded,
+    fit,
+    run_teacher,
+    soft_loss,
+)
 from ld3.learn.ball import Ball
 from ld3.learn.loss import project_to_ball
 from ld3.solvers import get_solver, integrate
@@ -114,8 +126,29 @@ def test_learned_grid_refuses_what_it_cannot_learn() -> None:
     endless = Grid({"x": torch.cat([grid.solver["x"][:-1], torch.tensor([torch.inf], dtype=F64)])}, grid.network)
     with pytest.raises(ValueError, match=r"finite.*inf"):
         LearnedGrid(endless)
-    with pytest.raises(ValueError, match="network"):
-        LearnedGrid(Grid(grid.solver, {"x": grid.network["x"] + 0.01}))
+    for shift in (-0.01, 100.0):
+        with pytest.raises(ValueError, match=r"network\['x'\] from"):
+            LearnedGrid(Grid(grid.solver, {"x": grid.network["x"] + shift}))
+    clock = PoseFlow().clock
+    start = HAND_MADE["edm"](clock, 3)
+    factor, told = next(iter(start.network.items()))
+    ahead = {**start.network, factor: torch.cat([told[:1] + 0.01, told[1:]])}
+    with pytest.raises(ValueError, match="lead equally"):
+        LearnedGrid(Grid(start.solver, ahead), shared=True)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_learned_grid_starts_as_a_learned_one(n: int) -> None:
+    first = LearnedGrid(HAND_MADE["edm"](PoseFlow().clock, n), shared=False)
+    g = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in first.parameters():
+            p.copy_(torch.randn(p.shape, generator=g, dtype=F64).abs())
+        grid = first()
+        again = LearnedGrid(grid, shared=False)()
+    for factor in grid.solver:
+        torch.testing.assert_close(again.solver[factor], grid.solver[factor], rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(again.network[factor], grid.network[factor], rtol=1e-12, atol=1e-12)
 
 
 # --- loss and ball ---------------------------------------------------------------------------------------------------
@@ -304,11 +337,13 @@ def test_fit_counts_every_evaluation() -> None:
 
 
 @pytest.mark.parametrize("anneal", [False, True])
+@pytest.mark.parametrize("last_phase", ["joint", "all"])
 def test_interrupted_fit_goes_on_to_the_same_result(
-    setting: tuple[MixtureFlow, Pairs[Tensor], Pairs[Tensor]], tmp_path: Path, anneal: bool
+    setting: tuple[MixtureFlow, Pairs[Tensor], Pairs[Tensor]], tmp_path: Path, anneal: bool, last_phase: Phase
 ) -> None:
     flow, train, valid = setting
-    config = dataclasses.replace(QUICK, radius=0.02, batch=32, patience=2, anneal=anneal)
+    phases: tuple[Phase, ...] = ("times", last_phase)
+    config = dataclasses.replace(QUICK, radius=0.02, batch=32, patience=2, anneal=anneal, phases=phases)
     whole = fit(flow, train, valid, SOLVER, 4, config)
 
     class Killed(Exception):
@@ -322,12 +357,15 @@ def test_interrupted_fit_goes_on_to_the_same_result(
         with pytest.raises(Killed):
             fit(flow, train, valid, SOLVER, 4, config, folder=tmp_path, on_progress=progress)
 
-    kill_at(0, "hand")
+    kill_at(0, "start")
     kill_at(15, "times")
     last = whole.curve[-2]
     kill_at(last.step, last.phase)
     resumed = fit(flow, train, valid, SOLVER, 4, config, folder=tmp_path)
     assert resumed.grid.to_json() == whole.grid.to_json()
+    assert (resumed.coefficients is not None) == (last_phase == "all")
+    if resumed.coefficients is not None and whole.coefficients is not None:
+        assert resumed.coefficients.to_dict() == whole.coefficients.to_dict()
     assert [(p.step, p.train, p.valid) for p in resumed.curve] == [(p.step, p.train, p.valid) for p in whole.curve]
     assert resumed.network_evaluations == whole.network_evaluations
 
@@ -355,13 +393,70 @@ def test_fit_on_a_product_of_manifolds_with_a_clock_per_factor() -> None:
     assert (shares[0] - shares[1]).abs().max() > 1e-3
 
 
-def test_result_survives_its_file(setting: tuple[MixtureFlow, Pairs[Tensor], Pairs[Tensor]], tmp_path: Path) -> None:
+def fresh_loss(flow: MixtureFlow, result: FitResult) -> float:
+    """On pairs that no fit of this file has seen."""
+    test = pairs(flow, 256, 7)
+    end = integrate(flow, test.start, result.grid, result.student())
+    return float(flow.distance(end, test.end).mean())
+
+
+@pytest.mark.parametrize("name", ["dpmpp_2m", "unipc_bh1_2", "ipndm_2"])
+def test_learned_coefficients_alone_improve_a_hand_made_grid(
+    setting: tuple[MixtureFlow, Pairs[Tensor], Pairs[Tensor]], name: str
+) -> None:
     flow, train, valid = setting
-    result = fit(flow, train, valid, SOLVER, 3, dataclasses.replace(QUICK, steps=5))
+    config = FitConfig(steps=60, phases=("coefficients",))
+    before = fit(flow, train, valid, get_solver(name), 4, dataclasses.replace(config, steps=0))
+    after = fit(flow, train, valid, get_solver(name), 4, config)
+    torch.testing.assert_close(after.grid.solver["x"], HAND_MADE[after.start](flow.clock, 4).solver["x"])
+    assert fresh_loss(flow, after) < 0.8 * fresh_loss(flow, before)
+
+
+@pytest.mark.parametrize("name", ["dpmpp_2m", "ipndm_2"])
+def test_learned_coefficients_improve_a_learned_grid(
+    setting: tuple[MixtureFlow, Pairs[Tensor], Pairs[Tensor]], name: str
+) -> None:
+    flow, train, valid = setting
+    config = FitConfig(steps=80, learning_rate=0.02)
+    times = fit(flow, train, valid, get_solver(name), 4, config)
+    both = fit(flow, train, valid, get_solver(name), 4, dataclasses.replace(config, phases=(*config.phases, "all")))
+    assert fresh_loss(flow, both) < 0.8 * fresh_loss(flow, times)
+
+
+def test_a_fit_can_start_from_a_learned_grid(setting: tuple[MixtureFlow, Pairs[Tensor], Pairs[Tensor]]) -> None:
+    flow, train, valid = setting
+    first = fit(flow, train, valid, SOLVER, 4, QUICK)
+    earlier = {"earlier": first.grid}
+    second = fit(flow, train, valid, SOLVER, 4, dataclasses.replace(QUICK, steps=0), starts=earlier)
+    assert (second.start, second.grid.name) == ("earlier", "learned from earlier")
+    assert second.hand == first.hand
+    assert second.loss_hand == min(first.hand.values())
+    assert second.loss_learned == second.loss_start == pytest.approx(first.loss_learned, rel=1e-9)
+    for part in ("solver", "network"):
+        torch.testing.assert_close(getattr(second.grid, part), getattr(first.grid, part), rtol=1e-12, atol=1e-12)
+    refused = {
+        "hand-made": {"edm": first.grid},
+        "steps": {"earlier": HAND_MADE["edm"](flow.clock, 5)},
+        "must run from": {"earlier": Grid({"x": first.grid.solver["x"] + 0.1}, first.grid.network)},
+    }
+    for words, starts in refused.items():
+        with pytest.raises(ValueError, match=words):
+            fit(flow, train, valid, SOLVER, 4, QUICK, starts=starts)
+
+
+@pytest.mark.parametrize("phases", [("joint",), ("all",)])
+def test_result_survives_its_file(
+    setting: tuple[MixtureFlow, Pairs[Tensor], Pairs[Tensor]], tmp_path: Path, phases: tuple[Phase, ...]
+) -> None:
+    flow, train, valid = setting
+    result = fit(flow, train, valid, SOLVER, 3, dataclasses.replace(QUICK, steps=5, phases=phases))
     result.save(tmp_path / "fit.json")
     loaded = FitResult.load(tmp_path / "fit.json")
     assert loaded.grid.to_json() == result.grid.to_json()
-    assert dataclasses.replace(loaded, grid=result.grid) == result
+    assert dataclasses.replace(loaded, grid=result.grid, coefficients=result.coefficients) == result
+    test = pairs(flow, 8, 3)
+    ends = [integrate(flow, test.start, fitted.grid, fitted.student()) for fitted in (result, loaded)]
+    torch.testing.assert_close(*ends, rtol=0, atol=0)
     for text in ("", "[1]", "{}", '{"schema": "ld3.fit", "version": 1}'):
         (tmp_path / "bad.json").write_text(text)
         with pytest.raises(ValueError, match=r"bad\.json"):
@@ -374,6 +469,8 @@ def test_fit_errors_name_the_argument(setting: tuple[MixtureFlow, Pairs[Tensor],
         fit(flow, train, valid, SOLVER, 4, FitConfig(start="cubic"))
     with pytest.raises(ValueError, match=r"nfe.*heun.*5"):
         fit(flow, train, valid, get_solver("heun"), 5, QUICK)
+    with pytest.raises(ValueError, match="multistep solver to have learned coefficients, got heun"):
+        fit(flow, train, valid, get_solver("heun"), 4, dataclasses.replace(QUICK, phases=("all",)))
 
 
 def test_pairs_can_be_divided(setting: tuple[MixtureFlow, Pairs[Tensor], Pairs[Tensor]]) -> None:

@@ -1,17 +1,22 @@
 """Learning a grid: teacher pairs, the soft surrogate loss, and the fit."""
 
 from ld3.learn.fit import FitConfig, fit
+from ld3.learn.learned_coefficients import LearnedCoefficients
 from ld3.learn.learned_grid import LearnedGrid
 from ld3.learn.loss import bounded, soft_loss
 from ld3.learn.result import FitResult, Point
+from ld3.learn.student import Phase, Student
 from ld3.learn.teacher import Pairs, Teacher, run_teacher
 
 __all__ = [
     "FitConfig",
     "FitResult",
+    "LearnedCoefficients",
     "LearnedGrid",
     "Pairs",
+    "Phase",
     "Point",
+    "Student",
     "Teacher",
     "bounded",
     "fit",

@@ -1,9 +1,10 @@
 """Learn a grid: LD3's training (arXiv 2405.15506) with exact gradients, on any flow.
 
-Phases, each from the best grid so far: by default first the solver's times alone, then these and the levels that the
-network is told. Adam on the mean loss over teacher pairs; the learning rate falls when validation stops improving (or,
-where the loss is too noisy to tell, linearly), and the grid that wins on the validation pairs is kept. The student's
-starts may move in a ball (:mod:`ld3.learn.ball`), at no evaluation of its own.
+Phases, each from the best student so far: by default first the solver's times alone, then these and the levels that
+the network is told; the solver's coefficients can be learned as well (:mod:`ld3.learn.student`). Adam on the mean loss
+over teacher pairs; the learning rate falls when validation stops improving (or, where the loss is too noisy to tell,
+linearly), and the student that wins on the validation pairs is kept. The student's starts may move in a ball
+(:mod:`ld3.learn.ball`), at no evaluation of its own.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal
+from typing import Any, Generic
 
 import torch
 from torch import Tensor
@@ -25,17 +26,16 @@ from ld3.fingerprint import fingerprint
 from ld3.flow import ProbabilityFlow
 from ld3.grid import HAND_MADE, Grid
 from ld3.learn.ball import Ball
-from ld3.learn.learned_grid import LearnedGrid
 from ld3.learn.loss import soft_loss
 from ld3.learn.result import FitResult, Point
+from ld3.learn.student import Phase, Student
 from ld3.learn.teacher import Pairs
 from ld3.path_points import trace
 from ld3.solvers.integrate import Solver
 from ld3.state import State, take, tensors
 
-Phase = Literal["times", "joint"]
-
-_FORMAT = 1  # of the saved fit; raise it when its content changes, so that no older one is taken up
+_SAME_END = 1e-6  # of λ
+_FORMAT = 2  # of the saved fit; raise it when its content changes, so that no older one is taken up
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,16 @@ class FitConfig:
     """Settings of a fit.
 
     Attributes:
-        start: a hand-made grid to start from, or "best": the one with the lowest validation loss.
+        start: a grid to start from, or "best": the one with the lowest validation loss.
         shared_clock: one clock for all factors, or one per factor.
-        phases: what is learned, in order: "times" of the solver alone, "joint" with the levels the network is told.
+        phases: what is learned, in order: "times" of the solver alone, "joint" with the levels the network is told,
+            "coefficients" of the solver alone, or "all".
         steps: gradient steps per phase, at most.
         batch: pairs per gradient step; 0 = all.
         chunk: pairs whose activations are held at once.
         learning_rate: Adam's, on log-gaps and offsets.
+        coefficient_rate: that of the solver's coefficients, as a share of learning_rate.
+        coefficient_depth: nodes that they weigh; 0 = the solver's order.
         clip: gradients longer than this are shortened to it.
         validate_every: gradient steps between validations.
         patience: validations without improvement before the learning rate falls.
@@ -71,6 +74,8 @@ class FitConfig:
     batch: int = 0
     chunk: int = 64
     learning_rate: float = 0.05
+    coefficient_rate: float = 0.3
+    coefficient_depth: int = 0
     clip: float = 1.0
     validate_every: int = 5
     patience: int = 3
@@ -93,6 +98,7 @@ def fit(
     nfe: int,
     config: FitConfig,
     *,
+    starts: Mapping[str, Grid] | None = None,
     folder: Path | None = None,
     on_progress: Callable[[Point], None] | None = None,
 ) -> FitResult:
@@ -102,15 +108,17 @@ def fit(
         flow: whose starts and ends the pairs are.
         train: pairs that the gradients come from.
         valid: pairs that decide which grid is kept; never differentiated, their starts never moved.
+        starts: grids to start from besides the hand-made ones, such as one learned on other data, by name.
         folder: where the fit is saved on the way; one that was interrupted there goes on.
         on_progress: called after every validation.
 
     Raises:
-        ValueError: if the solver cannot spend `nfe`, or `config.start` names no grid.
+        ValueError: if the solver cannot spend `nfe` or has no coefficients to learn, `config.start` names no grid, or a
+            grid of `starts` has a hand-made one's name, other steps or other ends.
     """
-    run = _Fit(flow, train, valid, solver, nfe, config, folder, on_progress)
+    run = _Fit(flow, train, valid, solver, nfe, config, starts or {}, folder, on_progress)
     if not run.restore():
-        run.try_hand_made()
+        run.choose_start()
     for phase in config.phases:
         run.learn(phase)
     return run.result()
@@ -120,7 +128,7 @@ def fit(
 class _Progress:
     """The part of a fit that a checkpoint holds."""
 
-    hand: dict[str, float]
+    tried: dict[str, float]
     start: str
     best: dict[str, Tensor]
     best_loss: float
@@ -146,6 +154,7 @@ class _Fit(Generic[State]):
         solver: Solver,
         nfe: int,
         config: FitConfig,
+        starts: Mapping[str, Grid],
         folder: Path | None,
         on_progress: Callable[[Point], None] | None,
     ) -> None:
@@ -153,6 +162,9 @@ class _Fit(Generic[State]):
         self.solver, self.nfe, self.config, self.on_progress = solver, nfe, config, on_progress
         n = solver.steps(nfe)
         self.grids = {name: make(flow.clock, n) for name, make in HAND_MADE.items()}
+        for name, grid in starts.items():
+            _check_start(name, grid, self.grids)
+        self.grids |= {name: grid._replace(name=name) for name, grid in starts.items()}
         if config.start not in ("best", *self.grids):
             raise ValueError(f"config.start must be 'best' or one of {', '.join(self.grids)}, got {config.start!r}")
         self.generator = torch.Generator().manual_seed(config.seed)
@@ -160,7 +172,7 @@ class _Fit(Generic[State]):
         self.path: Path | None = None
         if folder is not None:
             pairs = [tensors(x) for x in (train.start, train.end, valid.start, valid.end)]
-            key = fingerprint(_FORMAT, flow.fingerprint(), pairs, solver.name, nfe, config)
+            key = fingerprint(_FORMAT, flow.fingerprint(), pairs, solver.name, nfe, config, starts)
             self.path = folder / f"fit-{key}.pt"
         self.earlier, self.started = 0.0, time.monotonic()
 
@@ -168,34 +180,37 @@ class _Fit(Generic[State]):
     def seconds(self) -> float:
         return self.earlier + time.monotonic() - self.started
 
-    def try_hand_made(self) -> None:
-        """Validate every hand-made grid, equal ones (a clock geometric in t has them) once, and start from one."""
+    def choose_start(self) -> None:
+        """Validate every grid there is, equal ones (a clock geometric in t has them) once, and start from one."""
         self.at = _Progress({}, "", {}, math.inf, [], [])
+        tried, wanted = self.at.tried, self.config.start
         for name, grid in self.grids.items():
-            twin = next((n for n in self.at.hand if _same(self.grids[n], grid)), None)
-            self.at.hand[name] = self.at.hand[twin] if twin else self.validate(grid)
-        wanted = self.config.start
-        self.at.start = min(self.at.hand, key=self.at.hand.__getitem__) if wanted == "best" else wanted
+            twin = next((n for n in tried if _same(self.grids[n], grid)), None)
+            tried[name] = tried[twin] if twin else self.validate(grid, self.solver)
+        self.at.start = min(tried, key=tried.__getitem__) if wanted == "best" else wanted
         self.begin()
-        self.at.best, self.at.best_loss = copy.deepcopy(self.grid.state_dict()), self.at.hand[self.at.start]
-        self.record("hand", None, self.at.best_loss)
+        self.at.best, self.at.best_loss = copy.deepcopy(self.student.state_dict()), tried[self.at.start]
+        self.record("start", None, self.at.best_loss)
 
     def begin(self) -> None:
-        self.grid = LearnedGrid(self.grids[self.at.start], self.config.shared_clock)
+        config = self.config
+        self.student = Student(
+            self.grids[self.at.start], self.solver, config.shared_clock, config.phases, config.coefficient_depth
+        )
 
     @torch.no_grad()
-    def validate(self, grid: Grid) -> float:
+    def validate(self, grid: Grid, solver: Solver) -> float:
         """Plain loss on the validation pairs."""
         losses = []
         for rows in torch.arange(len(self.valid)).split(self.config.chunk):
             start, end = take(self.valid.start, rows), take(self.valid.end, rows)
-            losses.append(soft_loss(self.flow, start, None, end, grid, self.solver, scale=self.config.scale))
+            losses.append(soft_loss(self.flow, start, None, end, grid, solver, scale=self.config.scale))
         self.at.evaluations += self.nfe * len(self.valid)
         loss = torch.cat(losses)
         miss = math.inf if self.config.scale is None else 1.0  # the bounded distance of a sample at infinity
         return float(torch.where(loss.isfinite(), loss, miss).mean())
 
-    def learn(self, phase: str) -> None:
+    def learn(self, phase: Phase) -> None:
         """One phase, from the best grid so far to its own end."""
         if phase in self.at.finished:
             return
@@ -209,14 +224,18 @@ class _Fit(Generic[State]):
         self.at.phase_steps = 0
         self.save()
 
-    def restart(self, phase: str, rate: float) -> None:
-        """Back to the best grid, with fresh momentum: the old one led away from it."""
-        self.grid.load_state_dict(self.at.best)
-        for parameter in self.grid.network_parameters():
-            parameter.requires_grad_(phase == "joint")
-        moving = [p for p in self.grid.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.Adam(moving, lr=rate, betas=(0.9, 0.99))
+    def restart(self, phase: Phase, rate: float) -> None:
+        """Back to the best student, with fresh momentum: the old one led away from it."""
+        self.student.load_state_dict(self.at.best)
+        parts = zip(self.student.select(phase), (1.0, self.config.coefficient_rate), strict=True)
+        groups = [{"params": moving, "share": share} for moving, share in parts if moving]
+        self.optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99))
+        self.set_rate(rate)
         self.at.rate, self.at.worse = rate, 0
+
+    def set_rate(self, rate: float) -> None:
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * group["share"]
 
     def phase_is_over(self) -> bool:
         config, at = self.config, self.at
@@ -228,14 +247,14 @@ class _Fit(Generic[State]):
         config, n = self.config, len(self.train)
         # In the order of the pairs: a chunk then holds neighbours, which costs least where these are of one size.
         batch = torch.randperm(n, generator=self.generator)[: config.batch or n].sort().values
-        self.grid.zero_grad()
+        self.student.zero_grad()
         losses = [self.differentiate(rows, len(batch)) for rows in batch.split(config.chunk)]
-        torch.nn.utils.clip_grad_norm_(self.grid.parameters(), config.clip)
+        torch.nn.utils.clip_grad_norm_(self.student.parameters(), config.clip)
         if config.anneal:
             left = 2.0 * (1.0 - self.at.phase_steps / config.steps)
-            self.optimiser.param_groups[0]["lr"] = config.learning_rate * min(1.0, left)
+            self.set_rate(config.learning_rate * min(1.0, left))
         self.optimiser.step()
-        self.grid.project()
+        self.student.grid.project()
         self.at.step += 1
         self.at.phase_steps += 1
         return float(torch.cat(losses).mean())
@@ -249,7 +268,7 @@ class _Fit(Generic[State]):
         shift = self.ball.shift(rows)
         start, end = take(self.train.start, rows), take(self.train.end, rows)
         scale, checkpoint = self.config.scale, self.config.checkpoint
-        loss = soft_loss(self.flow, start, shift, end, self.grid(), self.solver, scale=scale, checkpoint=checkpoint)
+        loss = soft_loss(self.flow, start, shift, end, *self.student(), scale=scale, checkpoint=checkpoint)
         self.at.evaluations += self.nfe * len(rows)
         finite = loss.detach().isfinite().to(rows.device)
         if not finite.all():
@@ -260,11 +279,11 @@ class _Fit(Generic[State]):
         self.ball.judge(rows, shift, loss.detach())
         return loss.detach()
 
-    def judge(self, phase: str, train: float) -> None:
-        """Validate, keep the grid if it wins, lower the learning rate if nothing has won for a while."""
-        valid = self.validate(self.grid())
+    def judge(self, phase: Phase, train: float) -> None:
+        """Validate, keep the student if it wins, lower the learning rate if nothing has won for a while."""
+        valid = self.validate(*self.student())
         if valid < self.at.best_loss:
-            self.at.best, self.at.best_loss, self.at.worse = copy.deepcopy(self.grid.state_dict()), valid, 0
+            self.at.best, self.at.best_loss, self.at.worse = copy.deepcopy(self.student.state_dict()), valid, 0
         else:
             self.at.worse += 1
         if self.at.worse >= self.config.patience and not self.config.anneal:
@@ -278,16 +297,19 @@ class _Fit(Generic[State]):
             self.on_progress(self.at.curve[-1])
 
     def result(self) -> FitResult:
-        self.grid.load_state_dict(self.at.best)
-        with torch.no_grad():
-            grid = self.grid()
+        self.student.load_state_dict(self.at.best)
+        self.student.requires_grad_(False)
+        grid, solver = self.student()
+        hand = {name: loss for name, loss in self.at.tried.items() if name in HAND_MADE}
         return FitResult(
             grid=grid,
             solver=self.solver.name,
+            coefficients=solver.coefficients,
             nfe=self.nfe,
             start=self.at.start,
-            hand=dict(self.at.hand),
-            loss_hand=self.at.hand[self.at.start],
+            hand=hand,
+            loss_hand=hand.get(self.at.start, min(hand.values())),
+            loss_start=self.at.tried[self.at.start],
             loss_learned=self.at.best_loss,
             curve=tuple(self.at.curve),
             network_evaluations=self.at.evaluations,
@@ -306,7 +328,7 @@ class _Fit(Generic[State]):
             return
         state: dict[str, Any] = {
             "at": {**vars(self.at), "curve": [asdict(point) for point in self.at.curve]},
-            "grid": self.grid.state_dict(),
+            "student": self.student.state_dict(),
             "optimiser": self.optimiser.state_dict() if self.at.phase_steps else None,
             "ball": self.ball.state(),
             "generator": self.generator.get_state(),
@@ -326,17 +348,40 @@ class _Fit(Generic[State]):
         self.at = _Progress(**state["at"], curve=curve)
         self.begin()
         if self.at.phase_steps:
-            phase = self.at.curve[-1].phase
+            phase = next(phase for phase in self.config.phases if phase not in self.at.finished)
             rate, worse = self.at.rate, self.at.worse
             self.restart(phase, rate)
             self.at.worse = worse
             self.optimiser.load_state_dict(state["optimiser"])
-        self.grid.load_state_dict(state["grid"])
+        self.student.load_state_dict(state["student"])
         self.ball.restore(state["ball"])
         self.generator.set_state(state["generator"])
         self.earlier = state["seconds"]
         return True
 
 
+def _check_start(name: str, grid: Grid, hand_made: Mapping[str, Grid]) -> None:
+    """Raise a ValueError if `grid` cannot be started from under that name."""
+    like = next(iter(hand_made.values()))
+    if name in hand_made or name == "best":
+        raise ValueError(f"starts must not use the name of a hand-made grid, got {name!r}")
+    if grid.solver.keys() != like.solver.keys() or grid.n_steps != like.n_steps:
+        raise ValueError(
+            f"starts[{name!r}] must have {like.n_steps} steps of {sorted(like.solver)}, "
+            f"got {grid.n_steps} of {sorted(grid.solver)}"
+        )
+    for factor, levels in grid.solver.items():
+        if not torch.allclose(levels[[0, -1]], like.solver[factor][[0, -1]], rtol=0, atol=_SAME_END):
+            raise ValueError(
+                f"starts[{name!r}] must run from {like.solver[factor][0]:.6g} to {like.solver[factor][-1]:.6g} in "
+                f"{factor!r}, got {levels[0]:.6g} to {levels[-1]:.6g}"
+            )
+
+
 def _same(a: Grid, b: Grid) -> bool:
-    return all(torch.allclose(a.solver[f], b.solver[f], rtol=1e-12, atol=1e-12) for f in a.solver)
+    parts = ((a.solver[f], b.solver[f], a.network[f], b.network[f]) for f in a.solver)
+    return all(
+        torch.allclose(first, second, rtol=1e-12, atol=1e-12)
+        for s, t, u, v in parts
+        for first, second in ((s, t), (u, v))
+    )

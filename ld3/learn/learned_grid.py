@@ -16,14 +16,16 @@ class LearnedGrid(nn.Module):
     interval; for the network's levels it is exp(θ_k + φ_k), so that they follow the solver's until φ moves them, and
     can never cross each other. The first network level may be ahead of the prior's own, by the share 1 - exp(-ψ) of
     the way to the second: where the prior is flat (rotations, angles) the network has nothing to say at its largest
-    noise, and that evaluation would be lost. With all parameters at zero the grid is `init`, whatever grid that was.
+    noise, and that evaluation would be lost. A new one is `init`, hand-made or learned: θ and φ are zero, and so is ψ
+    unless `init` leads.
 
     Args:
-        init: where to start; finite, with network levels equal to the solver's.
+        init: where to start; finite, its network levels between the solver's ends.
         shared: one clock (the same θ, φ, ψ for every factor) or one per factor.
 
     Raises:
-        ValueError: if `init` ends at λ = +inf or its network levels are its own.
+        ValueError: if `init` ends at λ = +inf, a network level lies beyond the solver's ends, or one clock is asked for
+            and its factors lead differently.
     """
 
     def __init__(self, init: Grid, shared: bool = True) -> None:
@@ -32,12 +34,16 @@ class LearnedGrid(nn.Module):
         self.shared = shared
         self.init_name = init.name
         for factor in self.factors:
-            nodes = init.solver[factor]
+            nodes, told = init.solver[factor], init.network[factor]
             if torch.isinf(nodes[-1]):
                 raise ValueError(f"init must end at a finite λ to be learned, got solver[{factor!r}] = +inf")
-            if not torch.equal(nodes[:-1], init.network[factor]):
-                raise ValueError(f"init must tell the network the solver's levels, got other levels for {factor!r}")
+            if told[0] < nodes[0] or told[-1] >= nodes[-1]:
+                raise ValueError(
+                    f"init must tell the network levels from {nodes[0]:.4g} to below {nodes[-1]:.4g} to be learned, "
+                    f"got network[{factor!r}] from {told[0]:.4g} to {told[-1]:.4g}"
+                )
             self.register_buffer(f"nodes_{factor}", nodes.clone())
+            self.register_buffer(f"network_nodes_{factor}", torch.cat([nodes[:1], told[1:], nodes[-1:]]))
         clocks = ("shared",) if shared else self.factors
 
         def zeros(n: int) -> nn.ParameterDict:
@@ -46,15 +52,20 @@ class LearnedGrid(nn.Module):
         self.gaps = zeros(init.n_steps)
         self.network_gaps = zeros(init.n_steps)
         self.lead = zeros(1)
+        leads = {factor: self._lead(init.network[factor][0], factor) for factor in self.factors}
+        for factor, lead in leads.items():
+            if not torch.isclose(lead, leads[self.factors[0]]) and shared:
+                raise ValueError(f"init must lead equally in all factors for one clock, got ψ = {leads}")
+            self.lead[self._clock(factor)].data.fill_(lead)
 
     def nodes(self, factor: str) -> Tensor:
         """The solver's λ, shape (N+1,)."""
-        return self._levels(factor, self.gaps[self._clock(factor)])
+        return _levels(getattr(self, f"nodes_{factor}"), self.gaps[self._clock(factor)])
 
     def network_levels(self, factor: str) -> Tensor:
         """λ told to the network, shape (N,)."""
         clock = self._clock(factor)
-        levels = self._levels(factor, self.gaps[clock] + self.network_gaps[clock])
+        levels = _levels(getattr(self, f"network_nodes_{factor}"), self.gaps[clock] + self.network_gaps[clock])
         ahead = -torch.expm1(-self.lead[clock].clamp(min=0.0))
         return torch.cat([levels[:1] + ahead * (levels[1] - levels[0]), levels[1:-1]])
 
@@ -74,11 +85,17 @@ class LearnedGrid(nn.Module):
         """φ and ψ: what tells the network other levels than the solver's."""
         return [*self.network_gaps.values(), *self.lead.values()]
 
-    def _levels(self, factor: str, theta: Tensor) -> Tensor:
-        init: Tensor = getattr(self, f"nodes_{factor}")
-        share = torch.softmax(init.diff().log() + theta, 0)
-        inner = init[0] + (init[-1] - init[0]) * share.cumsum(0)[:-1]
-        return torch.cat([init[:1], inner, init[-1:]])
+    def _lead(self, first: Tensor, factor: str) -> Tensor:
+        """ψ of a grid whose first network level is `first`."""
+        base: Tensor = getattr(self, f"network_nodes_{factor}")
+        return -torch.log1p(-(first - base[0]) / (base[1] - base[0]))
 
     def _clock(self, factor: str) -> str:
         return "shared" if self.shared else factor
+
+
+def _levels(base: Tensor, theta: Tensor) -> Tensor:
+    """The ends of `base` (N+1,), and between them its gaps times exp(θ), rescaled to fill the interval."""
+    share = torch.softmax(base.diff().log() + theta, 0)
+    inner = base[0] + (base[-1] - base[0]) * share.cumsum(0)[:-1]
+    return torch.cat([base[:1], inner, base[-1:]])

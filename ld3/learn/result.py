@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ld3.grid import Grid
 from ld3.path_points import FactorPath
+from ld3.solvers import Coefficients, Solver, get_solver
 
 SCHEMA = "ld3.fit"
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Point:
     """One row of the training curve: losses are means over pairs.
 
     Attributes:
-        phase: "hand", then the phases of the fit.
+        phase: "start", then the phases of the fit.
         step: gradient steps taken so far.
         train: loss of the step's pairs, with their shifted starts; None before the first step.
         valid: plain loss on the validation pairs.
@@ -44,8 +45,11 @@ class FitResult:
         grid: the grid with the lowest validation loss.
         solver: name of the solver it was learned for.
         nfe: evaluations that it spends.
-        hand: validation loss of every hand-made grid; `start` names the one the fit started from.
-        loss_hand: validation loss of the start.
+        coefficients: learned with the grid, to be added to the solver's weights; None leaves it as published.
+        start: name of the grid that the fit started from.
+        hand: validation loss of every hand-made grid.
+        loss_hand: of the start if it is one of them, else of the best.
+        loss_start: validation loss of the start.
         loss_learned: validation loss of `grid`.
         curve: losses over the fit.
         network_evaluations: all forward evaluations of the network, per sample: hand-made grids, training and
@@ -61,10 +65,12 @@ class FitResult:
 
     grid: Grid
     solver: str
+    coefficients: Coefficients | None
     nfe: int
     start: str
     hand: Mapping[str, float]
     loss_hand: float
+    loss_start: float
     loss_learned: float
     curve: tuple[Point, ...]
     network_evaluations: int
@@ -76,9 +82,15 @@ class FitResult:
     sharpness: float
     path: Mapping[str, FactorPath]
 
+    def student(self) -> Solver:
+        """The solver that goes with the grid: `integrate(flow, x, result.grid, result.student())`."""
+        return replace(get_solver(self.solver), coefficients=self.coefficients)
+
     def save(self, path: Path) -> None:
         """Write the result as JSON; replaces `path` atomically."""
-        content = {"schema": SCHEMA, "version": VERSION, **asdict(self), "grid": json.loads(self.grid.to_json())}
+        plain = asdict(replace(self, coefficients=None))
+        plain["coefficients"] = None if self.coefficients is None else self.coefficients.to_dict()
+        content = {"schema": SCHEMA, "version": VERSION, **plain, "grid": json.loads(self.grid.to_json())}
         part = path.with_suffix(path.suffix + ".part")
         part.write_text(json.dumps(content, indent=2))
         os.replace(part, path)
@@ -96,7 +108,9 @@ class FitResult:
                 raise ValueError("it is of another schema or version")
             grid = Grid.from_json(json.dumps(content.pop("grid")))
             curve = tuple(Point(**row) for row in content.pop("curve"))
+            weights = content.pop("coefficients")
+            coefficients = None if weights is None else Coefficients.from_dict(weights)
             points = {factor: FactorPath.from_json(part) for factor, part in content.pop("path").items()}
-            return cls(grid=grid, curve=curve, path=points, **content)
+            return cls(grid=grid, coefficients=coefficients, curve=curve, path=points, **content)
         except (OSError, UnicodeDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is no fit saved by ld3: {error}") from error

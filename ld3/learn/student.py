@@ -1,0 +1,57 @@
+"""What a fit learns: a grid, and if asked for the coefficients of the solver on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import nn
+
+from ld3.grid import Grid
+from ld3.learn.learned_coefficients import LearnedCoefficients
+from ld3.learn.learned_grid import LearnedGrid
+from ld3.solvers.integrate import Solver
+
+Phase = Literal["times", "joint", "coefficients", "all"]
+"""What is learned at a time: the solver's times; these and the levels that the network is told; the solver's
+coefficients alone (S4S, arXiv 2502.17423); or all three (S4S-Alt, but at once instead of in turn)."""
+
+WITH_COEFFICIENTS: tuple[Phase, ...] = ("coefficients", "all")
+
+
+class Student(nn.Module):
+    """A solver on a grid of few steps, both differentiable in their parameters.
+
+    Args:
+        init: grid to start from.
+        solver: whose steps they are.
+        shared_clock: one clock for all factors, or one per factor.
+        phases: that are to come; without coefficients in any of them the solver stays as published.
+        depth: nodes that learned coefficients weigh; 0 = the solver's order.
+
+    Raises:
+        ValueError: if the grid cannot be learned, or the solver has no coefficients.
+    """
+
+    def __init__(self, init: Grid, solver: Solver, shared_clock: bool, phases: Sequence[Phase], depth: int) -> None:
+        super().__init__()
+        self.solver = solver
+        self.grid = LearnedGrid(init, shared_clock)
+        wanted = any(phase in WITH_COEFFICIENTS for phase in phases)
+        self.coefficients = LearnedCoefficients(solver, self.grid.factors, init.n_steps, depth) if wanted else None
+
+    def forward(self) -> tuple[Grid, Solver]:
+        """The grid and the solver of this moment."""
+        return self.grid(), self.solver if self.coefficients is None else self.coefficients()
+
+    def select(self, phase: Phase) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """Let only the parameters of `phase` move; returns those of them that are times, and coefficients."""
+        network = self.grid.network_parameters()
+        weights = [] if self.coefficients is None else list(self.coefficients.parameters())
+        for parameter in self.grid.gaps.values():
+            parameter.requires_grad_(phase != "coefficients")
+        for parameter in network:
+            parameter.requires_grad_(phase in ("joint", "all"))
+        for parameter in weights:
+            parameter.requires_grad_(phase in WITH_COEFFICIENTS)
+        return [p for p in self.grid.parameters() if p.requires_grad], [p for p in weights if p.requires_grad]
