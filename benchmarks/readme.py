@@ -107,12 +107,12 @@ def _cells(row: Mapping[str, Any], twins: Mapping[tuple[str, int], str]) -> Sequ
     )
 
 
-def markers(name: Block) -> tuple[str, str]:
+def markers(name: str) -> tuple[str, str]:
     """The lines above and below a block."""
     return f"<!-- table: {name} -->", f"<!-- end of table: {name} -->"
 
 
-def with_block(page: str, content: str, name: Block = "demo") -> str:
+def with_block(page: str, content: str, name: str = "demo") -> str:
     """`page` with `content` between its markers.
 
     Raises:
