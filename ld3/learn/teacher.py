@@ -74,7 +74,7 @@ class Pairs(Generic[State]):
     def __len__(self) -> int:
         return size(self.start)
 
-    def take(self, index: slice) -> Pairs[State]:
+    def take(self, index: slice | Tensor) -> Pairs[State]:
         """Some of the pairs, with the same record of the check."""
         start, end = take(self.start, index), take(self.end, index)
         return Pairs(start, end, self.disagreement, self.converged, self.network_evaluations)
