@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from docking_models import SMALL, complexes
+from docking_models import SMALL, SMALL_DIFFDOCK, complexes
 from rich.console import Console
 from safetensors.torch import load_file
 
@@ -240,6 +240,19 @@ def test_mistakes_get_one_line(data: Path, tmp_path: Path, capsys: pytest.Captur
     (tmp_path / "all").write_text("\n".join(POSEBUSTERS_NAMES))
     nothing = mistake(capsys, "--data", str(data), "--out", out, "--validation-targets", str(tmp_path / "all"))
     assert "every complex in it belongs to the validation split" in nothing
+
+
+def test_the_command_line_chooses_the_network(data: Path, tmp_path: Path) -> None:
+    """Its weights say which one it was, and another one does not continue the run."""
+    options = {"data": data, "out": tmp_path / "run", "steps": 2, "complexes": 1, "poses": 1, "threads": 1}
+    (tmp_path / "nobody").write_text("nobody")
+    options |= {f"validation-{part}": tmp_path / "nobody" for part in ("ligands", "targets")}
+    options |= {f"diffdock.{key}": getattr(SMALL_DIFFDOCK, key) for key in ("scalars", "vectors", "radial", "hidden")}
+    arguments = [word for key, value in options.items() for word in (f"--{key}", str(value))]
+    cli([*arguments, "--network", "diffdock"])
+    assert load_weights(tmp_path / "run" / "weights.safetensors").network.config == SMALL_DIFFDOCK
+    with pytest.raises(SystemExit):
+        cli([*arguments, "--network", "pocket"])
 
 
 def test_a_run_of_another_network_is_not_continued(config: TrainConfig) -> None:

@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from docking_models import SMALL, batch, network
+from docking_models import SMALL, SMALL_DIFFDOCK, batch, diffdock, network
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from domains.docking.diffdock_net import DiffDockNet
 from domains.docking.diffusion import NoiseRange
 from domains.docking.pocket_net import PocketNet
 from domains.docking.pose import bound_poses
-from domains.docking.weights import load_weights, save_weights, store_sharpness
+from domains.docking.weights import DEMO_WEIGHTS, load_weights, save_weights, store_sharpness
 from domains.errors import InputError
 
 NOISE = NoiseRange(tr=(0.2, 6.0))
@@ -63,6 +64,23 @@ def test_round_trip(path: Path) -> None:
     scores = [net.double().score(net.encode(data), row, x, sigma) for net in (model.network, fresh)]
     for stored, original in zip(*scores, strict=True):
         assert (stored - original).abs().max() < 2e-3 * original.abs().max()
+
+
+def test_the_file_says_which_network_it_is_for(tmp_path: Path) -> None:
+    """And one that does not, as the demo's, is for the first one there was."""
+    file = tmp_path / "diffdock.safetensors"
+    save_weights(file, diffdock().state_dict(), SMALL_DIFFDOCK, NOISE, 2.0)
+    found = load_weights(file)
+    assert isinstance(found.network, DiffDockNet)
+    assert (found.network.config, found.sharpness) == (SMALL_DIFFDOCK, 2.0)
+    data, row = batch(), torch.arange(4)
+    sigma = {f: torch.tensor(0.5) for f in ("tr", "rot", "tor")}
+    x = bound_poses(data, row).positions
+    scores = [net.double().score(net.encode(data), row, x, sigma) for net in (found.network, diffdock())]
+    for stored, original in zip(*scores, strict=True):
+        assert (stored - original).abs().max() < 2e-3 * original.abs().max()
+    assert "architecture" not in json.loads(metadata(DEMO_WEIGHTS)["model"])
+    assert isinstance(load_weights(DEMO_WEIGHTS).network, PocketNet)
 
 
 def test_other_people_may_read_what_is_written(path: Path) -> None:
@@ -126,6 +144,8 @@ BREAK: dict[str, tuple[Callable[[Path], object], str]] = {
     "no description": (lambda p: rewrite(p, lambda _, m: m.pop("model")), "description of the model"),
     "bad description": (lambda p: rewrite(p, lambda _, m: m.update(model="{")), "description of the model"),
     "unknown option": (lambda p: remodel(p, network=asdict(SMALL) | {"heads": 3}), "heads"),
+    "unknown network": (lambda p: remodel(p, architecture="transformer"), "must be one of pocket, diffdock"),
+    "other network": (lambda p: remodel(p, architecture="diffdock"), "description of the model"),
     "no noise": (lambda p: remodel(p, noise={"tr": 1.0}), "description of the model"),
     "missing key": (
         lambda p: rewrite(p, lambda v, _: v.pop(FIRST)),
