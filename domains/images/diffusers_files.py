@@ -28,8 +28,13 @@ from domains.images.distances import get_distance
 from ld3.schedule import RectifiedFlow
 
 _INDEX: Final = "model_index.json"
-NETWORKS: Final = ("UNet2DModel", "UNet2DConditionModel", "SD3Transformer2DModel", "FluxTransformer2DModel")
-"""Networks that are supported."""
+NETWORKS: Final[Mapping[str, float]] = {
+    "UNet2DModel": 1.0,
+    "UNet2DConditionModel": 7.5,
+    "SD3Transformer2DModel": 7.0,
+    "FluxTransformer2DModel": 3.5,
+}
+"""Networks that are supported -> the guidance that their pipelines take by default."""
 
 
 @final
@@ -41,20 +46,22 @@ class ModelOptions:
         prompts: what the images are to show, taken in turn; none for a model without prompts.
         negative_prompt: what guidance leads away from.
         guidance_scale: of classifier-free guidance, none up to 1; for a Flux model distilled with guidance, the
-            strength that it is told.
+            strength that it is told; None = what the model's pipeline takes by default.
         resolution: height and width of the images in pixels; None = what the model was trained on.
         distance: a name of `domains.images.distances`.
         device: where the model runs.
         dtype: floating type of its weights.
+        compile: run the network through torch.compile.
     """
 
     prompts: tuple[str, ...] = ()
     negative_prompt: str = ""
-    guidance_scale: float = 1.0
+    guidance_scale: float | None = None
     resolution: int | None = None
     distance: str = "mse"
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
+    compile: bool = False
 
 
 def load_diffusers(name: str, options: ModelOptions) -> DiffusersFlow:
@@ -75,6 +82,8 @@ def load_diffusers(name: str, options: ModelOptions) -> DiffusersFlow:
     for module in (network, vae):
         if module is not None:
             module.eval().requires_grad_(False)
+    if options.compile:
+        network.compile()
     path = read_path(type(pipe.scheduler).__name__, pipe.scheduler.config)
     shape = _shape(name, kind, network.config, vae, options.resolution)
     call, content = _call(name, kind, pipe, network, options)
@@ -164,7 +173,7 @@ def _call(
     name: str, kind: str, pipe: Component, network: Component, options: ModelOptions
 ) -> tuple[Network, list[object]]:
     """The network with its prompts, and what the fingerprint must know of these."""
-    scale = options.guidance_scale
+    scale = NETWORKS[kind] if options.guidance_scale is None else options.guidance_scale
     if kind == "UNet2DModel":
         if options.prompts or scale != 1.0:
             asked = f"prompts {list(options.prompts)}" if options.prompts else f"guidance_scale {scale}"

@@ -1,0 +1,61 @@
+"""The command `ld3`: what was learned, shown and handed to other samplers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from domains.images.export import TARGETS
+from ld3.learn.result import FitResult
+
+CANNOT = 2
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a learned grid in the words of another sampler, on standard output."""
+
+    fit: Annotated[Path, tyro.conf.Positional]
+    """a fit, as the benchmarks save it"""
+    to: Literal["diffusers", "k-diffusion", "comfyui", "json"]
+    """diffusers: Python for a pipeline; k-diffusion: Python for its samplers; comfyui: a list for ManualSigmas; json:
+    all numbers"""
+
+    def text(self) -> str:
+        """What was asked for."""
+        return TARGETS[self.to](FitResult.load(self.fit), self.fit)
+
+
+@dataclass(frozen=True)
+class Show:
+    """Print a learned grid: its levels, and what it gained."""
+
+    fit: Annotated[Path, tyro.conf.Positional]
+    """a fit, as the benchmarks save it"""
+
+    def text(self) -> str:
+        """What was asked for."""
+        fit = FitResult.load(self.fit)
+        gain = f"distance to the teacher {fit.loss_learned:.4g}, {fit.loss_hand:.4g} before"
+        return f"{fit.grid.describe()}\n{fit.solver}, {fit.nfe} network evaluations; {gain}\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit status."""
+    commands: dict[str, Callable[..., Export | Show]] = {"export": Export, "show": Show}
+    command = tyro.extras.subcommand_cli_from_dict(commands, args=arguments, prog="ld3")
+    try:
+        sys.stdout.write(command.text())
+    except ValueError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return CANNOT
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

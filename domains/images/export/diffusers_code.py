@@ -1,0 +1,103 @@
+"""Python for diffusers: a scheduler of its own where one takes these steps, ours where none does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+from domains.images.export.expressible import (
+    STRAIGHT,
+    heading,
+    noise_levels,
+    numbers,
+    single_path,
+    tells_other_levels,
+)
+from ld3.learn.result import FitResult
+from ld3.path_points import FactorPath
+
+KEEPS_ITS_ORDER: Final = 15
+"""From this many steps on, DPMSolverMultistepScheduler does not lower its order before the last."""
+
+# Hubs are full of configs that set these; each would replace the list of levels.
+_OWN_LISTS: Final = ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas")
+
+
+def diffusers_code(fit: FitResult, path: Path) -> str:
+    """Lines that give a pipeline `pipe` the scheduler, and call it.
+
+    Raises:
+        ValueError: in one line, if no pipeline samples this path.
+    """
+    noise_path = single_path(fit, "diffusers")
+    if noise_path.schedule not in ("VPSteps", *STRAIGHT):
+        raise ValueError(
+            f"no pipeline of diffusers samples the path {noise_path.schedule}, only VPSteps and straight ones"
+        )
+    lines = None if fit.coefficients is not None or tells_other_levels(fit) else _published(fit, noise_path)
+    return "\n".join([*heading(fit, "# "), *(lines or _ours(fit, path)), ""])
+
+
+def _published(fit: FitResult, path: FactorPath) -> list[str] | None:
+    """With a scheduler of diffusers; None where none takes these steps."""
+    if path.schedule in STRAIGHT:
+        if fit.solver != "ddim":
+            return None
+        settings: Mapping[str, object] = {"shift": 1.0, "use_dynamic_shifting": False, "shift_terminal": None}
+        note = f"# the last step goes on to 0, where the fit ended at {path.solver.sigma[-1]:.4g}"
+        call = f"pipe(prompt, sigmas={numbers(list(path.solver.sigma[:-1]))}, num_inference_steps={fit.nfe})"
+        return [note, *_scheduler("FlowMatchEulerDiscreteScheduler", settings), f"image = {call}.images[0]"]
+    if fit.solver == "ddim":
+        settings = {"timestep_spacing": "trailing"}
+        call = f"pipe(prompt, sigmas={numbers(noise_levels(path.solver))})"
+        return [*_scheduler("EulerDiscreteScheduler", settings), f"image = {call}.images[0]"]
+    if fit.solver in ("dpmpp_2m", "dpmpp_3m") and fit.grid.n_steps < KEEPS_ITS_ORDER:
+        return _dpm_solver(fit, path)
+    return None
+
+
+def _dpm_solver(fit: FitResult, path: FactorPath) -> list[str] | None:
+    """Its scheduler takes whole step numbers only."""
+    times = path.solver.t[:-1]
+    whole = [round(t) for t in times]
+    if whole[-1] < 1 or any(a <= b for a, b in pairwise(whole)):
+        return None
+    settings = {
+        "algorithm_type": "dpmsolver++",
+        "solver_order": 2 if fit.solver == "dpmpp_2m" else 3,
+        "solver_type": "midpoint",
+        "lower_order_final": True,
+        "euler_at_final": False,
+        "final_sigmas_type": "sigma_min",
+        "use_lu_lambdas": False,
+    }
+    off = max(abs(t - n) for t, n in zip(times, whole, strict=True))
+    return [
+        f"# rounded to whole steps, by up to {off:.2f}, which LearnedScheduler would not be",
+        *_scheduler("DPMSolverMultistepScheduler", settings),
+        f"image = pipe(prompt, timesteps={whole}).images[0]",
+    ]
+
+
+def _ours(fit: FitResult, path: Path) -> list[str]:
+    """With the scheduler that carries all that a fit can learn."""
+    return [
+        "from domains.images.learned_scheduler import LearnedScheduler",
+        "",
+        'prediction = pipe.scheduler.config.get("prediction_type", "epsilon")  # of no account on straight paths',
+        f"pipe.scheduler = LearnedScheduler.from_fit({str(path)!r}, prediction)",
+        f"image = pipe(prompt, num_inference_steps={fit.grid.n_steps}).images[0]",
+    ]
+
+
+def _scheduler(kind: str, settings: Mapping[str, object]) -> list[str]:
+    """The constructor's call, on top of the config that the pipeline came with."""
+    changed = {**dict.fromkeys(_OWN_LISTS, False), **settings}
+    arguments = "".join(f", {name}={value!r}" for name, value in changed.items())
+    return [
+        f"from diffusers import {kind}",
+        "",
+        f"pipe.scheduler = {kind}.from_config(pipe.scheduler.config{arguments})",
+    ]

@@ -1,0 +1,61 @@
+"""What samplers that take a single list of noise levels can express."""
+
+from __future__ import annotations
+
+from ld3.learn.result import FitResult
+from ld3.path_points import FactorPath, PathPoints
+
+LEARNED: str = "export it --to diffusers or json, which can say this"
+VP = ("VPSteps", "VPDiscrete", "VPLinear", "VPCosine")
+STRAIGHT = ("RectifiedFlow",)
+
+
+def single_path(fit: FitResult, target: str) -> FactorPath:
+    """The path of a fit on one array, followed as it was trained.
+
+    Raises:
+        ValueError: if the state has several factors, or was sharpened.
+    """
+    if list(fit.path) != ["x"]:
+        raise ValueError(f"{target} samples one array, this fit has the factors {', '.join(fit.path)}")
+    if fit.sharpness != 1.0:
+        raise ValueError(f"{target} follows p itself, this fit follows p^{fit.sharpness:g}")
+    return fit.path["x"]
+
+
+def check_published(fit: FitResult, target: str) -> None:
+    """Do nothing if the fit is the published solver with one list of levels.
+
+    Raises:
+        ValueError: if it learned coefficients, or tells the network levels of its own.
+    """
+    if fit.coefficients is not None:
+        raise ValueError(f"{target} cannot take learned solver coefficients; {LEARNED}")
+    if tells_other_levels(fit):
+        raise ValueError(
+            f"{target} tells the network the solver's own levels, this fit learned separate ones; {LEARNED}, "
+            'or fit again with phases = ("times",)'
+        )
+
+
+def tells_other_levels(fit: FitResult) -> bool:
+    """Whether the network is told other levels than the solver's."""
+    return any(not (fit.grid.network[f] == fit.grid.solver[f][:-1]).all() for f in fit.grid.solver)
+
+
+def noise_levels(points: PathPoints) -> list[float]:
+    """σ̂ = σ/α."""
+    return [sigma / alpha for sigma, alpha in zip(points.sigma, points.alpha, strict=True)]
+
+
+def heading(fit: FitResult, mark: str) -> list[str]:
+    """Lines that say what was exported, each after a comment mark."""
+    return [
+        f"{mark}{fit.grid.name}: {fit.solver}, {fit.nfe} network evaluations",
+        f"{mark}distance to the teacher {fit.loss_learned:.4g}, {fit.loss_hand:.4g} on the grid '{fit.start}'",
+    ]
+
+
+def numbers(values: list[float]) -> str:
+    """A Python list that float32 reads back without loss."""
+    return "[" + ", ".join(f"{value:.9g}" for value in values) + "]"

@@ -1,0 +1,40 @@
+"""Everything that a fit learned, as plain numbers."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+from domains.images.export.expressible import noise_levels
+from ld3.learn.result import FitResult
+from ld3.path_points import PathPoints
+
+
+def plain_json(fit: FitResult, path: Path) -> str:
+    """A JSON object: solver, evaluations, sharpness, coefficients, and per factor the schedule and, for the solver and
+    for what the network is told, lists of t, α, σ, σ̂ = σ/α and λ = -log σ̂."""
+    coefficients = None if fit.coefficients is None else fit.coefficients.to_dict()
+    factors = {
+        factor: {"schedule": part.schedule, "solver": _lists(part.solver), "network": _lists(part.network)}
+        for factor, part in fit.path.items()
+    }
+    content = {
+        "solver": fit.solver,
+        "network_evaluations": fit.nfe,
+        "sharpness": fit.sharpness,
+        "coefficients": coefficients,
+        "factors": factors,
+    }
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def _lists(points: PathPoints) -> dict[str, list[float]]:
+    levels = noise_levels(points)
+    return {
+        "t": list(points.t),
+        "alpha": list(points.alpha),
+        "sigma": list(points.sigma),
+        "noise_level": levels,
+        "log_snr": [-math.log(level) for level in levels],
+    }

@@ -1,0 +1,84 @@
+"""Lists of noise levels for k-diffusion and for ComfyUI, which samples with k-diffusion's functions.
+
+Both hold x̂ = x/α, and call σ what is σ̂ here. Models on straight paths they hold at x_t, with σ = t; there only Euler
+takes the steps that it takes here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from domains.images.export.expressible import (
+    STRAIGHT,
+    check_published,
+    heading,
+    noise_levels,
+    numbers,
+    single_path,
+)
+from ld3.learn.result import FitResult
+
+SAMPLERS: Final[Mapping[str, str]] = {"ddim": "euler", "heun": "heun", "dpmpp_2m": "dpmpp_2m"}
+"""Solver -> the sampler of k-diffusion that takes the same steps."""
+
+COMFYUI: Final[Mapping[str, str]] = {**SAMPLERS, "ipndm_4": "ipndm"}
+"""The same for ComfyUI, which brings some of its own."""
+
+
+def k_diffusion_code(fit: FitResult, path: Path) -> str:
+    """Python for `k_diffusion.sampling`.
+
+    Raises:
+        ValueError: in one line, if k-diffusion cannot take these steps.
+    """
+    sampler, sigmas, notes = _sampler(fit, "k-diffusion", SAMPLERS)
+    return "\n".join(
+        [
+            *heading(fit, "# "),
+            *(f"# {note}" for note in notes),
+            "import torch",
+            f"from k_diffusion.sampling import sample_{sampler}",
+            "",
+            f"sigmas = torch.tensor({numbers(sigmas)})",
+            f"samples = sample_{sampler}(denoiser, sigmas[0] * torch.randn(shape), sigmas)",
+            "",
+        ]
+    )
+
+
+def comfyui_text(fit: FitResult, path: Path) -> str:
+    """The list for the node ManualSigmas, and which sampler goes with it.
+
+    Raises:
+        ValueError: in one line, if ComfyUI cannot take these steps.
+    """
+    sampler, sigmas, notes = _sampler(fit, "comfyui", COMFYUI)
+    return "\n".join(
+        [
+            *heading(fit, "# "),
+            *(f"# {note}" for note in notes),
+            f"# SamplerCustom, with KSamplerSelect: {sampler}, and ManualSigmas:",
+            numbers(sigmas).strip("[]"),
+            "",
+        ]
+    )
+
+
+def _sampler(fit: FitResult, target: str, samplers: Mapping[str, str]) -> tuple[str, list[float], list[str]]:
+    """The sampler's name, its levels, and what to know about them."""
+    path = single_path(fit, target)
+    check_published(fit, target)
+    if fit.solver not in samplers:
+        raise ValueError(f"{target} has no sampler that takes the steps of {fit.solver}, only of {', '.join(samplers)}")
+    if path.schedule in STRAIGHT:
+        if fit.solver != "ddim":
+            raise ValueError(f"{target} takes the steps of {fit.solver} on straight paths in another way; only of ddim")
+        return samplers[fit.solver], list(path.solver.sigma), ["levels are σ = t of a straight path"]
+    sigmas = noise_levels(path.solver)
+    if fit.solver != "dpmpp_2m":
+        return samplers[fit.solver], sigmas, []
+    # Its last step is of order 1, as here, only where it ends without noise.
+    note = f"the last step goes on to 0, where the fit ended at {sigmas[-1]:.4g}"
+    return samplers[fit.solver], [*sigmas[:-1], 0.0], [note]
