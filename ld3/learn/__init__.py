@@ -1,6 +1,7 @@
 """Learning a grid: teacher pairs, the soft surrogate loss, and the fit."""
 
-from ld3.learn.fit import FitConfig, fit
+from ld3.learn.config import FitConfig
+from ld3.learn.fit import fit
 from ld3.learn.learned_coefficients import LearnedCoefficients
 from ld3.learn.learned_grid import LearnedGrid
 from ld3.learn.loss import bounded, soft_loss

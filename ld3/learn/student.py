@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -10,6 +11,7 @@ from torch import nn
 from ld3.grid import Grid
 from ld3.learn.learned_coefficients import LearnedCoefficients
 from ld3.learn.learned_grid import LearnedGrid
+from ld3.learn.quasi_newton import Variable
 from ld3.solvers.integrate import Solver
 
 Phase = Literal["times", "joint", "coefficients", "all"]
@@ -55,3 +57,11 @@ class Student(nn.Module):
         for parameter in weights:
             parameter.requires_grad_(phase in WITH_COEFFICIENTS)
         return [p for p in self.grid.parameters() if p.requires_grad], [p for p in weights if p.requires_grad]
+
+    def variables(self, phase: Phase, coefficient_unit: float) -> list[Variable]:
+        """Let only the parameters of `phase` move; these with their units and the bounds that they have."""
+        times, weights = self.select(phase)
+        leads = {id(parameter) for parameter in self.grid.lead.values()}
+        lowest = [0.0 if id(parameter) in leads else -math.inf for parameter in times]
+        bounded = [Variable(parameter, lowest=low) for parameter, low in zip(times, lowest, strict=True)]
+        return [*bounded, *(Variable(parameter, coefficient_unit) for parameter in weights)]

@@ -1,0 +1,80 @@
+"""Settings of a fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from ld3.learn.student import Phase
+
+Optimiser = Literal["adam", "lbfgs"]
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Settings of a fit.
+
+    Attributes:
+        start: a grid to start from, or "best": the one with the lowest validation loss.
+        shared_clock: one clock for all factors, or one per factor.
+        phases: what is learned, in order: "times" of the solver alone, "joint" with the levels the network is told,
+            "coefficients" of the solver alone, or "all".
+        optimiser: "adam", a new batch a step; or "lbfgs" (Byrd et al. 1995), which builds up the curvature of the loss
+            of one batch and needs far fewer steps where that loss is smooth.
+        steps: gradients per phase, at most.
+        batch: pairs per gradient; 0 = all. L-BFGS draws its batch once a phase.
+        chunk: pairs whose activations are held at once.
+        learning_rate: Adam's, on log-gaps and offsets.
+        coefficient_rate: that of the solver's coefficients, as a share of learning_rate; for L-BFGS, the unit in which
+            they are measured.
+        coefficient_depth: nodes that they weigh; 0 = the solver's order.
+        clip: Adam's gradients longer than this are shortened to it.
+        validate_every: Adam's steps, or iterations of L-BFGS, between validations.
+        patience: validations without improvement before Adam's learning rate falls, or L-BFGS ends the phase.
+        decay: by what factor it falls.
+        anneal: instead, lower the learning rate linearly to zero over the second half of each phase.
+        min_learning_rate: below this the phase ends.
+        radius: of the ball, in standard deviations of the prior: one number, or one per factor; 0 = plain loss. Adam's
+            only: the loss that L-BFGS minimises must not change under it.
+        shift_rate: length of a shift's first step, as a share of the radius.
+        scale: of the bounded distance, in the units of the flow's distance before squaring; None = unbounded.
+        checkpoint: recompute activations in the backward pass instead of keeping them.
+        max_evaluations: end before the fit has spent more forward evaluations of the network; None = no limit.
+        seconds: stop after this much wall time; None = no limit.
+        seed: of the batches.
+
+    Raises:
+        ValueError: if the optimiser is unknown, or cannot move the ball that is asked for.
+    """
+
+    start: str = "best"
+    shared_clock: bool = True
+    phases: tuple[Phase, ...] = ("times", "joint")
+    optimiser: Optimiser = "adam"
+    steps: int = 200
+    batch: int = 0
+    chunk: int = 64
+    learning_rate: float = 0.05
+    coefficient_rate: float = 0.3
+    coefficient_depth: int = 0
+    clip: float = 1.0
+    validate_every: int = 5
+    patience: int = 3
+    decay: float = 0.5
+    anneal: bool = False
+    min_learning_rate: float = 0.005
+    radius: float | Mapping[str, float] = 0.0
+    shift_rate: float = 0.3
+    scale: float | None = None
+    checkpoint: bool = False
+    max_evaluations: int | None = None
+    seconds: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.optimiser not in ("adam", "lbfgs"):
+            raise ValueError(f"optimiser must be 'adam' or 'lbfgs', got {self.optimiser!r}")
+        radii = self.radius.values() if isinstance(self.radius, Mapping) else (self.radius,)
+        if self.optimiser == "lbfgs" and any(radii):
+            raise ValueError(f"radius must be 0 with optimiser 'lbfgs', got {self.radius}; use 'adam' for a ball")

@@ -1,0 +1,96 @@
+"""The loss of a student over teacher pairs, its gradient, and what both have cost."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Generic, final
+
+import torch
+from torch import Tensor
+
+from ld3.flow import ProbabilityFlow
+from ld3.grid import Grid
+from ld3.learn.ball import Ball
+from ld3.learn.config import FitConfig
+from ld3.learn.loss import soft_loss
+from ld3.learn.student import Student
+from ld3.learn.teacher import Pairs
+from ld3.solvers.integrate import Solver
+from ld3.state import State, take
+
+
+@dataclass
+class Cost:
+    """Network evaluations per sample, those of them that were differentiated, and samples that broke in training."""
+
+    evaluations: int = 0
+    gradients: int = 0
+    failed: int = 0
+
+
+@final
+class Objective(Generic[State]):
+    """Losses over pairs.
+
+    Args:
+        flow: whose starts and ends the pairs are.
+        train: pairs that are differentiated, from starts that move in the ball.
+        valid: pairs that only judge.
+        nfe: evaluations that the student spends on a sample.
+        config: for the ball, the bounded distance, and what is held in memory.
+    """
+
+    def __init__(
+        self, flow: ProbabilityFlow[State], train: Pairs[State], valid: Pairs[State], nfe: int, config: FitConfig
+    ) -> None:
+        self.flow, self.train, self.valid, self.nfe, self.config = flow, train, valid, nfe, config
+        self.ball = Ball(flow, train.start, config.radius, config.shift_rate)
+        self.cost = Cost()
+
+    @torch.no_grad()
+    def validate(self, grid: Grid, solver: Solver) -> float:
+        """Mean plain loss on the validation pairs."""
+        losses = []
+        for rows in torch.arange(len(self.valid)).split(self.config.chunk):
+            start, end = take(self.valid.start, rows), take(self.valid.end, rows)
+            losses.append(soft_loss(self.flow, start, None, end, grid, solver, scale=self.config.scale))
+        self.cost.evaluations += self.nfe * len(self.valid)
+        loss = torch.cat(losses)
+        miss = math.inf if self.config.scale is None else 1.0  # the bounded distance of a sample at infinity
+        return float(torch.where(loss.isfinite(), loss, miss).mean())
+
+    def differentiate(self, student: Student, rows: Tensor) -> Tensor:
+        """The gradient of the mean loss of these training pairs, left in the student's parameters; their losses.
+
+        A sample that the student throws out of the numbers has no gradient to give, and through the shared grid would
+        spoil everybody's: it has no loss either, is counted, and the others are run again.
+        """
+        student.zero_grad()
+        return torch.cat([self._add_gradient(student, part, len(rows)) for part in rows.split(self.config.chunk)])
+
+    def _add_gradient(self, student: Student, rows: Tensor, n: int) -> Tensor:
+        """Add the gradient of these pairs' share of the mean over `n`."""
+        shift = self.ball.shift(rows)
+        start, end = take(self.train.start, rows), take(self.train.end, rows)
+        scale, checkpoint = self.config.scale, self.config.checkpoint
+        loss = soft_loss(self.flow, start, shift, end, *student(), scale=scale, checkpoint=checkpoint)
+        self.cost.evaluations += self.nfe * len(rows)
+        finite = loss.detach().isfinite().to(rows.device)
+        if not finite.all():
+            self.cost.failed += int((~finite).sum())
+            return self._add_gradient(student, rows[finite], n) if finite.any() else loss.detach()[:0]
+        self.cost.gradients += self.nfe * len(rows)
+        (loss.sum() / n).backward()
+        self.ball.judge(rows, shift, loss.detach())
+        return loss.detach()
+
+
+def mean_of_all(losses: Tensor, n: int) -> float:
+    """Mean over `n` samples of which only those that did not break have a loss; the others count as the worst of these.
+
+    For a search along a line, to which a sample must not get better by breaking. Infinite if all have broken.
+    """
+    if len(losses) == 0:
+        return math.inf
+    return float((losses.sum() + (n - len(losses)) * losses.max()) / n)

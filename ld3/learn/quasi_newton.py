@@ -1,0 +1,120 @@
+"""Quasi-Newton steps with L-BFGS-B (Byrd, Lu, Nocedal & Zhu 1995), of scipy, in a form that can be interrupted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import NamedTuple, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from torch import nn
+
+Answer = tuple[float, list[float]]
+"""A loss, and its gradient."""
+
+_REMEMBERED = 40  # pairs of steps and gradients: as many as there are parameters, for most grids
+_FLAT = 1e-7  # the minimiser stops when an iteration lowers the loss by less than this share of the first one
+_ENDLESS = 10**9
+
+
+class Variable(NamedTuple):
+    """A parameter that moves.
+
+    Attributes:
+        parameter: requires a gradient.
+        unit: what counts as a step of length 1.
+        lowest: its entries stay at or above this.
+    """
+
+    parameter: nn.Parameter
+    unit: float = 1.0
+    lowest: float = -math.inf
+
+
+class _Over(Exception):
+    """The caller wants no more."""
+
+
+@final
+class QuasiNewton:
+    """One minimisation.
+
+    The minimiser's state cannot be saved, but it is deterministic: given the same answers, a new one is soon where the
+    old one was, at no evaluation of the loss.
+
+    Args:
+        variables: what to move, from where they are.
+        answers: those that an earlier run was given from there.
+
+    Attributes:
+        answers: all that were given.
+        lowest: the lowest loss among them.
+    """
+
+    def __init__(self, variables: Sequence[Variable], answers: Sequence[Answer] = ()) -> None:
+        self.variables = tuple(variables)
+        self.answers = list(answers)
+        self.lowest = math.inf
+
+    def run(self, evaluate: Callable[[], float], over: Callable[[], bool], on_iteration: Callable[[int], None]) -> None:
+        """Minimise, and leave the parameters at the lowest loss that was seen.
+
+        Args:
+            evaluate: the loss at the present parameters, with its gradient left in them.
+            over: whether to stop now, asked before every evaluation.
+            on_iteration: called with 1, 2, ... at the parameters of every iteration; not again for those of an
+                earlier run.
+        """
+        known, asked, iteration = len(self.answers), 0, 0
+        best = self._point()
+
+        def answer(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+            nonlocal asked, best
+            self._move(point)
+            if asked == len(self.answers):
+                if over():
+                    raise _Over
+                self.answers.append((evaluate(), self._gradient()))
+            loss, gradient = self.answers[asked]
+            asked += 1
+            if loss < self.lowest:
+                self.lowest, best = loss, point.copy()
+            first = self.answers[0][0]
+            scale = first if 0 < first < math.inf else 1.0
+            return loss / scale, np.array(gradient) / scale
+
+        def accepted(point: NDArray[np.float64]) -> None:
+            nonlocal iteration
+            iteration += 1
+            if asked > known:
+                self._move(point)
+                on_iteration(iteration)
+
+        bounds = [(v.lowest / v.unit, math.inf) for v in self.variables for _ in range(v.parameter.numel())]
+        options = {"maxcor": _REMEMBERED, "maxiter": _ENDLESS, "maxfun": _ENDLESS, "ftol": _FLAT, "gtol": 0.0}
+        with suppress(_Over):
+            minimize(answer, best, jac=True, method="L-BFGS-B", bounds=bounds, callback=accepted, options=options)
+        self._move(best)
+
+    def _point(self) -> NDArray[np.float64]:
+        return np.concatenate([v.parameter.detach().cpu().numpy().ravel() / v.unit for v in self.variables])
+
+    def _gradient(self) -> list[float]:
+        """A parameter that the loss does not depend on has none."""
+        return [
+            entry * v.unit
+            for v in self.variables
+            for entry in (torch.zeros_like(v.parameter) if v.parameter.grad is None else v.parameter.grad)
+            .flatten()
+            .tolist()
+        ]
+
+    @torch.no_grad()
+    def _move(self, point: NDArray[np.float64]) -> None:
+        parts = torch.from_numpy(point).split([v.parameter.numel() for v in self.variables])
+        for v, part in zip(self.variables, parts, strict=True):
+            v.parameter.copy_(v.unit * part.view_as(v.parameter))
