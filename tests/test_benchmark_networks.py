@@ -18,7 +18,8 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from benchmarks import docking_networks, network_page, network_rows, network_training
-from benchmarks.docking_networks import CANNOT_RUN, Options, compare, config_of, main, sampler_of
+from benchmarks.docking_networks import CANNOT_RUN, compare, main
+from benchmarks.network_options import Options, config_of, sampler_of
 from benchmarks.network_page import block, put_table
 from benchmarks.network_rows import best_of, difference, dock, milliseconds
 from benchmarks.network_training import planned_steps, train_for
