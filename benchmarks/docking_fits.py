@@ -15,6 +15,7 @@ from benchmarks.seeds import seed_of
 from benchmarks.store import Store
 from domains.docking.complexes import Complex
 from domains.docking.flow import DockingFlow
+from domains.docking.general_grids import GENERAL, general_grid
 from domains.docking.pose import Poses
 from domains.docking.settings import fit_config
 from domains.docking.weights import DockingModel
@@ -89,12 +90,17 @@ def fit_work(train: int, valid: int, nfe: int) -> float:
     """The most evaluations that a fit can make."""
     config = fit_config(nfe)
     rounds = len(config.phases) * config.steps
-    validations = len(HAND_MADE) + rounds // config.validate_every
+    validations = len(HAND_MADE) + 1 + rounds // config.validate_every  # 1 for the general grid
     return nfe * (validations * valid + rounds * (min(config.batch, train) or train))
 
 
 def fit_grid(data: FitData, nfe: int, choices: Choices, store: Store, bar: WorkBar) -> FitResult:
-    """Learn where `nfe` evaluations go."""
+    """Learn where `nfe` evaluations go, from the model's general grid if it has one and none made by hand is better.
+
+    Raises:
+        InputError: if the file of the general grid is no saved fit.
+    """
+    general = general_grid(choices.options.weights, choices.solver.name, nfe, data.flow.clock)
     bar.expect(fit_work(len(data.train), len(data.valid), nfe))
     config = replace(fit_config(nfe), seed=choices.options.seed, chunk=choices.poses_at_once)
     count = bar.counter()
@@ -109,6 +115,7 @@ def fit_grid(data: FitData, nfe: int, choices: Choices, store: Store, bar: WorkB
         choices.solver,
         nfe,
         config,
+        starts={} if general is None else {GENERAL: general},
         folder=store.folder / "fit",
         on_progress=on_progress,
     )

@@ -204,6 +204,7 @@ def _fit_entry(fit: FitResult, file: str, pairs: FitData | None) -> dict[str, ob
         "network_evaluations": fit.network_evaluations,
         "gradient_evaluations": fit.gradient_evaluations,
         "loss_hand": fit.loss_hand,
+        "loss_start": fit.loss_start,
         "loss_learned": fit.loss_learned,
         "start": fit.start,
         "hand": dict(fit.hand),

@@ -125,9 +125,8 @@ def learn(
     progress: Progress,
     task: TaskID,
 ) -> FitResult:
-    """One fit, twice as many pairs a step as a user's."""
-    usual = fit_config(nfe)
-    longer = replace(usual, steps=config.steps, batch=2 * usual.batch, seed=config.seed)
+    """One fit, like a user's but longer."""
+    longer = replace(fit_config(nfe), steps=config.steps, seed=config.seed)
 
     def show(point: Point) -> None:
         best = f"validation loss {point.valid:.4f}"
