@@ -23,9 +23,13 @@ from domains.docking.diffdock_net.graphs import (
     ligand_graph,
     residue_graph,
 )
+from domains.docking.diffusion import NoiseRange
+from domains.docking.flow import DockingFlow
 from domains.docking.residues import ATOM_NAME_VOCABULARY
 from domains.docking.score import Scores
+from domains.docking.weights import DockingModel
 from ld3.geometry import so3
+from ld3.testing import check_flow
 
 F64 = torch.float64
 ALL = torch.arange(4)
@@ -195,6 +199,12 @@ def test_norm_gives_every_kind_of_channel_mean_square_one() -> None:
             parameter.normal_(generator=torch.Generator().manual_seed(1))
     turn = irreps.D_from_matrix(so3.exp(torch.tensor([0.3, 1.0, -0.4], dtype=F64))).double()
     torch.testing.assert_close(norm(x @ turn.T), norm(x) @ turn.T, rtol=1e-5, atol=1e-5)
+
+
+def test_docking_with_it_is_a_flow() -> None:
+    """As with any network; gradients with respect to the grid included."""
+    model = DockingModel(diffdock(), NoiseRange(), 2.0)
+    check_flow(DockingFlow(model, double(collate(complexes()[1:2]))), torch.Generator().manual_seed(0))
 
 
 def test_only_relative_positions_count() -> None:

@@ -17,7 +17,7 @@ _AT_ONCE: Final = 4096  # edges whose weights fit the caches; a third faster on 
 
 @final
 class Convolution(nn.Module):
-    """Mean over neighbours j of w(a_ij) · h_j ⊗ Y(r_ij) (Corso et al. 2023, arXiv 2210.01776, equation 3).
+    """Mean over neighbours j of w(a_ij) · h_j ⊗ Y(r_ij) (Corso et al. 2023, arXiv 2210.01776, appendix C).
 
     ⊗ is e3nn's fully connected tensor product, and w a small network that gives every edge its own path weights.
 

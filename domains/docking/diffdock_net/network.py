@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from domains.docking.atom_features import ATOM_FEATURE_DIMS
+from domains.docking.atom_features import ATOM_FEATURE_DIMS, BOND_TYPES
 from domains.docking.batch import ComplexBatch
 from domains.docking.diffdock_net.config import DiffDockNetConfig
 from domains.docking.diffdock_net.features import EdgeEmbedding, EmbeddedEdges
@@ -25,8 +25,6 @@ from domains.docking.diffdock_net.heads import RigidHead, TorsionHead
 from domains.docking.diffdock_net.layers import JointLayer, ResidueEncoder, with_scalars
 from domains.docking.noise_embedding import NoiseEmbedding
 from domains.docking.score import ScoreNetwork, Scores
-
-BOND_KINDS = 5  # single, double, triple, aromatic, other
 
 
 class DiffDockEncoding(NamedTuple):
@@ -64,7 +62,7 @@ class DiffDockNet(ScoreNetwork[DiffDockEncoding]):
         self.noise = NoiseEmbedding(width)
         self.atom_start = nn.Linear(2 * width, width)
         self.residue_noise = nn.Linear(width, width)
-        self.within = EdgeEmbedding(BOND_KINDS + width, config)
+        self.within = EdgeEmbedding(BOND_TYPES + width, config)
         self.across = EdgeEmbedding(width, config)
         self.layers = nn.ModuleList(JointLayer(config, i) for i in range(config.layers))
         self.rigid = RigidHead(config)
@@ -109,7 +107,7 @@ class DiffDockNet(ScoreNetwork[DiffDockEncoding]):
         edges = ligand_graph(positions, batch.atom_mask[complex_row], kinds > 0, self.config.ligand_reach)
         a = positions.shape[1]
         pose = edges.receiver // a
-        bond = F.one_hot(kinds[pose, edges.receiver % a, edges.sender % a], BOND_KINDS + 1)[:, 1:]
+        bond = F.one_hot(kinds[pose, edges.receiver % a, edges.sender % a], BOND_TYPES + 1)[:, 1:]
         embedded: EmbeddedEdges = self.within(edges, bond.to(noise.dtype), noise[pose])
         return embedded
 
