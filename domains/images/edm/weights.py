@@ -1,0 +1,48 @@
+"""EDM weights on disk: one safetensors file that says which network it is for.
+
+Its metadata hold ``format``, ``model`` (JSON: sizes, preconditioning, standard deviation of the data) and ``source``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+from torch import Tensor
+
+from domains.images.edm.denoiser import DenoiserConfig, EDMDenoiser
+from domains.images.edm.network import NetworkConfig
+from domains.weight_files import check_tensors, problem, read_weights, write_tensors
+
+FORMAT: Final = "ld3-edm-1"
+
+_REMEDY: Final = "make one from a published file with python -m domains.images.convert IN.pkl OUT.safetensors"
+
+
+def save_edm(path: Path, config: DenoiserConfig, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Write a denoiser's tensors with everything needed to rebuild it; replaces `path` atomically."""
+    metadata = {"format": FORMAT, "model": json.dumps(asdict(config)), "source": source}
+    write_tensors(path, {name: value.contiguous() for name, value in tensors.items()}, metadata)
+
+
+def load_edm(path: Path) -> EDMDenoiser:
+    """Rebuild the denoiser stored at `path`, in evaluation mode.
+
+    Raises:
+        InputError: if the file is missing, is no safetensors file (a pickle is never opened), belongs to another model,
+            lacks tensors, has others, or some of other shapes or with values that are not finite.
+    """
+    tensors, metadata = read_weights(path, FORMAT, _REMEDY)
+    try:
+        model = json.loads(metadata["model"])
+        network = NetworkConfig.from_dict(model["network"])
+        denoiser = EDMDenoiser(DenoiserConfig(network, model["preconditioning"], float(model["sigma_data"])))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        message = f"its description of the model cannot be used ({type(error).__name__}: {error})"
+        raise problem(path, message, _REMEDY) from error
+    check_tensors(path, tensors, denoiser.state_dict(), _REMEDY)
+    denoiser.load_state_dict(tensors)
+    return denoiser.eval().requires_grad_(False)
