@@ -1,0 +1,48 @@
+"""The fits that are tried, each with one thing changed from the fit of `domains.docking.settings`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from domains.docking.settings import fit_config
+from ld3.learn import FitConfig
+
+USUAL: Final = "usual"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A fit.
+
+    Attributes:
+        name: of the row.
+        asks: what the row is there to show.
+        change: fields of the usual `FitConfig` that differ.
+        share: of the usual teacher pairs.
+        general: whether the model's general grid is among the starts.
+    """
+
+    name: str
+    asks: str
+    change: Mapping[str, Any] = field(default_factory=dict)
+    share: float = 1.0
+    general: bool = False
+
+    def config(self, nfe: int) -> FitConfig:
+        """Of the fit, without its seed."""
+        return replace(fit_config(nfe), **self.change)
+
+
+TRIALS: Final = (
+    Trial(USUAL, "the usual fit, from the best hand-made grid"),
+    Trial("general", "the same from the model's general grid: what the benchmark does", general=True),
+    Trial("general, no fit", "the general grid as it is", {"steps": 0}, general=True),
+    Trial("one clock", "the same times for all factors", {"shared_clock": True}),
+    Trial("times only", "the network is told the solver's levels", {"phases": ("times",)}),
+    Trial("coefficients", "solver coefficients are learned as well", {"phases": ("all",)}),
+    Trial("ball 0.05", "starts move by up to 0.05 standard deviations of the prior", {"radius": 0.05}),
+    Trial("unbounded", "mean squared displacement, not bounded", {"scale": None}),
+    Trial("few pairs", "a quarter of the pairs, each seen four times as often", share=0.25),
+)

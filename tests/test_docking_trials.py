@@ -1,0 +1,86 @@
+"""The comparison of docking fits: figures, the page, mistakes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from benchmark_runs import short_fits, write_complexes, write_weights
+
+from benchmarks.docking_trial_list import TRIALS, USUAL
+from benchmarks.docking_trials import main
+from benchmarks.pose_rows import PoseRow
+from benchmarks.trial_page import summarise
+from domains.docking import settings
+
+PAGE = "# Fits\n\n<!-- table: trials -->\n<!-- end of table: trials -->\n"
+
+
+def pose(complex_: str, sample: int, rmsd: float | None, to_teacher: float | None) -> PoseRow:
+    return PoseRow(complex_, "x", "ddim", 5, sample, 0, rmsd, to_teacher, 0.0, None if rmsd else "NaN")
+
+
+def test_differences_are_paired_and_failures_count() -> None:
+    usual = [pose("a", 0, 1.0, 0.5), pose("a", 1, 3.0, 1.5), pose("b", 0, 1.0, 2.0)]
+    other = [pose("a", 0, 1.0, 0.25), pose("a", 1, 1.0, 1.0), pose("b", 0, None, None)]
+    first, second = summarise(TRIALS, {USUAL: usual, "one clock": other}, {"one clock": [2.0]})
+    assert (first.success_minus_usual, first.rmsd_minus_usual) == (None, None)
+    assert (first.success_2A.estimate, second.success_2A.estimate) == (2 / 3, 2 / 3)
+    assert second.success_minus_usual is not None and second.rmsd_minus_usual is not None
+    assert second.success_minus_usual.estimate == pytest.approx(0)
+    assert (first.rmsd_to_teacher.estimate, second.rmsd_to_teacher.estimate) == (1.5, 1.0)
+    assert second.rmsd_minus_usual.estimate == -0.5
+    assert (second.asks, second.seconds, second.poses) == ("the same times for all factors", (2.0,), 3)
+
+
+@dataclass(frozen=True)
+class Case:
+    arguments: list[str]
+    out: Path
+    page: Path
+
+    @property
+    def results(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.out / "results.json").read_text())
+        return found
+
+
+@pytest.fixture
+def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
+    short_fits(monkeypatch)
+    monkeypatch.setattr(settings, "_STEP_EVALUATIONS", 16)
+    weights, data = write_weights(tmp_path / "model.safetensors"), write_complexes(tmp_path / "data", "1of6")
+    (tmp_path / "page.md").write_text(PAGE)
+    arguments = ["--complexes", str(data), "--weights", str(weights), "--samples", "1", "--nfe", "2", "--twice", "3"]
+    arguments += ["--fit-poses", "5"]
+    arguments += ["--out", str(tmp_path / "out"), "--page", str(tmp_path / "page.md")]
+    return Case(arguments, tmp_path / "out", tmp_path / "page.md")
+
+
+def test_every_seed_is_a_fit_of_its_own_and_lands_in_results_and_page(case: Case) -> None:
+    assert main([*case.arguments, "--trials", "one clock", "--seeds", "0", "1"]) == 0
+    rows = {row["name"]: row for row in case.results["rows"]}
+    assert [name for name in rows if "NFE" not in name] == ["teacher", USUAL, "one clock"]
+    assert {"edm, 2 NFE", "edm, 3 NFE"} <= rows.keys()
+    assert (rows["teacher"]["rmsd_to_teacher"][0], rows["teacher"]["poses"]) == (0, 2)
+    assert (len(rows["one clock"]["seconds"]), rows["one clock"]["poses"]) == (2, 2)
+    assert case.results["seeds"] == [0, 1]
+    page = case.page.read_text()
+    assert "--seeds 0 1`" in page
+    assert "| one clock |" in page
+
+
+def test_mistakes_get_one_line(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, expected in (
+        (["--trials", "faster"], "there is no 'faster'; choose from usual, "),
+        (["--trials", "general"], "'general' needs a general grid"),
+        (["--seeds"], "--seeds: got none"),
+    ):
+        capsys.readouterr()
+        assert main([*case.arguments, *arguments, "--nfe", "2"]) == 2
+        errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+        assert len(errors) == 1
+        assert expected in errors[0]
