@@ -1,0 +1,141 @@
+"""One grid for every number of steps: a learned, continuous, increasing map from progress to λ."""
+
+from __future__ import annotations
+
+import json
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from ld3.grid import Grid
+
+SCHEMA = "ld3.warp"
+VERSION = 1
+
+
+@final
+class Warp(nn.Module):
+    """λ at progress s ∈ [0, 1], from which a grid of any N is read off at s = i/N.
+
+    A monotone cubic through K + 1 knots, evenly spaced in s. Gap k of its λ is that of `init` times
+    exp(θ_k + θ'_k f/N), rescaled to fill the interval, with f the fewest steps it is meant for: θ' lets the grid change
+    with the number of steps.
+
+    The network is told λ not at s but at s + (R(s) - s) f/N, with R another monotone cubic, from R(0) >= 0 to R(1) = 1:
+    by how many *steps* it leads or lags depends on s alone, so that the more steps there are, the nearer it is told to
+    the truth. With f <= N this is a mean of two increasing functions, hence increasing.
+
+    A new warp is `init` read off its own cubic: all parameters are zero.
+
+    Args:
+        init: K steps that end at a finite λ; its network levels are not used.
+        fewest: f.
+        shared: one clock (the same parameters for every factor) or one per factor.
+
+    Raises:
+        ValueError: if `init` ends at λ = +inf, or `fewest` is not positive.
+    """
+
+    def __init__(self, init: Grid, fewest: int, shared: bool = True) -> None:
+        super().__init__()
+        if fewest < 1:
+            raise ValueError(f"fewest must be at least 1 step, got {fewest}")
+        self.init, self.fewest, self.shared = init.validated(), fewest, shared
+        for factor, knots in init.solver.items():
+            if torch.isinf(knots[-1]):
+                raise ValueError(f"init must end at a finite λ to be learned, got solver[{factor!r}] = +inf")
+        clocks = ("shared",) if shared else tuple(init.solver)
+
+        def zeros(n: int) -> nn.ParameterDict:
+            return nn.ParameterDict({clock: nn.Parameter(torch.zeros(n, dtype=torch.float64)) for clock in clocks})
+
+        self.gaps, self.drift, self.network_gaps = zeros(init.n_steps), zeros(init.n_steps), zeros(init.n_steps)
+        self.lead = zeros(1)
+
+    def forward(self, n: int) -> Grid:
+        """The grid of `n` steps, differentiable in the parameters.
+
+        Raises:
+            ValueError: if there is no step.
+        """
+        if n < 1:
+            raise ValueError(f"n must be at least 1 step, got {n}")
+        share = min(1.0, self.fewest / n)
+        progress = torch.linspace(0, 1, n + 1, dtype=torch.float64)
+        solver: dict[str, Tensor] = {}
+        network: dict[str, Tensor] = {}
+        for factor, init in self.init.solver.items():
+            clock = "shared" if self.shared else factor
+            knots = _knots(init, self.gaps[clock] + share * self.drift[clock])
+            told = progress[:-1] + share * (self._told(clock, progress[:-1]) - progress[:-1])
+            # The ends are exact, whatever the cubic rounds.
+            solver[factor] = torch.cat([init[:1], monotone_cubic(knots, progress[1:-1]), init[-1:]])
+            network[factor] = monotone_cubic(knots, told)
+        return Grid(solver, network, f"warp from {self.init.name}")
+
+    def _told(self, clock: str, progress: Tensor) -> Tensor:
+        """R at `progress`."""
+        even = torch.linspace(0, 1, self.init.n_steps + 1, dtype=torch.float64)
+        knots = _knots(even, self.network_gaps[clock])
+        ahead = -torch.expm1(-self.lead[clock])
+        return monotone_cubic(torch.cat([ahead * knots[1:2], knots[1:]]), progress)
+
+    def to_json(self) -> str:
+        """A JSON object that `from_json` reads back without losing a digit."""
+        return json.dumps(
+            {
+                "schema": SCHEMA,
+                "version": VERSION,
+                "fewest": self.fewest,
+                "shared": self.shared,
+                "init": json.loads(self.init.to_json()),
+                "parameters": {name: value.tolist() for name, value in self.state_dict().items()},
+            },
+            indent=2,
+            allow_nan=False,
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Warp:
+        """The warp that `to_json` wrote.
+
+        Raises:
+            ValueError: if `text` is no such object.
+        """
+        try:
+            content = json.loads(text)
+            if (content["schema"], content["version"]) != (SCHEMA, VERSION):
+                raise ValueError(f"it is of schema {content['schema']!r}, version {content['version']!r}")
+            warp = cls(Grid.from_json(json.dumps(content["init"])), content["fewest"], content["shared"])
+            tensors = {name: torch.tensor(v, dtype=torch.float64) for name, v in content["parameters"].items()}
+            warp.load_state_dict(tensors)
+            return warp
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(f"text is no warp written by Warp.to_json: {error}") from error
+
+
+def monotone_cubic(knots: Tensor, at: Tensor) -> Tensor:
+    """The piecewise cubic through increasing `knots` (K+1,), evenly spaced over [0, 1], at positions in [0, 1].
+
+    Once differentiable; increasing, since its slope at a knot is the harmonic mean of those of the pieces beside it
+    (Fritsch & Butland 1984) and at an end what makes that piece a parabola.
+    """
+    pieces = len(knots) - 1
+    slopes = knots.diff() * pieces
+    if pieces == 1:
+        return knots[0] + slopes[0] * at
+    inner = 2 * slopes[:-1] * slopes[1:] / (slopes[:-1] + slopes[1:])
+    ends = (3 * slopes[[0, -1]] - inner[[0, -1]]) / 2
+    tangents = torch.cat([ends[:1], inner, ends[1:]]) / pieces
+    k = (at.detach() * pieces).long().clamp(max=pieces - 1)
+    u = at * pieces - k
+    low, high, rise, fall = knots[k], knots[k + 1], tangents[k], tangents[k + 1]
+    return low + u * (rise + u * ((3 * (high - low) - 2 * rise - fall) + u * (2 * (low - high) + rise + fall)))
+
+
+def _knots(init: Tensor, logits: Tensor) -> Tensor:
+    """The ends of `init`, and between them its gaps times exp(logits), rescaled to fill the interval."""
+    share = torch.softmax(init.diff().log() + logits, 0)
+    inner = init[0] + (init[-1] - init[0]) * share.cumsum(0)[:-1]
+    return torch.cat([init[:1], inner, init[-1:]])
