@@ -2,12 +2,15 @@
 
 from ld3.learn.config import FitConfig
 from ld3.learn.fit import fit
+from ld3.learn.fit_warp import WarpConfig, fit_warp
 from ld3.learn.learned_coefficients import LearnedCoefficients
 from ld3.learn.learned_grid import LearnedGrid
 from ld3.learn.loss import bounded, soft_loss
 from ld3.learn.result import FitResult, Point
 from ld3.learn.student import Phase, Student
 from ld3.learn.teacher import Pairs, Teacher, run_teacher
+from ld3.learn.warp import Warp
+from ld3.learn.warp_result import WarpFit
 
 __all__ = [
     "FitConfig",
@@ -19,8 +22,12 @@ __all__ = [
     "Point",
     "Student",
     "Teacher",
+    "Warp",
+    "WarpConfig",
+    "WarpFit",
     "bounded",
     "fit",
+    "fit_warp",
     "run_teacher",
     "soft_loss",
 ]
