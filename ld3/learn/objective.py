@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Generic, final
+from typing import Generic, Protocol, final
 
 import torch
 from torch import Tensor
@@ -14,7 +14,6 @@ from ld3.grid import Grid
 from ld3.learn.ball import Ball
 from ld3.learn.config import FitConfig
 from ld3.learn.loss import soft_loss
-from ld3.learn.student import Student
 from ld3.learn.teacher import Pairs
 from ld3.solvers.integrate import Solver
 from ld3.state import State, take
@@ -27,6 +26,14 @@ class Cost:
     evaluations: int = 0
     gradients: int = 0
     failed: int = 0
+
+
+class Learner(Protocol):
+    """A grid and the solver on it, both with parameters."""
+
+    def __call__(self) -> tuple[Grid, Solver]: ...
+
+    def zero_grad(self) -> None: ...
 
 
 @final
@@ -60,7 +67,7 @@ class Objective(Generic[State]):
         miss = math.inf if self.config.scale is None else 1.0  # the bounded distance of a sample at infinity
         return float(torch.where(loss.isfinite(), loss, miss).mean())
 
-    def differentiate(self, student: Student, rows: Tensor) -> Tensor:
+    def differentiate(self, student: Learner, rows: Tensor) -> Tensor:
         """The gradient of the mean loss of these training pairs, left in the student's parameters; their losses.
 
         A sample that the student throws out of the numbers has no gradient to give, and through the shared grid would
@@ -69,7 +76,7 @@ class Objective(Generic[State]):
         student.zero_grad()
         return torch.cat([self._add_gradient(student, part, len(rows)) for part in rows.split(self.config.chunk)])
 
-    def _add_gradient(self, student: Student, rows: Tensor, n: int) -> Tensor:
+    def _add_gradient(self, student: Learner, rows: Tensor, n: int) -> Tensor:
         """Add the gradient of these pairs' share of the mean over `n`."""
         shift = self.ball.shift(rows)
         start, end = take(self.train.start, rows), take(self.train.end, rows)
