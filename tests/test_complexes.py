@@ -196,6 +196,21 @@ def test_table_reports_and_goes_on(tmp_path: Path) -> None:
     assert smiles.startswith(f"{table}, smiles: RDKit cannot read the SMILES 'CC(C'")
 
 
+@pytest.mark.parametrize("name", ["ligand.sdf.gz", "ligand.pdb", "pose"])
+def test_a_ligand_file_of_another_kind_is_not_taken_for_a_smiles(tmp_path: Path, name: str) -> None:
+    table = _table(tmp_path, f"a,protein.pdb,{name},")
+    (tmp_path / "pose").write_text("something")
+    complexes, problems = load_csv(table)
+    assert complexes == []
+    assert _lines(problems) == [f"{tmp_path}/{name}: not a ligand file; use .sdf, .sd, .mol, .mol2"]
+
+
+def test_a_long_smiles_is_no_path(tmp_path: Path) -> None:
+    complexes, problems = load_csv(_table(tmp_path, f"a,protein.pdb,{'C' * 300}(,"), PocketChoice.parse("protein"))
+    assert complexes == []
+    assert "RDKit cannot read the SMILES" in _lines(problems)[0]
+
+
 def test_table_columns(tmp_path: Path) -> None:
     fields = "complex_name,protein_path,ligand_description,affinity\n"
     table = _table(tmp_path, "a,protein.pdb,ligand.sdf,7.2", fields=fields)

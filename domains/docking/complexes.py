@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -25,6 +26,7 @@ POSEBUSTERS_NAMES: tuple[str, ...] = ("1ia1", "1of6", "1s3v", "1uou")
 _FAR = 10.0  # Å from the nearest protein atom; a bound ligand touches its protein at 3-4 Å
 _REQUIRED = ("complex_name", "protein_path", "ligand_description")
 _KNOWN = (*_REQUIRED, "protein_sequence")
+_OTHER_SUFFIXES = (".gz", ".pdb", ".pdbqt", ".cif", ".mae", ".xyz", ".smi")  # of ligand files that cannot be read
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,13 +167,19 @@ def _from_row(
     if isinstance(protein, InputProblem):
         return replace(where, message=f"{protein.file}: {protein.message}", remedy=protein.remedy)
     try:
-        if Path(description).suffix.lower() not in LIGAND_SUFFIXES:
+        if not _names_a_file(description, table.parent):
             ligand = from_smiles(description, name, seed, rule, file=where.file)
             return _complex(name, protein, ligand, choice, None, where)
         ligand = _only(read_ligands(table.parent / description, rule), where)
     except InputError as error:
         return error.problem
     return _bound(name, protein, ligand, choice, where)
+
+
+def _names_a_file(description: str, folder: Path) -> bool:
+    """Whether a ligand is given as a file, of a kind that can be read or not, rather than as SMILES."""
+    is_known = Path(description).suffix.lower() in (*LIGAND_SUFFIXES, *_OTHER_SUFFIXES)
+    return is_known or os.path.isfile(folder / description)  # a long SMILES is no path at all
 
 
 def _only(ligands: Iterator[Ligand | InputProblem], where: InputProblem) -> Ligand:
