@@ -1,0 +1,104 @@
+"""The comparison of warps: its tables against figures by hand, its refusals, and a small run of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import shared
+
+from benchmarks.warp import main
+from benchmarks.warp_page import block, put_tables
+
+
+def results() -> dict[str, Any]:
+    """Two seeds, two budgets, of which one is not fitted on."""
+    mse = {
+        ("hand", 4): (0.010, 0.030),
+        ("fitted", 4): (0.002, 0.004),
+        ("warp", 4): (0.004, 0.004),
+        ("curve", 4): (0.008, 0.016),
+        ("hand", 7): (0.005, 0.005),
+        ("fitted", 7): (0.001, 0.001),
+        ("warp", 7): (0.0015, 0.0015),
+        ("curve", 7): (0.001, 0.004),
+    }
+    rows = [
+        {"method": method, "nfe": nfe, "seed": seed, "mse": value}
+        for (method, nfe), values in mse.items()
+        for seed, value in enumerate(values)
+    ]
+    costs = [
+        {"method": method, "nfe": nfe, "seed": seed, "network_evaluations": evaluations + seed, "cpu_seconds": 2.4}
+        for method, nfe, evaluations in (
+            ("fitted", [4], 1000),
+            ("fitted", [7], 9000),
+            ("warp", [4], 2000),
+            ("curve", [4], 3000),
+        )
+        for seed in (0, 1)
+    ]
+    config = {"solver": "unipc_bh1_3", "nfe": [4], "unseen": [7], "pairs": [8, 2], "seeds": [0, 1]}
+    return {"config": config, "rows": rows, "costs": costs}
+
+
+def test_tables_are_those_of_the_figures() -> None:
+    origin, distances, costs = block(results()).split("\n\n")
+    assert "`python -m benchmarks.warp --reference-case DIR --nfe 4 --unseen 7 --pairs 8 2 --seeds 0 1" in origin
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in distances.splitlines()]
+    four = ["4", "20 (10 to 30)", "3 (2 to 4)", "4 (4 to 4)", "12 (8 to 16)", "1.41", "4.00"]
+    seven = ["7, not fitted on", "5 (5 to 5)", "1 (1 to 1)", "1.5 (1.5 to 1.5)", "2.5 (1 to 4)", "1.50", "2.00"]
+    assert cells[2:] == [four, seven]
+    assert costs.splitlines()[2:] == [
+        "| 1 grids, one by one | 1,000 | 2 |",  # the grid of the budget that warps have not seen is not counted
+        "| warp | 2,000 | 2 |",
+        "| warp without drift | 3,000 | 2 |",
+    ]
+
+
+def test_tables_go_between_the_markers(tmp_path: Path) -> None:
+    page = tmp_path / "warp.md"
+    page.write_text("before\n<!-- table: warp -->\nold\n<!-- end of table: warp -->\nafter\n")
+    put_tables(page, results())
+    assert page.read_text().startswith("before\n<!-- table: warp -->\n\nMade by")
+    assert page.read_text().endswith("<!-- end of table: warp -->\nafter\n")
+    assert "old" not in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (("--solver", "rk4"), "--solver: name must be one of ddim"),
+        (("--solver", "heun", "--nfe", "5"), "--nfe: nfe must be a positive multiple of 2 for heun, got 5"),
+        (("--nfe", "4", "--unseen", "4"), "--unseen: got 4, which is in --nfe"),
+        (("--pairs", "0", "1"), "--pairs: got (0, 1)"),
+        ((), "digits_denoiser.pt holds no denoiser of the reference case"),
+    ],
+)
+def test_mistakes_are_one_line(
+    options: tuple[str, ...], problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = main(["--reference-case", str(tmp_path), "--out", str(tmp_path / "out"), *options])
+    error = " ".join(capsys.readouterr().err.split())
+    assert status == 2
+    assert error.startswith("error: ")
+    assert problem in error
+
+
+@pytest.mark.slow
+def test_a_small_comparison_end_to_end_goes_on_where_it_was(tmp_path: Path) -> None:
+    case, out, page = shared("oracles/ld3"), tmp_path / "out", tmp_path / "page.md"
+    page.write_text("<!-- table: warp -->\n<!-- end of table: warp -->\n")
+    command = ["--reference-case", str(case), "--out", str(out), "--nfe", "4", "--unseen", "5", "--seeds", "0"]
+    command += ["--pairs", "6", "4", "--page", str(page)]
+    assert main(command) == 0
+    first = json.loads((out / "results.json").read_text())
+    found = {(row["method"], row["nfe"]): row["mse"] for row in first["rows"]}
+    assert set(found) == {(method, nfe) for method in ("hand", "fitted", "warp", "curve") for nfe in (4, 5)}
+    assert found["fitted", 4] < found["hand", 4]
+    assert found["warp", 4] < found["hand", 4]
+    assert "5, not fitted on" in page.read_text()
+    assert main(command) == 0
+    assert json.loads((out / "results.json").read_text())["costs"] == first["costs"]
