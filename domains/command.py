@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import tyro
 
 from domains.images.export import TARGETS
+from domains.images.export.expressible import heading
 from ld3.learn.result import FitResult
 
 CANNOT = 2
@@ -41,8 +42,7 @@ class Show:
     def text(self) -> str:
         """What was asked for."""
         fit = FitResult.load(self.fit)
-        gain = f"distance to the teacher {fit.loss_learned:.4g}, {fit.loss_hand:.4g} before"
-        return f"{fit.grid.describe()}\n{fit.solver}, {fit.nfe} network evaluations; {gain}\n"
+        return "\n".join([fit.grid.describe(), *heading(fit, ""), ""])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

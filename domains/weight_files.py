@@ -32,6 +32,15 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     os.replace(part, path)
 
 
+def file_format(path: Path) -> str | None:
+    """What the metadata of a safetensors file call its format; None where there is no such file or it says nothing."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format")
+    except (SafetensorError, OSError):
+        return None
+
+
 def read_weights(path: Path, format_: str, remedy: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and the metadata of a file whose metadata name `format_`.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,13 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 
+from benchmarks.images import main as benchmark
 from domains.images.conditioned import Conditioned
 from domains.images.diffusers_files import ModelOptions, load_diffusers
 from domains.images.diffusers_flow import DiffusersFlow
 from domains.images.diffusers_networks import Component, from_patches, to_patches
 from domains.images.diffusers_schedule import read_path
+from domains.images.models import Wanted, load_image_flow
 from ld3 import Grid, VPSteps, get_solver, integrate
 from ld3.testing import check_flow
 from ld3.vp_steps import Betas
@@ -318,6 +321,38 @@ def test_channels_that_do_not_fit_are_refused(models: Path, tmp_path: Path) -> N
     tiny.save_stable_diffusion(tmp_path / "inpainting", channels=9)
     with pytest.raises(ValueError, match="takes 9 channels"):
         load_diffusers(str(tmp_path / "inpainting"), ModelOptions(prompts=PROMPTS))
+
+
+def test_models_are_found_by_name(unconditional: DiffusersFlow, stable_diffusion: Path, models: Path) -> None:
+    cpu = torch.device("cpu")
+    flow = load_image_flow(str(models / "ddpm"), Wanted(cpu, precision=F64))
+    assert flow.fingerprint() == unconditional.fingerprint()
+    # Nothing said is what the pipeline takes by default.
+    flow = load_image_flow(str(stable_diffusion), Wanted(cpu, prompts=PROMPTS, precision=F64))
+    assert flow.fingerprint() == prompted(stable_diffusion, 7.5).fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--model", "{models}"], "it has no model_index.json"),
+        (["--model", "{models}/ddpm", "--guidance", "7.5"], "unconditional model"),
+        (["--model", "{models}/ddpm", "--label", "3"], "not class labels"),
+        (["--model", "{models}/sd"], "at least one prompt"),
+        (["--model", "{models}/ddpm", "--distance", "lpips"], "distance 'lpips' needs"),
+    ],
+)
+@pytest.mark.usefixtures("unconditional", "stable_diffusion")
+def test_the_command_line_refuses_in_one_line(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], why: str
+) -> None:
+    filled = [argument.format(models=models) for argument in arguments]
+    if "lpips" in filled and importlib.util.find_spec("torchvision"):
+        pytest.skip("LPIPS can be had here")
+    assert benchmark([*filled, "--out", str(tmp_path)]) == 2
+    lines = [line for line in capsys.readouterr().err.split("\n") if line.startswith("error")]
+    assert len(lines) == 1
+    assert why in lines[0]
 
 
 def test_schedulers_that_are_not_supported_are_refused() -> None:

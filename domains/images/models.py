@@ -10,9 +10,15 @@ import torch
 
 from domains.errors import InputError, InputProblem
 from domains.images.conditioned import ConditionedFlow
+from domains.images.diffusers_files import ModelOptions, load_diffusers
+from domains.images.diffusers_flow import DiffusersFlow
 from domains.images.distances import get_distance
+from domains.images.edm.flow import EDMFlow
+from domains.images.edm.weights import FORMAT as EDM_FORMAT
+from domains.images.edm.weights import load_edm
 from domains.images.flow import DigitsFlow
 from domains.images.weights import DIGITS_WEIGHTS, load_weights
+from domains.weight_files import file_format
 
 BUILT_IN: Final = "digits"
 
@@ -42,16 +48,20 @@ class Wanted:
 
 
 def load_image_flow(model: str, wanted: Wanted) -> ConditionedFlow:
-    """The flow of "digits", or of a .safetensors file written by domains.images.train.
+    """The flow of a model: "digits"; a .safetensors file written by domains.images.train or domains.images.convert; or
+    a diffusers pipeline, a folder or the id of one on the hub.
 
     Raises:
         InputError: if there is no such model, or it cannot give what is wanted.
     """
     path = DIGITS_WEIGHTS if model == BUILT_IN else Path(model)
-    if path.suffix != ".safetensors":
-        message = f"this is no model: neither '{BUILT_IN}' nor a .safetensors file"
-        raise InputError(InputProblem(model, "", message, "check the path"))
-    return _digits(path, wanted)
+    if path.suffix == ".safetensors":
+        return _edm(path, wanted) if file_format(path) == EDM_FORMAT else _digits(path, wanted)
+    if path.is_file():
+        raise _cannot(
+            path, "a file must be .safetensors", "convert EDM's pickles with python -m domains.images.convert"
+        )
+    return _diffusers(model, wanted)
 
 
 def _digits(path: Path, wanted: Wanted) -> DigitsFlow:
@@ -63,11 +73,42 @@ def _digits(path: Path, wanted: Wanted) -> DigitsFlow:
         denoiser.network.compile()
     labels = wanted.labels or tuple(range(classes)) or (None,)
     guidance = 1.0 if wanted.guidance is None else wanted.guidance
-    distance = get_distance(wanted.distance, wanted.device)
     try:
+        distance = get_distance(wanted.distance, wanted.device)
         return DigitsFlow(denoiser, labels, guidance, distance, wanted.precision)
     except ValueError as error:
-        raise _cannot(path, str(error), "see --label and --guidance") from error
+        raise _cannot(path, str(error), "see --label, --guidance and --distance") from error
+
+
+def _edm(path: Path, wanted: Wanted) -> EDMFlow:
+    denoiser = load_edm(path).to(wanted.device)
+    classes = denoiser.config.network.classes
+    if wanted.prompts or wanted.guidance not in (None, 1.0):
+        raise _cannot(path, "it takes no prompts and no guidance", "leave --prompts and --guidance out")
+    if wanted.compile:
+        denoiser.model.compile()
+    labels = [label for label in wanted.labels or range(classes) if label is not None]
+    try:
+        return EDMFlow(denoiser, labels, get_distance(wanted.distance, wanted.device), wanted.precision)
+    except ValueError as error:
+        raise _cannot(path, str(error), "see --label and --distance") from error
+
+
+def _diffusers(model: str, wanted: Wanted) -> DiffusersFlow:
+    if wanted.labels:
+        raise _cannot(Path(model), "it takes prompts, not class labels", "leave --label out")
+    options = ModelOptions(
+        prompts=wanted.prompts,
+        guidance_scale=wanted.guidance,
+        distance=wanted.distance,
+        device=wanted.device,
+        dtype=wanted.precision or torch.float32,
+        compile=wanted.compile,
+    )
+    try:
+        return load_diffusers(model, options)
+    except ValueError as error:
+        raise _cannot(Path(model), str(error), "see --model, --prompts, --guidance and --distance") from error
 
 
 def _cannot(path: Path, message: str, remedy: str) -> InputError:

@@ -50,9 +50,10 @@ def noise_levels(points: PathPoints) -> list[float]:
 
 def heading(fit: FitResult, mark: str) -> list[str]:
     """Lines that say what was exported, each after a comment mark."""
+    best = min(fit.hand, key=fit.hand.__getitem__)
     return [
         f"{mark}{fit.grid.name}: {fit.solver}, {fit.nfe} network evaluations",
-        f"{mark}distance to the teacher {fit.loss_learned:.4g}, {fit.loss_hand:.4g} on the grid '{fit.start}'",
+        f"{mark}distance to the teacher {fit.loss_learned:.4g}; {fit.hand[best]:.4g} hand-made ({best})",
     ]
 
 
