@@ -42,6 +42,7 @@ class Method:
         key: hash of what is done; two names of one grid have the same.
         grid: of the solver at the run's sharpness; None for the teacher and DiffDock's samplers.
         same_as: an earlier method whose grid this one's is.
+        sharpness: c of the flow that it follows; None = that of the run.
     """
 
     name: str
@@ -50,15 +51,20 @@ class Method:
     key: str
     grid: Grid | None = None
     same_as: str | None = None
+    sharpness: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Procedure:
-    """How a method gets from noise to a pose: its sampler, on the flow at the run's sharpness or at sharpness 1."""
+    """How a method gets from noise to a pose."""
 
     method: Method
-    sharp: bool
     sample: Sampler
+
+    @property
+    def sharp(self) -> bool:
+        """Whether it follows the flow at the run's sharpness, or at 1."""
+        return self.method.sharpness is None
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +82,7 @@ def grid_procedure(name: str, grid: Grid, solver: Solver, nfe: int) -> Procedure
         return integrate(flow, start, grid, solver, on_step=on_step)
 
     key = fingerprint("grid", solver.name, solver.coefficients, grid.solver, grid.network)
-    return Procedure(Method(name, solver.name, nfe, key, grid), True, sample)
+    return Procedure(Method(name, solver.name, nfe, key, grid), sample)
 
 
 def hand_made(clock: Clock, solver: Solver, nfe: int) -> list[Procedure]:
@@ -104,10 +110,10 @@ def diffdock() -> list[Procedure]:
         return sample_ode(flow, start, DIFFDOCK_STEPS, on_step)
 
     methods = (
-        Method("diffdock_sde", "euler_maruyama", DIFFDOCK_STEPS, f"sde-{DIFFDOCK_STEPS}"),
-        Method("diffdock_ode", "euler_t", DIFFDOCK_STEPS, f"ode-{DIFFDOCK_STEPS}"),
+        Method("diffdock_sde", "euler_maruyama", DIFFDOCK_STEPS, f"sde-{DIFFDOCK_STEPS}", sharpness=1.0),
+        Method("diffdock_ode", "euler_t", DIFFDOCK_STEPS, f"ode-{DIFFDOCK_STEPS}", sharpness=1.0),
     )
-    return [Procedure(method, False, sample) for method, sample in zip(methods, (sde, ode), strict=True)]
+    return [Procedure(method, sample) for method, sample in zip(methods, (sde, ode), strict=True)]
 
 
 def teacher_method(teacher: Teacher) -> Method:

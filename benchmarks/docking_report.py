@@ -66,7 +66,7 @@ class Report:
         self._choices, self._inputs, self._out = choices, inputs, choices.options.out
         self._seeds = {name: seed for group in groups for name, seed in group.seeds.items()}
         known = {found.name for found in inputs.complexes if found.reference is not None}
-        self._summary = Summary(known, choices.options.seed)
+        self._summary = Summary(known, self.clock.sharpness, choices.options.seed)
         self._methods: list[Method] = []
         self.paired: list[Paired] = []
         self._fits: list[dict[str, object]] = []

@@ -34,6 +34,7 @@ class MethodRow:
 
     Attributes:
         method, solver, nfe: what ran.
+        sharpness: c of the flow that was followed.
         same_as: the method whose grid this one's is.
         n_complexes, n_poses: that were docked.
         n_references: complexes of which the bound pose is known; the others have no success and no RMSD.
@@ -48,6 +49,7 @@ class MethodRow:
     method: str
     solver: str
     nfe: int
+    sharpness: float
     same_as: str | None
     n_complexes: int
     n_references: int
@@ -90,13 +92,15 @@ class Summary:
 
     Args:
         references: complexes of which the bound pose is known.
+        sharpness: of the run.
         seed: of the bootstrap.
     """
 
-    def __init__(self, references: AbstractSet[str], seed: int) -> None:
+    def __init__(self, references: AbstractSet[str], sharpness: float, seed: int) -> None:
         self.rows: list[MethodRow] = []
         self._poses: dict[tuple[str, int], list[PoseRow]] = {}
         self._references = references
+        self._sharpness = sharpness
         self._seed = seed
         self._no_teacher: set[tuple[str, int]] = set()
 
@@ -118,6 +122,7 @@ class Summary:
             method=method.name,
             solver=method.solver,
             nfe=method.nfe,
+            sharpness=self._sharpness if method.sharpness is None else method.sharpness,
             same_as=method.same_as,
             n_complexes=len({row.complex for row in poses}),
             n_references=len(self._references),

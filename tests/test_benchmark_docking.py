@@ -101,6 +101,7 @@ def test_four_complexes_end_to_end(
         low, high = row["success_5A_ci"]
         assert 0 <= low <= row["success_5A"] <= high <= 1
         assert row["n_checked"] == 4
+        assert row["sharpness"] == (1.0 if row["method"].startswith("diffdock") else 2.0)
         assert row["valid"] in (0, 0.25, 0.5, 0.75, 1)
     (fit,) = results["fit"]
     assert fit["loss_learned"] <= fit["loss_hand"] == min(fit["hand"].values())
@@ -364,5 +365,5 @@ def test_a_killed_process_goes_on(weights: Path, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     results = json.loads((out / "results.json").read_text())
     assert results["complete"]
-    assert len(results["rows"]) == 8
+    assert len(results["rows"]) == 4 + len(HAND_MADE)  # teacher, learned, and DiffDock's two
     assert all(row["n_checked"] == 1 for row in results["rows"])

@@ -46,7 +46,7 @@ def method(name: str) -> Method:
 
 
 def summary(references: set[str], **rows: list[PoseRow]) -> dict[str, MethodRow]:
-    found = Summary(references, seed=0)
+    found = Summary(references, 3.0, seed=0)
     for name, own in rows.items():
         found.add(method(name), own, ms_per_pose=1.0)
     return {row.method: row for row in found.rows}
@@ -101,7 +101,7 @@ def test_complexes_without_a_bound_pose_have_no_success() -> None:
 
 
 def test_validity_is_a_share_of_the_poses_that_were_checked() -> None:
-    found = Summary({"a"}, seed=0)
+    found = Summary({"a"}, 3.0, seed=0)
     found.add(method("teacher"), poses("teacher", {"a": [1.0, 1.0, 1.0, 1.0, 1.0]}), 1.0)
     assert found.rows[0].valid is None
     verdicts = [Validity(True), Validity(False, ("bond_lengths",)), Validity(None, reason="took longer than 1 s")]
@@ -114,7 +114,7 @@ def test_validity_is_a_share_of_the_poses_that_were_checked() -> None:
 
 
 def test_the_learned_grid_is_compared_with_the_best_by_hand() -> None:
-    found = Summary({"a", "b"}, seed=0)
+    found = Summary({"a", "b"}, 3.0, seed=0)
     near, far = [0.1, 0.2, 0.3], [0.5, 0.6, 0.7]
     for name, rmsd, to_teacher in (
         ("teacher", [1.0, 1.0, 1.0], [0.0, 0.0, 0.0]),
