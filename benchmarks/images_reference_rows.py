@@ -1,0 +1,122 @@
+"""Figures of the reference case: one row a fit with the published code's beside it, one a hand-made grid."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from benchmarks.images_reference_case import ReferenceCase, ReferenceRun
+from benchmarks.images_reference_fits import Fitted, Setting
+from domains.images.frechet import frechet_distance, gaussian
+from ld3.flow import EuclideanFlow
+from ld3.grid import Grid
+from ld3.solvers import Solver, integrate
+
+_FD_SAMPLES, _FD_SEED = 10_000, 4242  # of the case's own Fréchet distances
+_AT_ONCE = 1000
+
+
+@final
+@dataclass(frozen=True)
+class CaseRow:
+    """One fit.
+
+    Attributes:
+        setting: "same_pairs" or "own_pairs".
+        solver: name in the registry.
+        nfe: network evaluations a sample.
+        seed: of the fit.
+        mse: mean squared distance of pixels to the teacher, over the test starts.
+        fd_pixel, fd_feat: Fréchet distance to real digits, in pixels and in the classifier's features.
+        network_evaluations: of fit and teacher.
+        cpu_seconds: of fit and teacher.
+        start: hand-made or learned grid that the fit started from.
+        grid: what was learned, as Grid.to_json has it.
+        reference_mse: of the published code, mean over its seeds; None, like the rest, if it was not run there.
+        reference_mse_best: its best seed's.
+        reference_fd_feat, reference_network_evaluations, reference_cpu_seconds: means over its seeds.
+    """
+
+    setting: str
+    solver: str
+    nfe: int
+    seed: int
+    mse: float
+    fd_pixel: float
+    fd_feat: float
+    network_evaluations: int
+    cpu_seconds: float
+    start: str
+    grid: dict[str, Any]
+    reference_mse: float | None
+    reference_mse_best: float | None
+    reference_fd_feat: float | None
+    reference_network_evaluations: float | None
+    reference_cpu_seconds: float | None
+
+
+@final
+@dataclass(frozen=True)
+class HandRow:
+    """A hand-made grid: its mse over the test starts."""
+
+    solver: str
+    nfe: int
+    grid: str
+    mse: float
+
+
+def case_row(case: ReferenceCase, setting: Setting, solver: str, nfe: int, seed: int, fitted: Fitted) -> CaseRow:
+    """Evaluate a fit."""
+    student = fitted.result.student()
+    pixels, features = _frechet(case, fitted.result.grid, student)
+    runs = case.runs.get((solver, nfe), ())
+    return CaseRow(
+        setting=setting,
+        solver=solver,
+        nfe=nfe,
+        seed=seed,
+        mse=mse_to_teacher(case, fitted.result.grid, student),
+        fd_pixel=pixels,
+        fd_feat=features,
+        network_evaluations=fitted.network_evaluations,
+        cpu_seconds=fitted.cpu_seconds,
+        start=fitted.result.start,
+        grid=json.loads(fitted.result.grid.to_json()),
+        reference_mse=_mean([run.mse for run in runs]),
+        reference_mse_best=min((run.mse for run in runs), default=None),
+        reference_fd_feat=_mean([run.fd_feat for run in runs]),
+        reference_network_evaluations=_mean([run.network_evaluations for run in runs]),
+        reference_cpu_seconds=_mean([run.cpu_seconds for run in runs]),
+    )
+
+
+def mse_to_teacher(case: ReferenceCase, grid: Grid, solver: Solver) -> float:
+    """Mean squared distance of pixels to the teacher, over the test starts."""
+    return float(case.flow.distance(_sample(case.flow, case.test_start, grid, solver), case.test_end).mean())
+
+
+def limit(runs: Sequence[ReferenceRun]) -> int:
+    """What the published code needed at least, in network evaluations."""
+    return min(run.network_evaluations for run in runs)
+
+
+def _frechet(case: ReferenceCase, grid: Grid, solver: Solver) -> tuple[float, float]:
+    start = case.flow.prior(_FD_SAMPLES, torch.Generator().manual_seed(_FD_SEED))
+    images = case.flow.decode(_sample(case.flow, start, grid, solver)).float()
+    pixels = frechet_distance(gaussian(images.flatten(1)), case.real_pixels)
+    return pixels, frechet_distance(gaussian(case.classifier(images)), case.real_features)
+
+
+@torch.no_grad()
+def _sample(flow: EuclideanFlow, start: Tensor, grid: Grid, solver: Solver) -> Tensor:
+    return torch.cat([integrate(flow, part, grid, solver) for part in start.split(_AT_ONCE)])
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
