@@ -14,6 +14,7 @@ BLOCK: Final = "warp"
 
 _NAMES: Final[Mapping[str, str]] = {
     "hand": "best hand-made",
+    "gits": "GITS",
     "fitted": "fitted for it",
     "warp": "warp",
     "curve": "without drift",
@@ -66,7 +67,12 @@ def _distances(results: Mapping[str, Any]) -> list[list[str]]:
 
 def _costs(results: Mapping[str, Any]) -> list[list[str]]:
     wanted, seeds = results["config"]["nfe"], results["config"]["seeds"]
-    names = {"fitted": f"{len(wanted)} grids, one by one", "warp": "warp", "curve": "warp without drift"}
+    names = {
+        "gits": "GITS",
+        "fitted": f"{len(wanted)} grids, one by one",
+        "warp": "warp",
+        "curve": "warp without drift",
+    }
     lines = [["fit", "network evaluations", "CPU seconds"]]
     for method, name in names.items():
         mine = [c for c in results["costs"] if c["method"] == method and set(c["nfe"]) <= set(wanted)]

@@ -14,19 +14,22 @@ import torch
 from torch import Tensor
 
 from benchmarks.images_reference_case import ReferenceCase
-from benchmarks.images_reference_fits import CONFIG, TEACHER
 from benchmarks.store import Store
 from ld3.fingerprint import fingerprint
+from ld3.gits import cheapest_path, jump_costs, thinned
 from ld3.grid import HAND_MADE, Grid
-from ld3.learn import Pairs, WarpConfig, fit, fit_warp, run_teacher
+from ld3.learn import FitConfig, Pairs, Teacher, WarpConfig, fit, fit_warp, run_teacher
 from ld3.solvers import get_solver, integrate
 
-Method = Literal["hand", "fitted", "warp", "curve"]
-METHODS: Final[tuple[Method, ...]] = ("hand", "fitted", "warp", "curve")
-"""The best hand-made grid of the validation pairs; the grid fitted for the budget; a warp; one without drift."""
+Method = Literal["hand", "gits", "fitted", "warp", "curve"]
+"""The hand-made grid that the validation pairs like best; GITS; the grid fitted for the budget; a warp; a warp without
+drift."""
 
+TEACHER: Final = Teacher(solver="unipc_bh1_3", grid="edm", nfe=32, tolerance=1e-4, checked=8, chunk=256)
+FIT: Final = FitConfig(optimiser="lbfgs", phases=("joint",), steps=1000, chunk=256, validate_every=10, patience=6)
 WARP: Final = WarpConfig(chunk=256)
 
+_FINE: Final = 60  # steps of the trajectories of GITS
 _FORMAT: Final = 1  # of what is kept; raise it when the code that makes it changes
 
 
@@ -36,7 +39,7 @@ class Row:
     """One grid.
 
     Attributes:
-        method: one of METHODS.
+        method: whose grid it is.
         nfe: its budget.
         seed: of the pairs.
         mse: mean squared distance of pixels to the teacher, on the case's test set.
@@ -54,7 +57,7 @@ class Cost:
     """One fit.
 
     Attributes:
-        method: "fitted", "warp" or "curve".
+        method: what was fitted.
         nfe: the budgets that it was for.
         seed: of the pairs.
         network_evaluations: of the fit; the teacher's are the same for all.
@@ -100,9 +103,13 @@ class Comparison:
         rows: list[Row] = []
         costs: list[Cost] = []
         for nfe in budgets:
-            found = self._kept("fitted", (nfe,), CONFIG, partial(self._fitted, nfe))
+            found = self._kept("fitted", (nfe,), FIT, partial(self._fitted, nfe))
             rows += [Row("hand", nfe, self.seed, found["hand"]), Row("fitted", nfe, self.seed, found["fitted"])]
             costs.append(Cost("fitted", (nfe,), self.seed, found["network_evaluations"], found["cpu_seconds"]))
+        found = self._kept("gits", tuple(budgets), None, partial(self._gits, budgets))
+        rows += [Row("gits", nfe, self.seed, mse) for nfe, mse in zip(budgets, found["mse"], strict=True)]
+        spent = (found["network_evaluations"], found["cpu_seconds"])
+        costs.append(Cost("gits", self.learned_on, self.seed, *spent))
         warps: tuple[tuple[Method, bool], ...] = (("warp", True), ("curve", False))
         for method, drift in warps:
             config = replace(WARP, drift=drift)
@@ -127,11 +134,22 @@ class Comparison:
     def _fitted(self, nfe: int) -> dict[str, Any]:
         train, valid = self._taught()
         began = time.process_time()
-        result = fit(self.case.flow, train, valid, self.solver, nfe, CONFIG)
+        result = fit(self.case.flow, train, valid, self.solver, nfe, FIT)
         seconds = time.process_time() - began
         best = HAND_MADE[min(result.hand, key=result.hand.__getitem__)](self.case.flow.clock, self.solver.steps(nfe))
         mse = {"hand": self._mse(best), "fitted": self._mse(result.grid)}
         return {**mse, "network_evaluations": result.network_evaluations, "cpu_seconds": seconds}
+
+    def _gits(self, budgets: Sequence[int]) -> dict[str, Any]:
+        flow = self.case.flow
+        train, _ = self._taught()
+        fine = HAND_MADE["edm"](flow.clock, _FINE)
+        began = time.process_time()
+        costs = jump_costs(flow, train.start, fine, get_solver("ipndm_3"), WARP.chunk)
+        paths = [cheapest_path(costs, self.solver.steps(nfe)) for nfe in budgets]
+        seconds = time.process_time() - began
+        mse = [self._mse(thinned(fine, path)) for path in paths]
+        return {"mse": mse, "network_evaluations": _FINE * len(train), "cpu_seconds": seconds}
 
     def _warp(self, config: WarpConfig, budgets: Sequence[int]) -> dict[str, Any]:
         train, valid = self._taught()

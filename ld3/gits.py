@@ -7,7 +7,7 @@ least.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ def gits(
 ) -> Grid:
     """`n` steps from node to node of the `edm` grid of `fine_steps`; costs `fine_steps` evaluations per sample.
 
-    For several n at once, call `jump_costs` once and `cheapest_path` for each.
+    For several n at once, call `jump_costs` once, and `cheapest_path` and `thinned` for each.
 
     Args:
         flow: the model.
@@ -47,9 +47,7 @@ def gits(
         ValueError: if there are more steps than the trajectories have, or the solver evaluates more than once a step.
     """
     fine = edm(flow.clock, fine_steps)
-    path = cheapest_path(jump_costs(flow, start, fine, get_solver(solver), chunk), n, growth)
-    levels = {factor: lam[path] for factor, lam in fine.solver.items()}
-    return Grid(levels, {factor: lam[:-1] for factor, lam in levels.items()}, "gits").validated()
+    return thinned(fine, cheapest_path(jump_costs(flow, start, fine, get_solver(solver), chunk), n, growth))
 
 
 @torch.no_grad()
@@ -97,6 +95,12 @@ def cheapest_path(costs: Tensor, n: int, growth: float = 1.15) -> list[int]:
     for choice in reversed(choices):
         path.append(int(choice[path[-1]]))
     return path
+
+
+def thinned(fine: Grid, path: Sequence[int]) -> Grid:
+    """The grid through some nodes of another, the first and the last among them."""
+    levels = {factor: lam[list(path)] for factor, lam in fine.solver.items()}
+    return Grid(levels, {factor: lam[:-1] for factor, lam in levels.items()}, "gits").validated()
 
 
 def _length(flow: ProbabilityFlow[State], v: Tangent) -> Tensor:

@@ -12,15 +12,19 @@ from conftest import shared
 from benchmarks.warp import main
 from benchmarks.warp_page import block, put_tables
 
+METHODS = ("hand", "gits", "fitted", "warp", "curve")
+
 
 def results() -> dict[str, Any]:
     """Two seeds, two budgets, of which one is not fitted on."""
     mse = {
         ("hand", 4): (0.010, 0.030),
+        ("gits", 4): (0.007, 0.007),
         ("fitted", 4): (0.002, 0.004),
         ("warp", 4): (0.004, 0.004),
         ("curve", 4): (0.008, 0.016),
         ("hand", 7): (0.005, 0.005),
+        ("gits", 7): (0.007, 0.009),
         ("fitted", 7): (0.001, 0.001),
         ("warp", 7): (0.0015, 0.0015),
         ("curve", 7): (0.001, 0.004),
@@ -33,6 +37,7 @@ def results() -> dict[str, Any]:
     costs = [
         {"method": method, "nfe": nfe, "seed": seed, "network_evaluations": evaluations + seed, "cpu_seconds": 2.4}
         for method, nfe, evaluations in (
+            ("gits", [4], 60),
             ("fitted", [4], 1000),
             ("fitted", [7], 9000),
             ("warp", [4], 2000),
@@ -48,10 +53,20 @@ def test_tables_are_those_of_the_figures() -> None:
     origin, distances, costs = block(results()).split("\n\n")
     assert "`python -m benchmarks.warp --reference-case DIR --nfe 4 --unseen 7 --pairs 8 2 --seeds 0 1" in origin
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in distances.splitlines()]
-    four = ["4", "20 (10 to 30)", "3 (2 to 4)", "4 (4 to 4)", "12 (8 to 16)", "1.41", "4.00"]
-    seven = ["7, not fitted on", "5 (5 to 5)", "1 (1 to 1)", "1.5 (1.5 to 1.5)", "2.5 (1 to 4)", "1.50", "2.00"]
+    four = ["4", "20 (10 to 30)", "7 (7 to 7)", "3 (2 to 4)", "4 (4 to 4)", "12 (8 to 16)", "1.41", "4.00"]
+    seven = [
+        "7, not fitted on",
+        "5 (5 to 5)",
+        "8 (7 to 9)",
+        "1 (1 to 1)",
+        "1.5 (1.5 to 1.5)",
+        "2.5 (1 to 4)",
+        "1.50",
+        "2.00",
+    ]
     assert cells[2:] == [four, seven]
     assert costs.splitlines()[2:] == [
+        "| GITS | 60 | 2 |",
         "| 1 grids, one by one | 1,000 | 2 |",  # the grid of the budget that warps have not seen is not counted
         "| warp | 2,000 | 2 |",
         "| warp without drift | 3,000 | 2 |",
@@ -96,7 +111,7 @@ def test_a_small_comparison_end_to_end_goes_on_where_it_was(tmp_path: Path) -> N
     assert main(command) == 0
     first = json.loads((out / "results.json").read_text())
     found = {(row["method"], row["nfe"]): row["mse"] for row in first["rows"]}
-    assert set(found) == {(method, nfe) for method in ("hand", "fitted", "warp", "curve") for nfe in (4, 5)}
+    assert set(found) == {(method, nfe) for method in METHODS for nfe in (4, 5)}
     assert found["fitted", 4] < found["hand", 4]
     assert found["warp", 4] < found["hand", 4]
     assert "5, not fitted on" in page.read_text()
