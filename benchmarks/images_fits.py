@@ -68,7 +68,7 @@ def _select(pairs: Pairs[Conditioned], rows: torch.Tensor) -> Pairs[Conditioned]
 
 def fit_work(train: int, valid: int, nfe: int) -> float:
     """The most evaluations that a fit can make."""
-    rounds = len(FIT.phases) * FIT.steps
+    rounds = FIT.steps
     validations = len(HAND_MADE) + rounds // FIT.validate_every
     return nfe * (validations * valid + rounds * (min(FIT.batch, train) or train))
 
@@ -77,7 +77,9 @@ def fit_grid(flow: ConditionedFlow, data: FitData, nfe: int, choices: Choices, s
     """Learn where `nfe` evaluations go."""
     options = choices.options
     bar.expect(fit_work(len(data.train), len(data.valid), nfe))
-    config = replace(FIT, seed=options.seed, chunk=options.batch, checkpoint=options.checkpoint)
+    config = replace(
+        FIT, phases=(options.learn,), seed=options.seed, chunk=options.batch, checkpoint=options.checkpoint
+    )
     count = bar.counter()
 
     def on_progress(point: Point) -> None:

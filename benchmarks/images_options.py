@@ -57,6 +57,9 @@ class Options:
     """teacher pairs that a fit may see, none of which is evaluated"""
     batch: int = BATCH
     """images side by side; lower it where memory runs out"""
+    learn: Literal["times", "joint"] = "joint"
+    """times: those of the solver alone, which every other sampler can take; joint: also the levels that the network is
+    told, which is better"""
     checkpoint: bool = False
     """in the fit, compute activations again in place of keeping them: slower, in less memory"""
     reference_case: Path | None = None

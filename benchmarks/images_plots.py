@@ -6,9 +6,11 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks import grid_plot
@@ -112,11 +114,11 @@ def plot_samples(path: Path, report: Report) -> None:
 
 
 @torch.no_grad()
-def _for_the_eye(report: Report, x: Tensor) -> Tensor:
+def _for_the_eye(report: Report, x: Tensor) -> NDArray[np.float32]:
     """Images (B, H, W) or (B, H, W, 3) from 0 to 1; one that is not finite is black."""
     device = report.choices.wanted.device
     x = torch.where(finite_images(x)[:, None, None, None], x, -1.0).to(device)
     condition = torch.arange(len(x), device=device) % report.flow.conditions
     images = (report.flow.decode(Conditioned(x, condition)).float().cpu() + 1) / 2
     images = images.clamp(0, 1)
-    return images[:, 0] if images.shape[1] == 1 else images.permute(0, 2, 3, 1)
+    return (images[:, 0] if images.shape[1] == 1 else images.permute(0, 2, 3, 1)).numpy()

@@ -1,0 +1,283 @@
+"""The images benchmark end to end: what it writes, against independent figures; stopped, resumed, refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from image_models import small_denoiser, write_small
+from matplotlib.image import imread
+
+from benchmarks import images, images_fits, images_methods
+from benchmarks.images_methods import Made, Method, hand_made, make_starts
+from benchmarks.images_rows import Table
+from benchmarks.seeds import seed_of
+from domains.images.conditioned import Conditioned
+from domains.images.flow import DigitsFlow
+from domains.images.quality import DigitsQuality
+from domains.images.settings import TEACHER
+from domains.images.weights import load_weights
+from ld3 import HAND_MADE, get_solver, integrate
+from ld3.learn import FitResult
+
+QUICK = ("--samples", "12", "--nfe", "4", "--teacher-nfe", "8", "--fit-pairs", "5", "--batch", "5")
+PICTURES = ("distance_vs_nfe.png", "grids.png", "samples.png")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A benchmark that has ended, and what it left."""
+
+    status: int
+    out: Path
+    stdout: str
+    stderr: str
+
+    @property
+    def results(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.out / "results.json").read_text())
+        return found
+
+    @property
+    def rows(self) -> dict[tuple[str, int], dict[str, Any]]:
+        return {(row["method"], row["nfe"]): row for row in self.results["rows"]}
+
+    @property
+    def error(self) -> str:
+        """The one line that says what is wrong."""
+        lines = [line for line in self.stderr.splitlines() if line.strip() and "NFE/s" not in line]
+        assert self.status == 2
+        assert len(lines) == 1
+        assert lines[0].startswith("error: ")
+        return lines[0]
+
+
+Bench = Callable[..., Run]
+
+
+@pytest.fixture
+def bench(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """Run with an untrained small model and fits of a few gradients."""
+    monkeypatch.setattr(images_fits, "FIT", replace(images_fits.FIT, steps=3, validate_every=1))
+    weights = write_small(tmp_path / "small.safetensors")
+
+    def run(*arguments: str | Path, out: str = "out") -> Run:
+        capsys.readouterr()
+        given = ("--model", weights, *QUICK, *arguments, "--out", tmp_path / out)
+        status = images.main([str(word) for word in given])
+        return Run(status, tmp_path / out, *capsys.readouterr())
+
+    return run
+
+
+def without_timings(results: dict[str, Any]) -> dict[str, Any]:
+    """What must not depend on whether a run was interrupted."""
+    rows = [{k: v for k, v in row.items() if k != "ms_per_image"} for row in results["rows"]]
+    fits = [{k: v for k, v in fit.items() if k != "seconds"} for fit in results["fit"]]
+    return {"rows": rows, "fit": fits, "paired": results["paired"], "teacher": results["teacher"]}
+
+
+def test_end_to_end(bench: Bench, tmp_path: Path) -> None:
+    """Figures are those of the plain loop over the same starts."""
+    run = bench("--nfe", "4", "6", "--guidance", "1.5")
+    assert run.status == 0, run.stderr
+    results, rows = run.results, run.rows
+    assert results["complete"]
+    assert results["distance"] == "mse"
+    assert set(rows) == {("teacher", 8)} | {(name, nfe) for nfe in (4, 6) for name in ("learned", *HAND_MADE)}
+    assert rows["teacher", 8]["distance"] == 0
+
+    flow = DigitsFlow(load_weights(tmp_path / "small.safetensors"), tuple(range(10)), 1.5)
+    start = flow.prior(12, torch.Generator().manual_seed(seed_of(0, "evaluate")))
+    solver = get_solver(results["config"]["solver"])
+    with torch.no_grad():
+        goal = integrate(flow, start, HAND_MADE[TEACHER.grid](flow.clock, 8), get_solver(TEACHER.solver))
+        for fit in results["fit"]:
+            learned = FitResult.load(run.out / fit["file"]).grid
+            for name, grid in (("learned", learned), ("edm", HAND_MADE["edm"](flow.clock, fit["nfe"]))):
+                end = integrate(flow, start, grid, solver).x
+                row = rows[name, fit["nfe"]]
+                expected = (end - goal.x).square().mean().item()
+                assert row["distance"] == pytest.approx(expected, rel=1e-3)
+                low, high = row["distance_ci"]
+                assert 0 < low < expected < high
+                pixels, features = DigitsQuality(flow.labels).measure(end)
+                assert row["frechet_pixels"] == pytest.approx(pixels, rel=1e-3)
+                assert row["frechet_features"] == pytest.approx(features, rel=1e-3)
+            assert fit["loss_learned"] <= fit["loss_hand"] == min(fit["hand"].values())
+    for pair in results["paired"]:
+        hand = {name: rows[name, pair["nfe"]]["distance"] for name in HAND_MADE}
+        assert pair["hand"] == pytest.approx(min(hand.values()))
+        assert pair["difference"] == pytest.approx(rows["learned", pair["nfe"]]["distance"] - min(hand.values()))
+    assert "learned minus best hand-made" in run.stdout
+    for name in PICTURES:
+        assert imread(run.out / name)[..., :3].std() > 0.02, f"{name} is blank"
+
+
+def test_an_interrupted_run_goes_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is computed before the interruption is not computed again, and the results are the same."""
+    whole = bench()
+    calls: list[str] = []
+    original = images_methods._solve
+
+    def solve(method: Method, *rest: Any) -> Any:  # noqa: ANN401
+        if len(calls) == 10:
+            calls.append("interrupted")
+            raise KeyboardInterrupt
+        calls.append(method.name)
+        return original(method, *rest)
+
+    monkeypatch.setattr(images_methods, "_solve", solve)
+    stopped = bench(out="stopped")
+    assert stopped.status == 130
+    assert "the same command goes on from here" in stopped.stderr
+    assert not stopped.results["complete"]
+    again = bench(out="stopped")
+    assert again.status == 0
+    assert calls[:3] == ["teacher"] * 3
+    assert calls.count("teacher") == calls.count("learned") == 3
+    assert without_timings(again.results) == without_timings(whole.results)
+
+
+def test_a_saved_grid_is_used_again(bench: Bench, tmp_path: Path) -> None:
+    first = bench()
+    (fit,) = first.results["fit"]
+    again = bench("--grid", first.out / fit["file"], out="again")
+    assert again.status == 0
+    (reused,) = again.results["fit"]
+    assert fit["fitted_here"]
+    assert not reused["fitted_here"]
+    assert again.rows["learned", 4]["distance"] == first.rows["learned", 4]["distance"]
+    assert not again.results["remarks"] or "another model" not in str(again.results["remarks"])
+    other = bench("--grid", first.out / fit["file"], "--label", "3", out="other")
+    assert any("learned for another model" in remark for remark in other.results["remarks"])
+
+
+def test_labels_decide_what_is_made(bench: Bench, tmp_path: Path) -> None:
+    """Same noise, another class: other images, and another flow in the results."""
+    three, any_class = bench("--label", "3", out="three"), bench("--label", "none", out="none")
+    assert three.results["model"]["hash"] != any_class.results["model"]["hash"]
+    assert three.rows["edm", 4]["distance"] != any_class.rows["edm", 4]["distance"]
+    flow = DigitsFlow(small_denoiser(), (3, 5))
+    assert torch.cat([x.condition for x in make_starts(flow, 5, 2, 0, torch.device("cpu"))]).tolist() == [0, 1, 0, 1, 0]
+
+
+def test_an_image_that_is_not_finite_counts(tmp_path: Path) -> None:
+    """As infinitely far where a student fails, and not at all where the teacher does."""
+    flow = DigitsFlow(small_denoiser(), (1,))
+    starts = make_starts(flow, 4, 3, 0, torch.device("cpu"))
+    edm = hand_made(flow.clock, get_solver("ddim"), 4)[0]
+    table = Table(flow, starts, None, 0)
+    goals = torch.zeros(4, 1, 8, 8)
+    goals[0] = torch.nan
+    own = goals + 0.5
+    table.add(replace(edm, name="teacher"), Made(goals, 1.0))
+    table.add(edm, Made(own, 1.0))
+    own = own.clone()
+    own[2] = torch.inf
+    table.add(replace(edm, nfe=5), Made(own, 1.0))
+    teacher, fine, broken = table.rows
+    assert (teacher.failed, fine.failed, broken.failed) == (1, 1, 2)
+    assert fine.n_images == 3
+    assert fine.distance == pytest.approx(0.25)
+    assert broken.distance is None
+    assert broken.frechet_pixels is None
+    assert table.best_hand(5) is None
+
+
+def test_equal_grids_are_named_once() -> None:
+    flow = DigitsFlow(small_denoiser())
+    solver = get_solver("ddim")
+    found = hand_made(flow.clock, solver, 1)  # one step: all grids are the same
+    assert [method.same_as for method in found] == [None, *["uniform_t"] * (len(HAND_MADE) - 1)]
+    assert len({method.key for method in found}) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--nfe", "5", "5"), "--nfe: got a number twice"),
+        (("--nfe", "5", "--solver", "heun"), "--nfe: "),
+        (("--solver", "magic"), "--solver: "),
+        (("--samples", "1"), "--samples: got 1; give a number >= 2"),
+        (("--guidance", "-1"), "--guidance: got -1.0"),
+        (("--label", "12"), "from 0 to 9, got 12"),
+        (("--label", "cat"), "--label: got 'cat'"),
+        (("--label", "none", "--guidance", "2"), "guidance must be 1 where no class is asked for"),
+        (("--prompts", "a cat"), "it takes class labels, not prompts"),
+        (("--prompts", " "), "--prompts: one of them is empty"),
+        (("--distance", "taste"), "--distance: got 'taste'"),
+        (("--device", "abacus"), "--device: 'abacus' cannot be used"),
+        (("--grid", "missing.json"), "it is no saved fit"),
+        (("--batch", "0"), "--batch: got 0"),
+    ],
+)
+def test_mistakes_get_one_line(bench: Bench, arguments: tuple[str, ...], said: str) -> None:
+    assert said in bench(*arguments).error
+
+
+def test_models_that_are_none_get_one_line(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "file.txt").write_text("no model")
+    for model in ("missing.safetensors", str(tmp_path / "file.txt"), str(tmp_path)):
+        assert model.rsplit("/", 1)[-1] in bench("--model", model).error
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_memory_that_runs_out_names_the_options_that_save_some(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, error: RuntimeError
+) -> None:
+    """What was computed before is kept: the teacher's images are not made again."""
+
+    def no_room(*_: Any, **__: Any) -> Any:  # noqa: ANN401
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(images_fits, "fit", no_room)
+        run = bench()
+        lines = [line for line in run.stderr.splitlines() if line.startswith("error: ")]
+        assert run.status == 2
+        assert len(lines) == 1
+        assert "--batch" in lines[0]
+        assert "--checkpoint" in lines[0]
+    made: list[str] = []
+    original = images_methods._solve
+
+    def solve(method: Method, *rest: Any) -> Any:  # noqa: ANN401
+        made.append(method.name)
+        return original(method, *rest)
+
+    monkeypatch.setattr(images_methods, "_solve", solve)
+    assert bench().status == 0
+    assert "teacher" not in made
+
+
+def test_other_errors_are_not_hidden(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> Any:  # noqa: ANN401
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setattr(images_fits, "fit", broken)
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        bench()
+
+
+def test_distances_are_of_decoded_images_of_their_own_conditions() -> None:
+    """The table hands each image to the flow with its condition and the teacher's image."""
+    flow = DigitsFlow(small_denoiser(), (0, 1))
+    starts = make_starts(flow, 6, 4, 0, torch.device("cpu"))
+    generator = torch.Generator().manual_seed(0)
+    goal, own = (torch.randn(6, 1, 8, 8, generator=generator) for _ in range(2))
+    method = hand_made(flow.clock, get_solver("ddim"), 2)[0]
+    table = Table(flow, starts, None, 0)
+    table.add(replace(method, name="teacher"), Made(goal, 1.0))
+    table.add(method, Made(own, 1.0))
+    condition = torch.arange(6) % 2
+    expected = flow.distance(Conditioned(own, condition), Conditioned(goal, condition)).numpy()
+    assert table.rows[1].distance == pytest.approx(float(np.mean(expected)))
