@@ -18,6 +18,7 @@ from diffusers import (
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
     StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
     UNet2DConditionModel,
     UNet2DModel,
     VQModel,
@@ -83,6 +84,36 @@ def save_stable_diffusion(folder: Path, channels: int = 4, **scheduler: object) 
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
+    ).save_pretrained(folder)
+    return folder
+
+
+def save_sdxl(folder: Path) -> Path:
+    """An SDXL U-Net on 8x8 latents of 16x16 images."""
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=32,
+        attention_head_dim=2,
+        norm_num_groups=4,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=6 * 8 + 16,
+    )
+    tokenizer = _clip_tokenizer(folder)
+    StableDiffusionXLPipeline(
+        vae=_vae(4),
+        text_encoder=CLIPTextModel(_clip()),
+        tokenizer=tokenizer,
+        text_encoder_2=CLIPTextModelWithProjection(_clip()),
+        tokenizer_2=tokenizer,
+        unet=unet,
+        scheduler=DDIMScheduler(**(STABLE_DIFFUSION | {"clip_sample": False, "prediction_type": "v_prediction"})),
+        add_watermarker=False,
     ).save_pretrained(folder)
     return folder
 

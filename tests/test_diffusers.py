@@ -22,6 +22,7 @@ from diffusers import (
     HeunDiscreteScheduler,
     StableDiffusion3Pipeline,
     StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
     UniPCMultistepScheduler,
 )
 
@@ -197,6 +198,27 @@ def test_stable_diffusion_with_guidance_is_the_pipeline(stable_diffusion: Path) 
         by_us(prompted(stable_diffusion, 1.0), "unipc_bh2_2", pipe.scheduler.timesteps.double(), latents)
     )
     assert not close((unguided / 2 + 0.5).clamp(0, 1), images, 1e-3)
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+def test_sdxl_is_the_pipeline(models: Path, scale: float) -> None:
+    folder = models / f"sdxl-{scale}"
+    flow = prompted(tiny.save_sdxl(folder), scale)
+    pipe = StableDiffusionXLPipeline.from_pretrained(folder, dtype=F64, add_watermarker=False)
+    pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
+    pipe.set_progress_bar_config(disable=True)
+    latents = noise(flow, 2)
+    images = pipe(
+        list(PROMPTS),
+        latents=latents,
+        num_inference_steps=5,
+        guidance_scale=scale,
+        height=16,
+        width=16,
+        output_type="pt",
+    ).images
+    ours = flow.image(by_us(flow, "dpmpp_2m", pipe.scheduler.timesteps.double(), latents))
+    assert close((ours / 2 + 0.5).clamp(0, 1), images)
 
 
 def test_sd3_with_guidance_is_the_pipeline(sd3: Path) -> None:

@@ -15,14 +15,15 @@ from domains.images.diffusers_networks import (
     Component,
     Network,
     Prompted,
-    Prompts,
     flux_transformer,
     guided,
     plain,
     prompted_unet,
     sd3_transformer,
+    sdxl_unet,
     unconditional,
 )
+from domains.images.diffusers_prompts import encode, encode_negative, is_sdxl
 from domains.images.diffusers_schedule import read_path
 from domains.images.distances import get_distance
 from ld3.schedule import RectifiedFlow
@@ -36,6 +37,8 @@ NETWORKS: Final[Mapping[str, float]] = {
 }
 """Networks that are supported -> the guidance that their pipelines take by default."""
 
+_SDXL_GUIDANCE: Final = 5.0
+
 
 @final
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class ModelOptions:
 
     Attributes:
         prompts: what the images are to show, taken in turn; none for a model without prompts.
-        negative_prompt: what guidance leads away from.
+        negative_prompt: what guidance leads away from; None = what the model's pipeline takes by default.
         guidance_scale: of classifier-free guidance, none up to 1; for a Flux model distilled with guidance, the
             strength that it is told; None = what the model's pipeline takes by default.
         resolution: height and width of the images in pixels; None = what the model was trained on.
@@ -55,7 +58,7 @@ class ModelOptions:
     """
 
     prompts: tuple[str, ...] = ()
-    negative_prompt: str = ""
+    negative_prompt: str | None = None
     guidance_scale: float | None = None
     resolution: int | None = None
     distance: str = "mse"
@@ -65,7 +68,8 @@ class ModelOptions:
 
 
 def load_diffusers(name: str, options: ModelOptions) -> DiffusersFlow:
-    """The flow of a diffusers pipeline: U-Nets without prompts, on pixels or latents; Stable Diffusion 1, 2, 3; Flux.
+    """The flow of a diffusers pipeline: U-Nets without prompts, on pixels or latents; Stable Diffusion 1, 2, 3,
+    XL; Flux.
 
     Args:
         name: a folder as `save_pretrained` writes it, or the id of a model on the hub.
@@ -150,7 +154,7 @@ def _shape(name: str, kind: str, config: Component, vae: Component, resolution: 
             f"{name}: the network takes {inputs} channels, its VAE makes {vae.config.latent_channels}; "
             "models that are given an image as well (inpainting, editing) are not supported"
         )
-    factor = 1 if vae is None else 2 ** (len(vae.config.block_out_channels) - 1)
+    factor = 1 if vae is None else _halvings(vae)
     multiple = factor * _smallest_size(kind, config)
     if resolution is None:
         size = config.get("sample_size") or 128  # Flux has none; its pipeline takes 128
@@ -160,6 +164,11 @@ def _shape(name: str, kind: str, config: Component, vae: Component, resolution: 
     if resolution < multiple or resolution % multiple:
         raise ValueError(f"{name}: resolution must be a positive multiple of {multiple}, got {resolution}")
     return inputs, resolution // factor, resolution // factor
+
+
+def _halvings(vae: Component) -> int:
+    """How many times smaller than the images the latents are."""
+    return int(2 ** (len(vae.config.block_out_channels) - 1))
 
 
 def _smallest_size(kind: str, config: Component) -> int:
@@ -173,7 +182,8 @@ def _call(
     name: str, kind: str, pipe: Component, network: Component, options: ModelOptions
 ) -> tuple[Network, list[object]]:
     """The network with its prompts, and what the fingerprint must know of these."""
-    scale = NETWORKS[kind] if options.guidance_scale is None else options.guidance_scale
+    usual = _SDXL_GUIDANCE if is_sdxl(network) else NETWORKS[kind]
+    scale = usual if options.guidance_scale is None else options.guidance_scale
     if kind == "UNet2DModel":
         if options.prompts or scale != 1.0:
             asked = f"prompts {list(options.prompts)}" if options.prompts else f"guidance_scale {scale}"
@@ -181,31 +191,24 @@ def _call(
         if network.config.time_embedding_type != "positional" or network.config.class_embed_type is not None:
             raise ValueError(f"{name}: U-Nets with learned or Fourier time embeddings or classes are not supported")
         return unconditional(network), []
+    if network.config.get("addition_embed_type") not in (None, "text_time"):
+        raise ValueError(
+            f"{name}: U-Nets with addition_embed_type {network.config.addition_embed_type} are not supported"
+        )
     if not options.prompts:
         raise ValueError(f"prompts must hold at least one prompt for {name}, got none")
     if not scale >= 0:
         raise ValueError(f"guidance_scale must be a number >= 0, got {scale}")
-    prompts = _encode(pipe, list(options.prompts), options.device)
+    prompts = encode(pipe, network, list(options.prompts))
     if kind == "FluxTransformer2DModel":
         return plain(flux_transformer(network, scale), prompts), [vars(prompts), scale]
-    prompted: Prompted = prompted_unet(network) if kind == "UNet2DConditionModel" else sd3_transformer(network)
+    prompted: Prompted = sd3_transformer(network)
+    if kind == "UNet2DConditionModel":
+        prompted = sdxl_unet(network, _halvings(pipe.vae)) if is_sdxl(network) else prompted_unet(network)
     if scale <= 1.0:
         return plain(prompted, prompts), [vars(prompts)]
-    negative = _encode(pipe, [options.negative_prompt], options.device)
+    negative = encode_negative(pipe, network, options.negative_prompt)
     return guided(prompted, prompts, negative, scale), [vars(prompts), vars(negative), scale]
-
-
-@torch.no_grad()
-def _encode(pipe: Component, prompts: list[str], device: torch.device) -> Prompts:
-    """Prompts as the pipeline's own text encoders see them."""
-    if type(pipe.scheduler).__name__.startswith("FlowMatch") and hasattr(pipe, "tokenizer_3"):
-        tokens, _, pooled, _ = pipe.encode_prompt(prompts, None, None, device=device, do_classifier_free_guidance=False)
-        return Prompts(tokens, pooled)
-    if hasattr(pipe, "tokenizer_2"):
-        tokens, pooled, _ = pipe.encode_prompt(prompts, None, device=device)
-        return Prompts(tokens, pooled)
-    tokens, _ = pipe.encode_prompt(prompts, device, 1, False)
-    return Prompts(tokens)
 
 
 @final

@@ -68,6 +68,19 @@ def prompted_unet(unet: Component) -> Prompted:
     return network
 
 
+def sdxl_unet(unet: Component, factor: int) -> Prompted:
+    """A UNet2DConditionModel that is also told the size of the image, `factor` times that of the latents: as of the
+    original, the corner of the crop, as of the result."""
+
+    def network(x_t: Tensor, t: Tensor, prompts: Prompts) -> Tensor:
+        height, width = factor * x_t.shape[2], factor * x_t.shape[3]
+        size = t.new_tensor([height, width, 0, 0, height, width]).to(x_t.dtype).expand(len(x_t), -1)
+        told = {"text_embeds": prompts.pooled, "time_ids": size}
+        return unet(x_t, t, encoder_hidden_states=prompts.tokens, added_cond_kwargs=told).sample
+
+    return network
+
+
 def sd3_transformer(transformer: Component) -> Prompted:
     """An SD3Transformer2DModel."""
 

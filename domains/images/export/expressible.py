@@ -34,7 +34,7 @@ def check_published(fit: FitResult, target: str) -> None:
     if tells_other_levels(fit):
         raise ValueError(
             f"{target} tells the network the solver's own levels, this fit learned separate ones; {LEARNED}, "
-            'or fit again with phases = ("times",)'
+            "or learn the times alone (benchmarks.images --learn times)"
         )
 
 
