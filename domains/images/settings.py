@@ -9,7 +9,7 @@ from ld3.learn import FitConfig, Teacher
 SOLVER: Final = "unipc_bh1_3"
 """Of the students."""
 
-TEACHER: Final = Teacher(solver="unipc_bh1_3", grid="edm", nfe=60, tolerance=1e-5, checked=32)
+TEACHER: Final = Teacher(solver="unipc_bh1_3", grid="edm", nfe=40, tolerance=1e-5, checked=32)
 """Tolerance: of the mean squared difference between images in [-1, 1]."""
 
 FIT: Final = FitConfig(optimiser="lbfgs", phases=("joint",), steps=60)
