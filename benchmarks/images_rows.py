@@ -13,7 +13,7 @@ from torch import Tensor
 
 from benchmarks.images_methods import Made, Method
 from benchmarks.names import LEARNED
-from domains.docking.bootstrap import Interval, bootstrap_difference, bootstrap_interval
+from domains.bootstrap import Interval, bootstrap_difference, bootstrap_interval
 from domains.images.conditioned import Conditioned, ConditionedFlow
 from domains.images.quality import DigitsQuality
 

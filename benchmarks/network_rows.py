@@ -10,7 +10,7 @@ from typing import Any, Final
 import torch
 
 from benchmarks.store import Store
-from domains.docking.bootstrap import bootstrap_difference
+from domains.bootstrap import bootstrap_difference
 from domains.docking.complexes import Complex
 from domains.docking.diffusion import NoiseRange, perturb
 from domains.docking.evaluate import Redocking, ode_sampler, redock

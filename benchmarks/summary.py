@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from benchmarks.docking_methods import Method
 from benchmarks.names import LEARNED
 from benchmarks.pose_rows import PoseRow
-from domains.docking.bootstrap import Interval, Statistic, bootstrap_difference, bootstrap_interval
+from domains.bootstrap import Interval, Statistic, bootstrap_difference, bootstrap_interval
 from domains.docking.validity import Validity
 
 Bounds = tuple[float | None, float | None] | None

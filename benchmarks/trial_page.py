@@ -17,7 +17,7 @@ from benchmarks.docking_trial_list import USUAL, Trial
 from benchmarks.pose_rows import PoseRow
 from benchmarks.readme import with_block
 from benchmarks.store import write_text
-from domains.docking.bootstrap import Interval, Statistic, bootstrap_difference, bootstrap_interval
+from domains.bootstrap import Interval, Statistic, bootstrap_difference, bootstrap_interval
 
 SCHEMA: Final = "ld3.docking.trials"
 BLOCK: Final = "trials"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from domains.docking.bootstrap import Statistic, bootstrap_difference, bootstrap_interval
+from domains.bootstrap import Statistic, bootstrap_difference, bootstrap_interval
 
 Values = list[NDArray[np.float64]]
 

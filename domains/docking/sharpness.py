@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from domains.docking.bootstrap import bootstrap_interval
+from domains.bootstrap import bootstrap_interval
 from domains.docking.complexes import Complex, load_folder, load_posebusters
 from domains.docking.diffdock_sampler import sample_sde
 from domains.docking.evaluate import Redocking, Sampler, ode_sampler, redock

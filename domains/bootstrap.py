@@ -1,4 +1,4 @@
-"""Bootstrap intervals for poses in complexes.
+"""Bootstrap intervals for samples in groups, such as poses in complexes; samples without groups are one group.
 
 Poses of one complex are alike, so the resampling has two stages (Davison & Hinkley 1997, section 3.8): complexes are
 drawn with replacement, then the poses within every drawn complex. A resample is kept as the number of times that each
