@@ -1,7 +1,7 @@
 """Levels at which the network's errors add up to the least (Xue et al., arXiv 2402.17376: "DMN").
 
-The polynomial multistep method of order 3 (UniP; DPM-Solver++ to rounding of its higher terms) is linear in the clean
-predictions. In the chart x̂ it reads
+The exponential multistep method of order 3 (the predictor of UniPC) is linear in the clean predictions. In the chart x̂
+it reads
 
     e^{λ_N} x̂_N = e^{λ_0} x̂_0 + Σ_s Σ_i w_si x̂₀(λ_i),    w_si = ∫ e^λ L_i(λ) dλ over step s,
 

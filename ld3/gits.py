@@ -57,6 +57,9 @@ def jump_costs(flow: ProbabilityFlow[State], start: State, fine: Grid, solver: S
     The jump is u = (1 - e^(λ_i - λ_j)) d_i, and the way that the trajectory takes is the sum of its moves: exact on R^n
     and on tori, to second order on SO(3). Their difference counts in standard deviations of each factor's prior. The
     paper's code also offers distances from the chord of the trajectory, which have no meaning on curved spaces.
+
+    Raises:
+        ValueError: if the solver evaluates more than once a step, or a trajectory leaves the finite numbers.
     """
     if solver.corrector is not None:
         raise ValueError(f"solver must evaluate once a step and correct nothing, got {solver.name}")
@@ -72,6 +75,10 @@ def jump_costs(flow: ProbabilityFlow[State], start: State, fine: Grid, solver: S
                 total[i, j] += _length(flow, {f: jump[f] - way[f] for f in way}).sum()
                 if j < nodes - 1:
                     way = {f: way[f] + recorder.moves[j][f] for f in way}
+    if not total.isfinite().all():
+        raise ValueError(
+            "start must lead to finite trajectories; leave out the samples that break, or take finer steps"
+        )
     reachable = torch.ones_like(total).triu(1).bool()
     return torch.where(reachable, total / size(start), torch.inf)
 

@@ -118,6 +118,16 @@ def test_the_grid_suits_the_flow() -> None:
         assert loss(gits(flow, start, n)) < 0.8 * min(by_hand)
 
 
+def test_broken_trajectories_are_refused() -> None:
+    class Torn(GaussianFlow):
+        def noise(self, x_t: Tensor, t: Tensor) -> Tensor:
+            return torch.where(t < 1.0, torch.nan, super().noise(x_t, t))
+
+    flow = Torn(EDM())
+    with pytest.raises(ValueError, match="start must lead to finite trajectories"):
+        gits(flow, flow.prior(2, seeded()), 3, fine_steps=10)
+
+
 def test_bad_requests_are_refused() -> None:
     flow = PoseFlow()
     with pytest.raises(ValueError, match="n must be from 1 to the 10 steps of the fine grid, got 11"):
