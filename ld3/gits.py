@@ -76,9 +76,7 @@ def jump_costs(flow: ProbabilityFlow[State], start: State, fine: Grid, solver: S
                 if j < nodes - 1:
                     way = {f: way[f] + recorder.moves[j][f] for f in way}
     if not total.isfinite().all():
-        raise ValueError(
-            "start must lead to finite trajectories; leave out the samples that break, or take finer steps"
-        )
+        raise ValueError("start must lead to finite trajectories; leave out samples that break, or take finer steps")
     reachable = torch.ones_like(total).triu(1).bool()
     return torch.where(reachable, total / size(start), torch.inf)
 
