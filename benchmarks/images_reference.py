@@ -53,7 +53,7 @@ def run_reference_case(
     for setting, name, n, seed in track(plan, "fits", console=console, transient=True):
         rows.append(_fitted(case, setting, name, n, seed, store))
         if out is not None:
-            _write(out, rows, hand, len(rows) == len(plan))
+            _write(out, case, rows, hand, len(rows) == len(plan))
     printed = Console(highlight=False)
     printed = printed if printed.is_terminal else Console(highlight=False, width=_PAGE)
     printed.print(table(rows))
@@ -113,7 +113,8 @@ def _hand_made(case: ReferenceCase, name: str, nfe: Sequence[int], store: Store 
     return rows
 
 
-def _write(out: Path, rows: Sequence[CaseRow], hand: Sequence[HandRow], complete: bool) -> None:
+def _write(out: Path, case: ReferenceCase, rows: Sequence[CaseRow], hand: Sequence[HandRow], complete: bool) -> None:
+    published = [HandRow(*key, grid, mse) for key, grids in case.hand.items() for grid, mse in grids.items()]
     content: dict[str, Any] = {
         "schema": SCHEMA,
         "complete": complete,
@@ -123,5 +124,6 @@ def _write(out: Path, rows: Sequence[CaseRow], hand: Sequence[HandRow], complete
         "machine": manifest.machine(torch.device("cpu")),
         "reference_case": [asdict(row) for row in rows],
         "hand_made": [asdict(row) for row in hand],
+        "published_hand_made": [asdict(row) for row in published],
     }
     write_text(out / "results.json", json.dumps(content, indent=2, allow_nan=False))

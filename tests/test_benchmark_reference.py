@@ -1,0 +1,166 @@
+"""The reference case: a small one built here from end to end, and the real one where it is at hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import shared
+from reference_cases import EVALUATIONS, REFERENCE, SECONDS, write_case
+from rich.console import Console
+
+from benchmarks import images, images_reference, images_reference_fits
+from benchmarks.images_reference_case import load_case
+from benchmarks.images_reference_fits import SHARE
+from benchmarks.images_reference_page import block
+from benchmarks.images_reference_page import main as page_main
+from ld3 import HAND_MADE, Grid, get_solver, integrate
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_case(tmp_path_factory.mktemp("case"))
+
+
+@pytest.fixture(scope="module")
+def out(case: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of two seeds at 4 NFE, from few pairs."""
+    folder = tmp_path_factory.mktemp("out")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(images_reference_fits, "_OWN", (24, 8))
+        patch.setattr(images_reference_fits, "_FEW", (8, 5))
+        images_reference.run_reference_case(case, folder, [4], [0, 1], Console(stderr=True, quiet=True))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(out: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((out / "results.json").read_text())
+    return found
+
+
+def test_every_setting_solver_and_seed_has_a_row(results: dict[str, Any]) -> None:
+    rows = results["reference_case"]
+    assert results["complete"]
+    keys = {(row["setting"], row["solver"], row["nfe"], row["seed"]) for row in rows}
+    solvers = ("unipc_bh1_3", "ipndm_3")
+    assert keys == {(s, solver, 4, seed) for s in ("same_pairs", "own_pairs") for solver in solvers for seed in (0, 1)}
+    assert len(rows) == 8
+
+
+def test_reference_figures_are_those_of_the_folder(results: dict[str, Any]) -> None:
+    for row in results["reference_case"]:
+        assert row["reference_mse"] == pytest.approx(sum(REFERENCE[4]) / 3)
+        assert row["reference_mse_best"] == 0.25
+        assert row["reference_network_evaluations"] == EVALUATIONS
+        assert row["reference_cpu_seconds"] == SECONDS
+
+
+def test_budgets_are_kept(results: dict[str, Any]) -> None:
+    for row in results["reference_case"]:
+        allowed = EVALUATIONS // SHARE if row["setting"] == "same_pairs" else EVALUATIONS
+        assert 0.5 * allowed < row["network_evaluations"] <= allowed
+        assert row["cpu_seconds"] > 0
+
+
+def test_mse_is_that_of_the_grid_on_the_test_starts(case: Path, results: dict[str, Any]) -> None:
+    loaded, test = load_case(case), np.load(case / "test_set.npz")
+    for row in results["reference_case"]:
+        grid = Grid.from_json(json.dumps(row["grid"]))
+        with torch.no_grad():
+            end = integrate(loaded.flow, 80 * torch.from_numpy(test["latent"]), grid, get_solver(row["solver"]))
+        assert row["mse"] == pytest.approx(float(np.mean((end.numpy() - test["teacher"]) ** 2)), rel=1e-5)
+        hand = [h["mse"] for h in results["hand_made"] if h["solver"] == row["solver"]]
+        assert row["mse"] < min(hand)
+
+
+def test_seeds_differ(results: dict[str, Any]) -> None:
+    rows = [row for row in results["reference_case"] if row["solver"] == "unipc_bh1_3"]
+    assert len({row["mse"] for row in rows}) == len(rows)
+
+
+def test_a_finished_fit_is_not_made_again(
+    case: Path, out: Path, results: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*given: object) -> None:
+        raise AssertionError(given)
+
+    monkeypatch.setattr(images_reference, "fit_case", refuse)
+    monkeypatch.setattr(images_reference, "mse_to_teacher", refuse)
+    images_reference.run_reference_case(case, out, [4], [0, 1], Console(stderr=True, quiet=True))
+    assert json.loads((out / "results.json").read_text())["reference_case"] == results["reference_case"]
+
+
+def test_page_says_what_is_reached_and_what_is_missed(results: dict[str, Any], out: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- table: reference case -->\n<!-- end of table: reference case -->\nafter\n")
+    assert page_main([str(out), "--page", str(page)]) == 0
+    assert "| same_pairs | unipc_bh1_3 | 4 |" in page.read_text()
+    rows = [row for row in results["reference_case"] if row["setting"] == "same_pairs"]
+    rows = [{**row, "mse": 0.3, "cpu_seconds": 1.0} for row in rows if row["solver"] == "unipc_bh1_3"]
+    text = block({**results, "reference_case": rows})
+    assert "- same_pairs, 4 NFE: missed: no seed above the published code's best" in text
+    text = block({**results, "reference_case": [{**row, "mse": 0.2} for row in rows]})
+    assert "- same_pairs, 4 NFE: all targets reached" in text
+    assert "best hand-made: 0.00000 (ipndm_3, dmn of the published code)" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("denoiser/digits_denoiser.pt", b"no weights", "holds no denoiser"),
+        ("fd/classifier.pt", b"", "holds no classifier"),
+        ("teacher_data.npz", b"", "must hold the arrays latent, img"),
+        ("ld3_results.json", b"{}", "must hold the results"),
+    ],
+)
+def test_a_bad_folder_is_one_line(
+    name: str, content: bytes, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_case(tmp_path / "case")
+    (folder / name).write_bytes(content)
+    assert images.main(["--reference-case", str(folder)]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
+    assert line.startswith("error: ") and Path(name).name in line and message in line
+
+
+@pytest.mark.parametrize(
+    ("nfe", "seeds", "message"),
+    [([7], [0], r"--nfe: .*\[4, 5\]"), ([4, 4], [0], "--nfe: .*each once"), ([4], [], "--seeds"), ([4], [-1], ">= 0")],
+)
+def test_bad_numbers_are_named(case: Path, nfe: list[int], seeds: list[int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        images_reference.run_reference_case(case, None, nfe, seeds, Console(quiet=True))
+
+
+def test_the_real_denoiser_does_what_its_case_says() -> None:
+    folder = shared("oracles/ld3")
+    loaded = load_case(folder)
+    solver, clock = get_solver("unipc_bh1_3"), loaded.flow.clock
+    some = slice(0, 64)
+    with torch.no_grad():
+        teacher = integrate(loaded.flow, loaded.test_start[some], HAND_MADE["edm"](clock, 50), solver)
+        edm = integrate(loaded.flow, loaded.test_start, HAND_MADE["edm"](clock, 4), solver)
+    torch.testing.assert_close(teacher, loaded.test_end[some], rtol=0, atol=1e-5)
+    listed = json.loads((folder / "ld3_results.json").read_text())["hand"]
+    (row,) = [h for h in listed if (h["solver"], h["order"], h["N"], h["skip"]) == ("uni_pc", 3, 4, "edm")]
+    assert float(loaded.flow.distance(edm, loaded.test_end).mean()) == pytest.approx(row["mse"], rel=1e-4)
+    assert [len(loaded.runs["unipc_bh1_3", nfe]) for nfe in (4, 5, 6, 8, 10)] == [3] * 5
+
+
+@pytest.mark.slow
+def test_same_pairs_beat_the_published_code() -> None:
+    loaded = load_case(shared("oracles/ld3"))
+    solver, runs = "unipc_bh1_3", loaded.runs["unipc_bh1_3", 5]
+    limit = min(run.network_evaluations for run in runs)
+    fitted = images_reference_fits.fit_case(loaded, "same_pairs", solver, 5, 0, limit)
+    with torch.no_grad():
+        end = integrate(loaded.flow, loaded.test_start, fitted.result.grid, get_solver(solver))
+    mse = float(loaded.flow.distance(end, loaded.test_end).mean())
+    assert mse <= 0.8 * sum(run.mse for run in runs) / len(runs)
+    assert mse <= min(run.mse for run in runs)
+    assert SHARE * fitted.network_evaluations <= limit
