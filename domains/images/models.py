@@ -108,7 +108,8 @@ def _diffusers(model: str, wanted: Wanted) -> DiffusersFlow:
     try:
         return load_diffusers(model, options)
     except ValueError as error:
-        raise _cannot(Path(model), str(error), "see --model, --prompts, --guidance and --distance") from error
+        remedy = "see --prompts, --guidance and --distance"
+        raise InputError(InputProblem("--model", "", str(error), remedy)) from error
 
 
 def _cannot(path: Path, message: str, remedy: str) -> InputError:
