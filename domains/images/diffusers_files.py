@@ -121,7 +121,7 @@ def _load(name: str, options: ModelOptions) -> Component:
     try:
         pipe = DiffusionPipeline.from_pretrained(name, **_left_out(folder), dtype=options.dtype)
     except Exception as error:  # whatever is wrong with a folder or a connection, in whichever library
-        cause = str(error).strip().partition("\n")[0]
+        cause = str(error).strip().partition("\n")[0].rstrip(".")
         raise ValueError(f"{name} cannot be loaded by diffusers: {type(error).__name__}: {cause}") from error
     return pipe.to(options.device)
 
