@@ -97,11 +97,11 @@ def test_every_level_and_label_reaches_the_network() -> None:
 
 def test_unet_sizes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="resolution 6 cannot be halved 2 times"):
-        UNetConfig(resolution=6, multipliers=(1, 1, 1))
+        UNet(UNetConfig(resolution=6, multipliers=(1, 1, 1)))
     with pytest.raises(ValueError, match="heads must divide 32 channels, got 3"):
-        UNetConfig(channels=16, heads=3)
+        UNet(UNetConfig(channels=16, heads=3))
     with pytest.raises(ValueError, match="channels must be at least 1, got 0"):
-        UNetConfig(channels=0)
+        UNet(UNetConfig(channels=0))
     assert UNet(UNetConfig(resolution=12, image_channels=3, classes=0, channels=8))(
         torch.zeros(2, 3, 12, 12), torch.zeros(2), None
     ).shape == (2, 3, 12, 12)

@@ -86,8 +86,9 @@ def main(config: TrainConfig, stop: Callable[[], bool]) -> None:
     """Train, or go on training, until the end or until `stop` says so after a step; then save.
 
     Raises:
-        InputError: for what the user can mend.
+        InputError, ValueError: for what the user can mend.
     """
+    config.check()
     console = Console(stderr=True)
     torch.set_num_threads(config.threads)
     data, valid = digits.load()
@@ -108,8 +109,9 @@ def main(config: TrainConfig, stop: Callable[[], bool]) -> None:
 
 def cli(arguments: Sequence[str] | None = None) -> None:
     """The command line; exits with status 2 and one line for a mistake of the user, with 1 if training diverges."""
+    config = tyro.cli(TrainConfig, description=__doc__, args=arguments)
     try:
-        main(tyro.cli(TrainConfig, description=__doc__, args=arguments), stop_on_signals())
+        main(config, stop_on_signals())
     except (InputError, ValueError, FloatingPointError) as error:
         Console(stderr=True).print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
         raise SystemExit(1 if isinstance(error, FloatingPointError) else 2) from None

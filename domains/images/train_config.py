@@ -13,11 +13,7 @@ from domains.images.unet import UNetConfig
 @final
 @dataclass(frozen=True)
 class TrainConfig:
-    """Options of the training run.
-
-    Raises:
-        ValueError: if a number is out of its range.
-    """
+    """Options of the training run."""
 
     out: Path
     """where the run lives; an interrupted run found here is continued"""
@@ -40,12 +36,18 @@ class TrainConfig:
     network: UNetConfig = field(default_factory=UNetConfig)
     noise: NoiseDistribution = field(default_factory=NoiseDistribution)
 
-    def __post_init__(self) -> None:
-        for name, low in (("steps", 1), ("batch", 1), ("warm_up", 1), ("validate_every", 1), ("threads", 1)):
-            if getattr(self, name) < low:
-                raise ValueError(f"{name} must be at least {low}, got {getattr(self, name)}")
+    def check(self) -> None:
+        """Look at the numbers.
+
+        Raises:
+            ValueError: naming the one that is out of its range.
+        """
+        for name in ("steps", "batch", "warm_up", "validate_every", "threads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("decay", "class_dropout", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+        for name, value in (("learning_rate", self.learning_rate), ("noise.std", self.noise.std)):
+            if not value > 0:
+                raise ValueError(f"{name} must be positive, got {value}")

@@ -16,11 +16,7 @@ _LOWEST, _HIGHEST = 0.25, 16.0  # angular frequencies of the embedding of c_nois
 @final
 @dataclass(frozen=True)
 class UNetConfig:
-    """Sizes of the network.
-
-    Raises:
-        ValueError: if a size is not positive, or the resolution cannot be halved often enough.
-    """
+    """Sizes of the network."""
 
     resolution: int = 8
     image_channels: int = 1
@@ -36,28 +32,20 @@ class UNetConfig:
     embedding: int = 128
     dropout: float = 0.15
 
-    def __post_init__(self) -> None:
-        sizes = ("resolution", "image_channels", "channels", "blocks", "heads", "embedding")
-        for name in sizes:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.classes < 0 or not self.multipliers or min(self.multipliers) < 1:
-            raise ValueError(f"classes must be >= 0, multipliers >= 1, got {self.classes} and {self.multipliers}")
-        if self.resolution % 2 ** (len(self.multipliers) - 1):
-            raise ValueError(f"resolution {self.resolution} cannot be halved {len(self.multipliers) - 1} times")
-        if self.channels * self.multipliers[-1] % self.heads:
-            raise ValueError(f"heads must divide {self.channels * self.multipliers[-1]} channels, got {self.heads}")
-
 
 @final
 class UNet(nn.Module):
     """(images (B, C, H, W), noise (B,), labels (B,) int64) -> (B, C, H, W).
 
     The label `config.classes` stands for "no class". The last convolution starts at zero.
+
+    Raises:
+        ValueError: if a size is not positive, or sizes do not fit each other.
     """
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
+        _check(config)
         self.config = config
         widths = [config.channels * m for m in config.multipliers]
         self.noise = NoiseEmbedding(config.embedding)
@@ -185,3 +173,15 @@ def _zero(layer: nn.Conv2d) -> nn.Conv2d:
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
+
+
+def _check(config: UNetConfig) -> None:
+    for name in ("resolution", "image_channels", "channels", "blocks", "heads", "embedding"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name} must be at least 1, got {getattr(config, name)}")
+    if config.classes < 0 or not config.multipliers or min(config.multipliers) < 1:
+        raise ValueError(f"classes must be >= 0, multipliers >= 1, got {config.classes} and {config.multipliers}")
+    if config.resolution % 2 ** (len(config.multipliers) - 1):
+        raise ValueError(f"resolution {config.resolution} cannot be halved {len(config.multipliers) - 1} times")
+    if config.channels * config.multipliers[-1] % config.heads:
+        raise ValueError(f"heads must divide {config.channels * config.multipliers[-1]} channels, got {config.heads}")
