@@ -18,7 +18,7 @@ from rich.progress import track
 
 from benchmarks import manifest
 from benchmarks.images_reference_case import ReferenceCase, load_case
-from benchmarks.images_reference_fits import CONFIG, SETTINGS, TEACHER, Setting, fit_case
+from benchmarks.images_reference_fits import CONFIG, PAIRS, SETTINGS, TEACHER, Setting, fit_case
 from benchmarks.images_reference_rows import CaseRow, HandRow, case_row, limit, mse_to_teacher
 from benchmarks.images_reference_table import best_of_all, table
 from benchmarks.store import Store, write_text
@@ -88,7 +88,7 @@ def _fitted(case: ReferenceCase, setting: Setting, name: str, nfe: int, seed: in
     """A fit that is known already, or a new one."""
     runs = case.runs.get((name, nfe)) or case.runs[SOLVERS[0], nfe]
     given = (case.flow.fingerprint(), case.pairs.start, case.pairs.end, case.test_end, [asdict(run) for run in runs])
-    settings = (CONFIG, TEACHER, sorted(HAND_MADE))
+    settings = (CONFIG, TEACHER, PAIRS, sorted(HAND_MADE))
     key = f"fit-{fingerprint(setting, name, nfe, seed, given, settings)}"
     known = None if store is None else store.json(key)
     if known is not None:
@@ -118,7 +118,7 @@ def _write(out: Path, case: ReferenceCase, rows: Sequence[CaseRow], hand: Sequen
     content: dict[str, Any] = {
         "schema": SCHEMA,
         "complete": complete,
-        "config": {"fit": asdict(CONFIG), "teacher": asdict(TEACHER)},
+        "config": {"fit": asdict(CONFIG), "teacher": asdict(TEACHER), "pairs": asdict(PAIRS)},
         "versions": manifest.versions(_PACKAGES),
         "commit": manifest.commit(),
         "machine": manifest.machine(torch.device("cpu")),

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from benchmarks import images, images_reference, images_reference_fits
 from benchmarks.images_reference_case import load_case
-from benchmarks.images_reference_fits import SHARE
+from benchmarks.images_reference_fits import SHARE, PairCounts
 from benchmarks.images_reference_page import block
 from benchmarks.images_reference_page import main as page_main
 from ld3 import HAND_MADE, Grid, get_solver, integrate
@@ -31,8 +31,8 @@ def out(case: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Results of two seeds at 4 NFE, from few pairs."""
     folder = tmp_path_factory.mktemp("out")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(images_reference_fits, "_OWN", (24, 8))
-        patch.setattr(images_reference_fits, "_FEW", (8, 5))
+        for module in (images_reference, images_reference_fits):
+            patch.setattr(module, "PAIRS", PairCounts(choose=8, own=24, few=8, few_steps=5))
         images_reference.run_reference_case(case, folder, [4], [0, 1], Console(stderr=True, quiet=True))
     return folder
 
@@ -89,6 +89,7 @@ def test_a_finished_fit_is_not_made_again(
     def refuse(*given: object) -> None:
         raise AssertionError(given)
 
+    monkeypatch.setattr(images_reference, "PAIRS", PairCounts(choose=8, own=24, few=8, few_steps=5))
     monkeypatch.setattr(images_reference, "fit_case", refuse)
     monkeypatch.setattr(images_reference, "mse_to_teacher", refuse)
     images_reference.run_reference_case(case, out, [4], [0, 1], Console(stderr=True, quiet=True))
