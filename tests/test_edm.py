@@ -19,6 +19,7 @@ from domains.images.edm.layers import Block, Conv, PositionalEmbedding
 from domains.images.edm.network import DDPMPP, NCSNPP, Network, NetworkConfig
 from domains.images.edm.published import read_published
 from domains.images.edm.weights import load_edm
+from domains.images.models import Wanted, load_image_flow
 from ld3 import VPLinear
 from ld3.testing import check_flow
 
@@ -202,6 +203,26 @@ def test_flow_keeps_the_laws(config: NetworkConfig) -> None:
         told = torch.eye(3, dtype=F64)[list(labels)] if labels else None
         step = flow.displacement(x, {"x": torch.tensor(0.0, dtype=F64)})["x"]
         torch.testing.assert_close(x.x + step, denoiser(x.x, torch.tensor(1.0, dtype=F64), told))
+
+
+def test_converted_files_are_models_by_name(tmp_path: Path) -> None:
+    cpu = torch.device("cpu")
+    path = str(tmp_path / "net.safetensors")
+    denoiser = randomised(EDMDenoiser(DenoiserConfig(tiny(classes=3))))
+    write_pickle(tmp_path / "net.pkl", denoiser, tmp_path / "sprung")
+    assert main([str(tmp_path / "net.pkl"), path]) == 0
+    flow = load_image_flow(path, Wanted(cpu))
+    expected = EDMFlow(denoiser, (0, 1, 2), get_distance("mse", cpu))
+    assert flow.fingerprint() == expected.fingerprint()
+    for wanted, why in (
+        (Wanted(cpu, labels=(3,)), "from 0 to 2, got 3"),
+        (Wanted(cpu, guidance=2.0), "no guidance"),
+        (Wanted(cpu, prompts=("a cat",)), "no prompts"),
+    ):
+        with pytest.raises(InputError, match=why):
+            load_image_flow(path, wanted)
+    with pytest.raises(InputError, match=r"python -m domains\.images\.convert"):
+        load_image_flow(str(tmp_path / "net.pkl"), Wanted(cpu))
 
 
 def test_labels_that_do_not_fit_are_refused() -> None:
