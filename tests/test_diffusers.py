@@ -200,6 +200,7 @@ def test_stable_diffusion_with_guidance_is_the_pipeline(stable_diffusion: Path) 
     assert not close((unguided / 2 + 0.5).clamp(0, 1), images, 1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1.0, 3.0])
 def test_sdxl_is_the_pipeline(models: Path, scale: float) -> None:
     folder = models / f"sdxl-{scale}"
@@ -272,6 +273,7 @@ def test_latents_are_decoded_before_they_are_compared(models: Path) -> None:
         torch.testing.assert_close(flow.distance(x, y), (images[0] - images[1]).square().mean((1, 2, 3)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["unconditional", "stable_diffusion", "sd3"])
 def test_flows_keep_the_laws(request: pytest.FixtureRequest, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # diffusers embeds times in float32, whatever the type of the network; small differences would see its steps.
@@ -280,6 +282,7 @@ def test_flows_keep_the_laws(request: pytest.FixtureRequest, kind: str, monkeypa
     check_flow(model if kind == "unconditional" else prompted(model), torch.Generator().manual_seed(0))
 
 
+@pytest.mark.slow
 def test_fingerprint_follows_prompts_guidance_and_weights(stable_diffusion: Path) -> None:
     base = ModelOptions(prompts=PROMPTS, guidance_scale=3.0)
     flows = [
