@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ld3.learn.result import FitResult
 from ld3.path_points import FactorPath, PathPoints
 
-LEARNED: str = "export it --to diffusers or json, which can say this"
-VP = ("VPSteps", "VPDiscrete", "VPLinear", "VPCosine")
-STRAIGHT = ("RectifiedFlow",)
+LEARNED: Final = "export it --to diffusers or json, which can say this"
+STRAIGHT: Final = ("RectifiedFlow",)
+"""Schedules of straight paths."""
 
 
 def single_path(fit: FitResult, target: str) -> FactorPath:
