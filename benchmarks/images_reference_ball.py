@@ -1,8 +1,8 @@
 """What the ball does: ``python -m benchmarks.images_reference_ball DIR --radius 0 0.001 0.01 0.1``.
 
-LD3's student may start anywhere in a small ball around the teacher's start (:mod:`ld3.learn.ball`). Here the same fits
-by Adam, on the reference case and from the same pairs, with balls of several radii; seeds are paired, since a seed draws
-the pairs. Writes results.json to --out, and the table between the markers of --page.
+LD3's student may start anywhere in a small ball around the teacher's start (:mod:`ld3.learn.ball`). Here the same
+fits by Adam, on the reference case and from the same pairs, with balls of several radii; seeds are paired, since a seed
+draws the pairs. Writes results.json to --out, and the table between the markers of --page.
 """
 
 from __future__ import annotations

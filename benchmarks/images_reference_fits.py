@@ -32,7 +32,7 @@ SHARE: Final = 5
 _STEPS: Final = 1000  # more than any budget allows
 
 CONFIG: Final = FitConfig(optimiser="lbfgs", phases=("joint",), steps=_STEPS, chunk=256, validate_every=_STEPS)
-"""Validated at the start and the end only. A grid sends one pair in a hundred to another mode, far away: among the
+"""Validated at the start and the end only. Now and then a grid sends a pair to another mode, far away: among the
 iterates of one fit, a few pairs held back choose by whether such a pair is among them."""
 
 TEACHER: Final = Teacher(solver="unipc_bh1_3", grid="edm", nfe=32, tolerance=1e-4, checked=8, chunk=256)

@@ -10,12 +10,10 @@ validation pairs is kept. Its starts may move in a ball (:mod:`ld3.learn.ball`),
 from __future__ import annotations
 
 import copy
-import json
-import math
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Generic
 
@@ -24,16 +22,16 @@ from torch import Tensor
 
 from ld3.fingerprint import fingerprint
 from ld3.flow import ProbabilityFlow
-from ld3.grid import HAND_MADE, Grid
+from ld3.grid import Grid
 from ld3.learn.config import FitConfig
 from ld3.learn.descent import Descent
 from ld3.learn.objective import Cost, Objective, mean_of_all
-from ld3.learn.quasi_newton import Answer, QuasiNewton
+from ld3.learn.progress import Progress
+from ld3.learn.quasi_newton import QuasiNewton
 from ld3.learn.result import FitResult, Point
 from ld3.learn.starts import candidates, same
 from ld3.learn.student import Phase, Student
 from ld3.learn.teacher import Pairs
-from ld3.path_points import trace
 from ld3.solvers.integrate import Solver
 from ld3.state import State, tensors
 
@@ -72,25 +70,6 @@ def fit(
     for phase in config.phases:
         run.learn(phase)
     return run.result()
-
-
-@dataclass
-class _Progress:
-    """The part of a fit that a checkpoint holds; `origin`, `rows` and `answers` are those of a phase of L-BFGS."""
-
-    tried: dict[str, float]
-    start: str
-    best: dict[str, Tensor]
-    best_loss: float
-    curve: list[Point]
-    finished: list[str]
-    step: int = 0
-    phase_steps: int = 0
-    rate: float = 0.0
-    worse: int = 0
-    origin: dict[str, Tensor] = field(default_factory=dict)
-    rows: list[int] = field(default_factory=list)
-    answers: list[Answer] = field(default_factory=list)
 
 
 class _Fit(Generic[State]):
@@ -132,7 +111,7 @@ class _Fit(Generic[State]):
 
     def choose_start(self) -> None:
         """Validate every grid there is, equal ones (a clock geometric in t has them) once, and start from one."""
-        self.at = _Progress({}, "", {}, math.inf, [], [])
+        self.at = Progress()
         tried, wanted = self.at.tried, self.config.start
         for name, grid in self.grids.items():
             twin = next((n for n in tried if same(self.grids[n], grid)), None)
@@ -243,29 +222,7 @@ class _Fit(Generic[State]):
     def result(self) -> FitResult:
         self.student.load_state_dict(self.at.best)
         self.student.requires_grad_(False)
-        grid, solver = self.student()
-        hand = {name: loss for name, loss in self.at.tried.items() if name in HAND_MADE}
-        cost = self.objective.cost
-        return FitResult(
-            grid=grid,
-            solver=self.solver.name,
-            coefficients=solver.coefficients,
-            nfe=self.nfe,
-            start=self.at.start,
-            hand=hand,
-            loss_hand=hand.get(self.at.start, min(hand.values())),
-            loss_start=self.at.tried[self.at.start],
-            loss_learned=self.at.best_loss,
-            curve=tuple(self.at.curve),
-            network_evaluations=cost.evaluations,
-            gradient_evaluations=cost.gradients,
-            failed=cost.failed,
-            seconds=self.seconds,
-            config=json.loads(json.dumps(asdict(self.config))),  # as a saved result has it
-            flow=self.flow.fingerprint(),
-            sharpness=self.flow.clock.sharpness,
-            path=trace(self.flow.clock, grid),
-        )
+        return self.at.result(self.flow, self.student, self.nfe, self.config, self.objective.cost, self.seconds)
 
     def save(self) -> None:
         """Everything that the rest of the fit depends on; replaces the file atomically."""
@@ -273,7 +230,7 @@ class _Fit(Generic[State]):
             return
         stepping = self.config.optimiser == "adam" and self.at.phase_steps > 0
         state: dict[str, Any] = {
-            "at": {**vars(self.at), "curve": [asdict(point) for point in self.at.curve]},
+            "at": self.at.state(),
             "student": self.student.state_dict(),
             "adam": self.descent.state() if stepping else None,
             "ball": self.objective.ball.state(),
@@ -291,8 +248,7 @@ class _Fit(Generic[State]):
         if self.path is None or not self.path.exists():
             return False
         state = torch.load(self.path, weights_only=True)
-        curve = [Point(**row) for row in state["at"].pop("curve")]
-        self.at = _Progress(**state["at"], curve=curve)
+        self.at = Progress.restored(state["at"])
         self.begin()
         if state["adam"] is not None:
             phase = next(phase for phase in self.config.phases if phase not in self.at.finished)

@@ -1,0 +1,94 @@
+"""How far a fit has come."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from ld3.flow import ProbabilityFlow
+from ld3.grid import HAND_MADE
+from ld3.learn.config import FitConfig
+from ld3.learn.objective import Cost
+from ld3.learn.quasi_newton import Answer
+from ld3.learn.result import FitResult, Point
+from ld3.learn.student import Student
+from ld3.path_points import trace
+from ld3.state import State
+
+
+@dataclass
+class Progress:
+    """The part of a fit that a checkpoint holds besides its optimiser.
+
+    Attributes:
+        tried: grid -> validation loss, of all that the fit could start from.
+        start: the one that it starts from.
+        best, best_loss: parameters with the lowest validation loss so far.
+        curve: validations so far.
+        finished: phases that have ended.
+        step, phase_steps: gradients in all, and in this phase.
+        rate: learning rate of Adam.
+        worse: validations without improvement.
+        origin, rows, answers: of a phase of L-BFGS: the parameters that it started from, its batch, and the losses and
+            gradients that the minimiser was given.
+    """
+
+    tried: dict[str, float] = field(default_factory=dict)
+    start: str = ""
+    best: dict[str, Tensor] = field(default_factory=dict)
+    best_loss: float = float("inf")
+    curve: list[Point] = field(default_factory=list)
+    finished: list[str] = field(default_factory=list)
+    step: int = 0
+    phase_steps: int = 0
+    rate: float = 0.0
+    worse: int = 0
+    origin: dict[str, Tensor] = field(default_factory=dict)
+    rows: list[int] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint, in plain types and tensors."""
+        return {**vars(self), "curve": [asdict(point) for point in self.curve]}
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any]) -> Progress:
+        """From a checkpoint."""
+        return cls(**{**state, "curve": [Point(**row) for row in state["curve"]]})
+
+    def result(
+        self,
+        flow: ProbabilityFlow[State],
+        student: Student,
+        nfe: int,
+        config: FitConfig,
+        cost: Cost,
+        seconds: float,
+    ) -> FitResult:
+        """What was found, by a student with the best parameters."""
+        grid, solver = student()
+        hand = {name: loss for name, loss in self.tried.items() if name in HAND_MADE}
+        return FitResult(
+            grid=grid,
+            solver=solver.name,
+            coefficients=solver.coefficients,
+            nfe=nfe,
+            start=self.start,
+            hand=hand,
+            loss_hand=hand.get(self.start, min(hand.values())),
+            loss_start=self.tried[self.start],
+            loss_learned=self.best_loss,
+            curve=tuple(self.curve),
+            network_evaluations=cost.evaluations,
+            gradient_evaluations=cost.gradients,
+            failed=cost.failed,
+            seconds=seconds,
+            config=json.loads(json.dumps(asdict(config))),  # as a saved result has it
+            flow=flow.fingerprint(),
+            sharpness=flow.clock.sharpness,
+            path=trace(flow.clock, grid),
+        )
