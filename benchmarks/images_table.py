@@ -8,7 +8,7 @@ from rich.table import Table
 
 from benchmarks.images_rows import ImageRow, Paired
 
-_COLUMNS = ("NFE", "to teacher", "95%", "FD pixels", "FD features", "failed", "ms/image")
+HEADINGS = ("NFE", "to teacher", "95%", "FD pixels", "FD features", "failed", "ms/image")
 
 
 def table(rows: Sequence[ImageRow], title: str, distance: str) -> Table:
@@ -19,22 +19,26 @@ def table(rows: Sequence[ImageRow], title: str, distance: str) -> Table:
     )
     found = Table(title=title, caption=caption)
     found.add_column("method", no_wrap=True)
-    for heading in _COLUMNS:
+    for heading in HEADINGS:
         found.add_column(heading, justify="right", no_wrap=True)
     for row, following in zip(rows, [*rows[1:], None], strict=True):
-        low, high = row.distance_ci
-        cells = (
-            f"{row.method} (= {row.same_as})" if row.same_as else row.method,
-            str(row.nfe),
-            number(row.distance),
-            f"{number(low)} - {number(high)}",
-            number(row.frechet_pixels),
-            number(row.frechet_features),
-            str(row.failed),
-            f"{row.ms_per_image:.1f}",
-        )
-        found.add_row(*cells, end_section=following is not None and following.nfe != row.nfe)
+        found.add_row(*cells(row), end_section=following is not None and following.nfe != row.nfe)
     return found
+
+
+def cells(row: ImageRow) -> tuple[str, ...]:
+    """A row: its method, and what stands under the headings."""
+    low, high = row.distance_ci
+    return (
+        f"{row.method} (= {row.same_as})" if row.same_as else row.method,
+        str(row.nfe),
+        number(row.distance),
+        f"{number(low)} - {number(high)}",
+        number(row.frechet_pixels),
+        number(row.frechet_features),
+        str(row.failed),
+        f"{row.ms_per_image:.1f}",
+    )
 
 
 def sentence(pair: Paired, distance: str) -> str:

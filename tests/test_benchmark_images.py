@@ -14,7 +14,7 @@ import torch
 from image_models import small_denoiser, write_small
 from matplotlib.image import imread
 
-from benchmarks import images, images_fits, images_methods
+from benchmarks import images, images_fits, images_methods, images_page
 from benchmarks.images_methods import Made, Method, hand_made, make_starts
 from benchmarks.images_rows import Table
 from benchmarks.seeds import seed_of
@@ -118,6 +118,26 @@ def test_end_to_end(bench: Bench, tmp_path: Path) -> None:
     assert "learned minus best hand-made" in run.stdout
     for name in PICTURES:
         assert imread(run.out / name)[..., :3].std() > 0.02, f"{name} is blank"
+
+
+def test_the_page_holds_the_figures_of_a_run(bench: Bench, tmp_path: Path) -> None:
+    run = bench("--label", "3")
+    page = tmp_path / "digits.md"
+    page.write_text("before\n<!-- table: digits -->\n<!-- end of table: digits -->\nafter\n")
+    images_page.main(images_page.Options(run.out, page))
+    text = page.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "--nfe 4 " in text
+    assert "--label 3" in text
+    assert "--batch 5" in text
+    for row in run.results["rows"]:
+        assert f"| {row['method']} | {row['nfe']} | {row['distance']:#.3g} |" in text.replace(" (= uniform_t)", "")
+    for name in PICTURES:
+        assert f"](digits_{name})" in text
+        assert (tmp_path / f"digits_{name}").read_bytes() == (run.out / name).read_bytes()
+    with pytest.raises(ValueError, match="must be what benchmarks"):
+        images_page.block({"complete": True}, "")
 
 
 def test_an_interrupted_run_goes_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
