@@ -88,7 +88,7 @@ def _fitted(case: ReferenceCase, setting: Setting, name: str, nfe: int, seed: in
     """A fit that is known already, or a new one."""
     runs = case.runs.get((name, nfe)) or case.runs[SOLVERS[0], nfe]
     given = (case.flow.fingerprint(), case.pairs.start, case.pairs.end, case.test_end, [asdict(run) for run in runs])
-    settings = (CONFIG, TEACHER, PAIRS, sorted(HAND_MADE))
+    settings = (CONFIG, sorted(HAND_MADE), *((PAIRS.choose,) if setting == "same_pairs" else (TEACHER, PAIRS)))
     key = f"fit-{fingerprint(setting, name, nfe, seed, given, settings)}"
     known = None if store is None else store.json(key)
     if known is not None:

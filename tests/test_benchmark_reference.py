@@ -32,7 +32,7 @@ def out(case: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("out")
     with pytest.MonkeyPatch.context() as patch:
         for module in (images_reference, images_reference_fits):
-            patch.setattr(module, "PAIRS", PairCounts(choose=8, own=24, few=8, few_steps=5))
+            patch.setattr(module, "PAIRS", PairCounts(choose=8, own=24, few=8, few_steps=5, many=12))
         images_reference.run_reference_case(case, folder, [4], [0, 1], Console(stderr=True, quiet=True))
     return folder
 
@@ -89,7 +89,7 @@ def test_a_finished_fit_is_not_made_again(
     def refuse(*given: object) -> None:
         raise AssertionError(given)
 
-    monkeypatch.setattr(images_reference, "PAIRS", PairCounts(choose=8, own=24, few=8, few_steps=5))
+    monkeypatch.setattr(images_reference, "PAIRS", PairCounts(choose=8, own=24, few=8, few_steps=5, many=12))
     monkeypatch.setattr(images_reference, "fit_case", refuse)
     monkeypatch.setattr(images_reference, "mse_to_teacher", refuse)
     images_reference.run_reference_case(case, out, [4], [0, 1], Console(stderr=True, quiet=True))
