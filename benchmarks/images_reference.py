@@ -45,7 +45,7 @@ def run_reference_case(
     case = load_case(folder)
     _check(case, nfe, seeds)
     store = _store(out)
-    plan = [(s, name, n, seed) for name in SOLVERS for s in SETTINGS for n in nfe for seed in seeds]
+    plan = [(s, name, n, seed) for s in SETTINGS for name in SOLVERS for n in nfe for seed in seeds]
     hand: list[HandRow] = []
     rows: list[CaseRow] = []
     for name in SOLVERS:
