@@ -119,5 +119,8 @@ def test_mistakes_get_one_line(case: Case, capsys: pytest.CaptureFixture[str]) -
     path = grid_path(case.weights, "dpmpp_2m", 3)
     path.parent.mkdir()
     path.write_text("{}")
-    with pytest.raises(InputError, match=r"dpmpp_2m_3\.json: it is no saved fit .*learn it again"):
+    with pytest.raises(InputError, match=r"dpmpp_2m_3\.json: it is no general grid of dpmpp_2m at 3 NFE .*learn it"):
+        general_grid(case.weights, "dpmpp_2m", 3, case.clock(2.0))
+    path.write_bytes(grid_path(DEMO_WEIGHTS, "dpmpp_2m", 5).read_bytes())
+    with pytest.raises(InputError, match="it is of another solver, number of evaluations"):
         general_grid(case.weights, "dpmpp_2m", 3, case.clock(2.0))

@@ -29,6 +29,7 @@ from ld3.learn import (
     soft_loss,
 )
 from ld3.learn.ball import Ball
+from ld3.learn.config import Optimiser
 from ld3.learn.loss import project_to_ball
 from ld3.solvers import get_solver, integrate
 from ld3.state import take, tensors
@@ -514,6 +515,54 @@ def test_a_sample_that_breaks_costs_nobody_else_the_fit(
         missed = fit(broken, train, valid, SOLVER, 4, config)
         n, gone = len(valid), len(valid) - len(kept)
         assert missed.hand["edm"] == pytest.approx((result.hand["edm"] * (n - gone) + gone) / n)
+
+
+class BreakingBackwards(MixtureFlow):
+    """For samples far to the left the network's answer is right, and its derivative NaN."""
+
+    def noise(self, x_t: Tensor, t: Tensor) -> Tensor:
+        far = (x_t[:, 0] < -150.0).nonzero()[:, 0]
+        nothing = ((x_t[far] / t).square() * 0.0).sqrt()  # 0, with the derivative 0/0
+        return super().noise(x_t, t).index_add(0, far, nothing)
+
+    def fingerprint(self) -> str:
+        return "breaking backwards"
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "lbfgs"])
+def test_a_sample_whose_gradient_breaks_costs_nobody_else_the_fit(
+    setting: tuple[MixtureFlow, Pairs[Tensor], Pairs[Tensor]], optimiser: Optimiser
+) -> None:
+    flow, train, valid = setting
+    broken = BreakingBackwards(flow.schedule, flow.mean, flow.std, flow.weight)
+    config = FitConfig(steps=5, optimiser=optimiser, phases=("joint",))
+    result = fit(broken, train, valid, SOLVER, 4, config)
+    assert result.failed == 5 * int((train.start[:, 0] < -150.0).sum()) > 0
+    assert result.loss_learned < result.loss_hand
+
+
+def test_phases_may_alternate_and_go_on_where_they_were(
+    setting: tuple[MixtureFlow, Pairs[Tensor], Pairs[Tensor]], tmp_path: Path
+) -> None:
+    flow, train, valid = setting
+    phases: tuple[Phase, ...] = ("times", "coefficients", "times", "coefficients")
+    config = FitConfig(steps=5, learning_rate=0.02, phases=phases)
+    whole = fit(flow, train, valid, SOLVER, 4, config)
+    assert [point.phase for point in whole.curve] == ["start", *phases]
+
+    class Killed(Exception):
+        pass
+
+    def kill(point: Point) -> None:
+        if point.step == 15:
+            raise Killed
+
+    with pytest.raises(Killed):
+        fit(flow, train, valid, SOLVER, 4, config, folder=tmp_path, on_progress=kill)
+    resumed = fit(flow, train, valid, SOLVER, 4, config, folder=tmp_path)
+    assert [(p.step, p.valid) for p in resumed.curve] == [(p.step, p.valid) for p in whole.curve]
+    with pytest.raises(ValueError, match="phases must be of times, joint, coefficients, all, got 'network'"):
+        FitConfig(phases=("network",))  # type: ignore[arg-type]
 
 
 def test_ball_measures_a_kept_shift_anew() -> None:

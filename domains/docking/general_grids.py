@@ -14,6 +14,7 @@ from domains.errors import InputError, InputProblem
 from ld3.clock import Clock
 from ld3.grid import Grid
 from ld3.learn import FitResult
+from ld3.solvers import get_solver
 
 GENERAL = "general"
 """What a fit calls such a start."""
@@ -27,23 +28,24 @@ def grid_path(weights: Path, solver: str, nfe: int) -> Path:
 
 
 def general_grid(weights: Path, solver: str, nfe: int, clock: Clock) -> Grid | None:
-    """The model's general grid; None if there is none, or it was learned at another sharpness or for other factors.
+    """The model's general grid; None if there is none, or it was learned at another sharpness or noise range.
 
     Raises:
-        InputError: if the file is no saved fit.
+        InputError: if the file is no saved fit of that solver and number of evaluations.
     """
     path = grid_path(weights, solver, nfe)
     if not path.exists():
         return None
     try:
-        grid = FitResult.load(path).grid
+        fit = FitResult.load(path)
+        steps = get_solver(solver).steps(nfe)
+        found = (fit.solver, fit.nfe, fit.grid.n_steps, fit.grid.solver.keys(), fit.coefficients)
+        if found != (solver, nfe, steps, clock.bounds.keys(), None):
+            raise ValueError("it is of another solver, number of evaluations or set of factors")
     except ValueError as error:
         remedy = "learn it again with domains.docking.learn_grids, or remove the file"
-        raise InputError(
-            InputProblem(str(path), "", f"it is no saved fit ({error.__cause__ or error})", remedy)
-        ) from error
-    if grid.solver.keys() != clock.bounds.keys():
-        return None
+        message = f"it is no general grid of {solver} at {nfe} NFE ({error.__cause__ or error})"
+        raise InputError(InputProblem(str(path), "", message, remedy)) from error
     ends = {factor: torch.tensor(bounds, dtype=torch.float64) for factor, bounds in clock.bounds.items()}
-    same = all(torch.allclose(grid.solver[f][[0, -1]], end, rtol=0, atol=_SAME_END) for f, end in ends.items())
-    return grid if same else None
+    same = all(torch.allclose(fit.grid.solver[f][[0, -1]], end, rtol=0, atol=_SAME_END) for f, end in ends.items())
+    return fit.grid if same else None

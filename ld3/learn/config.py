@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from ld3.learn.student import Phase
 
@@ -75,6 +75,8 @@ class FitConfig:
     def __post_init__(self) -> None:
         if self.optimiser not in ("adam", "lbfgs"):
             raise ValueError(f"optimiser must be 'adam' or 'lbfgs', got {self.optimiser!r}")
+        if unknown := [phase for phase in self.phases if phase not in get_args(Phase)]:
+            raise ValueError(f"phases must be of {', '.join(get_args(Phase))}, got {unknown[0]!r}")
         radii = self.radius.values() if isinstance(self.radius, Mapping) else (self.radius,)
         if self.optimiser == "lbfgs" and any(radii):
             raise ValueError(f"radius must be 0 with optimiser 'lbfgs', got {self.radius}; use 'adam' for a ball")

@@ -67,7 +67,7 @@ def fit(
     run = _Fit(flow, train, valid, solver, nfe, config, starts or {}, folder, on_progress)
     if not run.restore():
         run.choose_start()
-    for phase in config.phases:
+    for phase in config.phases[len(run.at.finished) :]:
         run.learn(phase)
     return run.result()
 
@@ -129,8 +129,6 @@ class _Fit(Generic[State]):
 
     def learn(self, phase: Phase) -> None:
         """One phase, from the best student so far to its own end."""
-        if phase in self.at.finished:
-            return
         if self.config.optimiser == "adam":
             self.descend(phase)
         else:
@@ -251,7 +249,7 @@ class _Fit(Generic[State]):
         self.at = Progress.restored(state["at"])
         self.begin()
         if state["adam"] is not None:
-            phase = next(phase for phase in self.config.phases if phase not in self.at.finished)
+            phase = self.config.phases[len(self.at.finished)]
             rate, worse = self.at.rate, self.at.worse
             self.restart(phase, rate)
             self.at.worse = worse

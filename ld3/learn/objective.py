@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Generic, Protocol, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ld3.flow import ProbabilityFlow
 from ld3.grid import Grid
@@ -34,6 +35,8 @@ class Learner(Protocol):
     def __call__(self) -> tuple[Grid, Solver]: ...
 
     def zero_grad(self) -> None: ...
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
 
 
 @final
@@ -70,8 +73,8 @@ class Objective(Generic[State]):
     def differentiate(self, student: Learner, rows: Tensor) -> Tensor:
         """The gradient of the mean loss of these training pairs, left in the student's parameters; their losses.
 
-        A sample that the student throws out of the numbers has no gradient to give, and through the shared grid would
-        spoil everybody's: it has no loss either, is counted, and the others are run again.
+        A sample that the student throws out of the numbers, it or its gradient, would through the shared grid spoil
+        everybody's: it has no loss either, is counted, and the others are run again.
         """
         student.zero_grad()
         return torch.cat([self._add_gradient(student, part, len(rows)) for part in rows.split(self.config.chunk)])
@@ -88,9 +91,19 @@ class Objective(Generic[State]):
             self.cost.failed += int((~finite).sum())
             return self._add_gradient(student, rows[finite], n) if finite.any() else loss.detach()[:0]
         self.cost.gradients += self.nfe * len(rows)
+        moving = [p for p in student.parameters() if p.requires_grad]
+        before = [None if p.grad is None else p.grad.clone() for p in moving]
         (loss.sum() / n).backward()
-        self.ball.judge(rows, shift, loss.detach())
-        return loss.detach()
+        if all(p.grad is None or bool(p.grad.isfinite().all()) for p in moving):
+            self.ball.judge(rows, shift, loss.detach())
+            return loss.detach()
+        for parameter, gradient in zip(moving, before, strict=True):
+            parameter.grad = gradient
+        if len(rows) == 1:
+            self.cost.failed += 1
+            return loss.detach()[:0]
+        halves = rows.split((len(rows) + 1) // 2)
+        return torch.cat([self._add_gradient(student, half, n) for half in halves])
 
 
 def mean_of_all(losses: Tensor, n: int) -> float:
