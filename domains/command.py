@@ -23,9 +23,9 @@ class Export:
 
     fit: Annotated[Path, tyro.conf.Positional]
     """a fit, as the benchmarks save it"""
-    to: Literal["diffusers", "k-diffusion", "comfyui", "json"]
-    """diffusers: Python for a pipeline; k-diffusion: Python for its samplers; comfyui: a list for ManualSigmas; json:
-    all numbers"""
+    to: Literal["diffusers", "diffusers-unconditional", "k-diffusion", "comfyui", "json"]
+    """diffusers: Python for a pipeline; diffusers-unconditional: for one that takes no prompt; k-diffusion: Python for
+    its samplers; comfyui: a list for ManualSigmas; json: all numbers"""
 
     def text(self) -> str:
         """What was asked for."""

@@ -228,49 +228,122 @@ def test_learned_scheduler_carries_the_rest(
     assert close(picture(flow, end * by_us(flow, fit, latents)), theirs)
 
 
-@pytest.mark.parametrize("kind", ["sd3", "flux"])
-def test_learned_scheduler_samples_straight_paths(request: pytest.FixtureRequest, kind: str) -> None:
-    folder = request.getfixturevalue(kind)
-    flow, fit = flow_of(folder), saved_fit(RectifiedFlow(), "unipc_bh2_2", own_levels=True)
-    pipe = pipeline(StableDiffusion3Pipeline if kind == "sd3" else FluxPipeline, folder)
+STRAIGHT = {"sd3": StableDiffusion3Pipeline, "flux": FluxPipeline}
+
+
+def straight_images(kind: str, folder: Path, fit: FitResult) -> Tensor:
+    """What a pipeline for straight paths makes of its own noise of seed 1."""
+    pipe = pipeline(STRAIGHT[kind], folder)
     pipe.scheduler = LearnedScheduler.from_fit(fit)
-    unit = noise(flow)
-    start = pipe.scheduler.init_noise_sigma * unit
-    latents = start if kind == "sd3" else pipe._pack_latents(start, 2, *flow.shape)
-    out = pipe(
+    return pipe(
         PROMPTS,
-        latents=latents,
+        generator=torch.Generator().manual_seed(1),
         num_inference_steps=4,
         guidance_scale=3.0,
         height=16,
         width=16,
         output_type="pt",
-    )
-    assert close(picture(flow, 0.999 * by_us(flow, fit, unit)), out.images)
+    ).images
 
 
-def test_learned_scheduler_is_saved_with_its_pipeline(models: Path, tmp_path: Path) -> None:
-    fit = saved_fit(VPSteps(), "unipc_bh1_2", own_levels=True, coefficients=None)
-    scheduler = LearnedScheduler.from_fit(fit, "sample")
+@pytest.mark.parametrize("kind", ["sd3", "flux"])
+@pytest.mark.parametrize("solver", ["unipc_bh2_2", "heun"])
+def test_learned_scheduler_samples_straight_paths(request: pytest.FixtureRequest, kind: str, solver: str) -> None:
+    """The network's levels run ahead of the solver's, so that it is not to see the pipeline's noise at its scale."""
+    folder = request.getfixturevalue(kind)
+    flow, fit = flow_of(folder), saved_fit(RectifiedFlow(), solver, own_levels=True)
+    assert fit.path["x"].network.alpha[0] > 1.5 * fit.path["x"].solver.alpha[0]
+    ours = picture(flow, 0.999 * by_us(flow, fit, noise(flow)))
+    assert close(ours, straight_images(kind, folder, fit))
+
+
+def test_networks_of_straight_paths_may_see_unit_noise(sd3: Path) -> None:
+    """With the solver's own levels no evaluation is thrown away: σ is 0.999 where the pipeline's noise has 1."""
+    flow, fit = flow_of(sd3), saved_fit(RectifiedFlow(), "unipc_bh2_2")
+    assert len(LearnedScheduler.from_fit(fit).timesteps) == 4
+    assert close(picture(flow, 0.999 * by_us(flow, fit, noise(flow))), straight_images("sd3", sd3, fit), 1e-3)
+
+
+@pytest.mark.parametrize("lead", [0.0, 0.5])
+def test_learned_scheduler_starts_where_the_solver_does(lead: float) -> None:
+    """Whatever the network is told: of data N(0, s²) and noise z, one step of DDIM is known in closed form."""
+    variance = 30.0**2
+    fit = saved_fit(RectifiedFlow(), "ddim", n=1)
+    solver, told = fit.grid.solver["x"], fit.grid.network["x"] + lead
+    grid = fit.grid._replace(network={"x": told})
+    fit = dataclasses.replace(fit, grid=grid, path=trace(Clock({"x": RectifiedFlow()}), grid))
+    scheduler = LearnedScheduler.from_fit(fit)
+    scheduler.set_timesteps(1)
+    unit = torch.linspace(-2, 2, 5, dtype=F64).reshape(1, 5, 1, 1)
+    x_t = unit
+    for time in scheduler.timesteps.double() / 1000:
+        velocity = x_t * (time - variance * (1 - time)) / (variance * (1 - time) ** 2 + time**2)
+        x_t = scheduler.step(velocity, time, x_t).prev_sample
+    first, last = torch.exp(-solver)
+    clean = first * unit * variance / (variance + torch.exp(-2 * told[0]))
+    expected = 0.999 * (clean + last / first * (first * unit - clean))
+    torch.testing.assert_close(x_t, expected, rtol=5e-3, atol=0)
+
+
+def test_learned_scheduler_is_saved_with_its_pipeline(tmp_path: Path) -> None:
+    fit = saved_fit(RectifiedFlow(), "unipc_bh1_2", own_levels=True)
+    scheduler = LearnedScheduler.from_fit(fit)
     scheduler.save_pretrained(tmp_path)
     again = LearnedScheduler.from_pretrained(tmp_path)
     assert again.config == scheduler.config
     assert torch.equal(again.timesteps, scheduler.timesteps)
+    assert len(again.timesteps) == 5
 
-    folder = tiny.save_unconditional(models / "ddpm", prediction_type="sample")
-    flow = load_diffusers(str(folder), ModelOptions(dtype=F64))
-    pipe = pipeline(DiffusionPipeline, folder)
-    pipe.scheduler = again
-    images = pipe(batch_size=2, generator=torch.Generator().manual_seed(0), num_inference_steps=4, output_type="np")
-    unit = torch.randn(2, *flow.shape, generator=torch.Generator().manual_seed(0), dtype=F64)
-    x = Conditioned(
-        unit / flow.schedule.alpha(torch.tensor(again.timesteps[0].item())), torch.zeros(2, dtype=torch.long)
-    )
+
+@pytest.mark.parametrize("own_levels", [False, True])
+@pytest.mark.parametrize("kind", ["pixels", "latents"])
+def test_pipelines_without_prompts_get_code_of_their_own(
+    models: Path, tmp_path: Path, kind: str, own_levels: bool
+) -> None:
+    if kind == "pixels":
+        folder, schedule = tiny.save_unconditional(models / f"ddpm{own_levels}", prediction_type="sample"), VPSteps()
+    else:
+        folder, schedule = tiny.save_latent(models / f"ldm{own_levels}"), SD
+    flow = load_diffusers(str(folder), ModelOptions())
+    fit = saved_fit(schedule, "unipc_bh1_2", own_levels=own_levels)
+    fit.save(tmp_path / "fit.json")
+    theirs: list[Tensor] = []
+
+    class Caller:
+        """The pipeline, with the arguments that a user adds."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(pipe, name)
+
+        def __setattr__(self, name: str, value: object) -> None:
+            setattr(pipe, name, value)
+
+        def __call__(self, **exported: object) -> Component:
+            out = pipe(batch_size=2, generator=torch.Generator().manual_seed(1), output_type="np", **exported)
+            theirs.append(torch.from_numpy(out.images).double().permute(0, 3, 1, 2))
+            return out
+
+    pipe = DiffusionPipeline.from_pretrained(folder)  # LDMPipeline draws its noise in float32
+    exec(TARGETS["diffusers-unconditional"](fit, tmp_path / "fit.json"), {"pipe": Caller()})
+    assert len(pipe.scheduler.timesteps) == (5 if kind == "pixels" and own_levels else 4)
+    unit = torch.randn(2, *flow.shape, generator=torch.Generator().manual_seed(1))
+    x = Conditioned(flow.prior_scale["x"] * unit, torch.zeros(2, dtype=torch.long))
     with torch.no_grad():
-        start = unit / again.config.alphas[0]
-        end = integrate(flow, Conditioned(start, x.condition), fit.grid, fit.student())
-    ours = picture(flow, flow.decode(end))
-    assert close(ours.permute(0, 2, 3, 1), torch.from_numpy(images.images).double())
+        ours = picture_of_state(flow, integrate(flow, x, fit.grid, fit.student()))
+    assert close(ours, theirs[0], 1e-4)
+
+
+def picture_of_state(flow: DiffusersFlow, end: Conditioned) -> Tensor:
+    return (flow.decode(end) / 2 + 0.5).clamp(0, 1)
+
+
+def test_pipelines_that_show_the_network_their_noise_must_be_named(models: Path) -> None:
+    folder = tiny.save_unconditional(models / "unnamed")
+    pipe = pipeline(DiffusionPipeline, folder)
+    pipe.scheduler = LearnedScheduler.from_fit(saved_fit(VPSteps(), "ddim", own_levels=True))
+    with pytest.raises(ValueError, match=r"scales_input must be False.*2\.6 times") as info:
+        pipe(num_inference_steps=4)
+    assert "\n" not in str(info.value)
 
 
 def test_learned_scheduler_refuses_other_steps_and_starts() -> None:
@@ -378,6 +451,7 @@ REFUSED = [
     ("comfyui", saved_fit(VE(0.1, 5.0), "ddim", factors=("a", "b")), "factors a, b"),
     ("diffusers", saved_fit(SD, "ddim", sharpness=2.0), r"p\^2"),
     ("diffusers", saved_fit(EDM(), "ddim"), "samples the path EDM"),
+    ("diffusers-unconditional", saved_fit(EDM(), "ddim"), "samples the path EDM"),
 ]
 
 

@@ -21,6 +21,7 @@ from ld3.solvers import Coefficients, get_solver, integrate
 from ld3.state import Levels, Tangent
 
 _STEPS: Final = 1000.0  # of networks on straight paths, which are told this multiple of t
+_AS_GOOD: Final = 0.01  # networks are given noise of this much another scale rather than one more evaluation
 
 
 class _Unanswered(Exception):
@@ -59,7 +60,11 @@ class LearnedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
     every solver of the registry works here as it stands. Latents between two steps are the scheduler's own; a pipeline
     that changes them (inpainting) cannot be sampled with it.
 
-    Pipelines for straight paths start from unit noise whatever the scheduler says; a fit starts at σ = 0.999.
+    Every pipeline begins with noise z of unit scale, σ̂_0 z is where the solver begins, and the network is to see
+    α σ̂_0 z, α that of its own first level. Pipelines that ask `scale_model_input` are given that. The others show the
+    network z itself: right to a thousandth where the levels are the solver's own, far off where the network's run
+    ahead of them. There the answer to z is thrown away, and what the pipeline takes to be the first step leads to
+    α σ̂_0 z: one more evaluation than was learned.
 
     Args:
         solver: name in the registry.
@@ -71,6 +76,8 @@ class LearnedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         prediction_type: what the network answers with, a key of `NOISE_FROM`.
         coefficients: of the solver, as `Coefficients.to_dict` writes them.
         use_flow_sigmas: tells pipelines for straight paths that the times are the scheduler's.
+        scales_input: whether the pipeline asks `scale_model_input`: those of Stable Diffusion 1, 2 and XL and
+            LDMPipeline do; those of Stable Diffusion 3 and Flux and DDPMPipeline do not.
     """
 
     @register_to_config  # type: ignore[untyped-decorator]
@@ -85,6 +92,7 @@ class LearnedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         prediction_type: str,
         coefficients: dict[str, Any] | None = None,
         use_flow_sigmas: bool = False,
+        scales_input: bool = True,
     ) -> None:
         if prediction_type not in NOISE_FROM:
             raise ValueError(f"prediction_type must be one of {', '.join(NOISE_FROM)}, got {prediction_type!r}")
@@ -93,18 +101,27 @@ class LearnedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         nodes, network = (torch.tensor(values, dtype=torch.float64) for values in (levels, told))
         self.grid = Grid({"x": nodes}, {"x": network}, "learned").validated()
         self.order = self.solver.nfe_per_step
-        self.init_noise_sigma = alphas[0] * float(torch.exp(-nodes[0]))
+        self.init_noise_sigma = 1.0
+        self._first_level = float(torch.exp(-nodes[0]))
+        self._first_scale = alphas[0] * self._first_level
+        self._unit_will_do = abs(self._first_scale - 1.0) <= _AS_GOOD
         # Heun asks twice at each node but the first.
         self._told = [(k + self.order - 1) // self.order for k in range(self.order * self.grid.n_steps)]
-        self.timesteps = torch.tensor([timesteps[i] for i in self._told])
+        self._throws_away = not (scales_input or self._unit_will_do)
+        asked = [0, *self._told] if self._throws_away else self._told
+        self.timesteps = torch.tensor([timesteps[i] for i in asked])
         self._replay: _Replay | None = None
+        self._scaled = False
 
     @classmethod
-    def from_fit(cls, fit: FitResult | Path | str, prediction_type: str = "epsilon") -> LearnedScheduler:
+    def from_fit(
+        cls, fit: FitResult | Path | str, prediction_type: str = "epsilon", scales_input: bool | None = None
+    ) -> LearnedScheduler:
         """The scheduler of a fit, or of a file that holds one.
 
         Args:
             prediction_type: of the pipeline's network, as its own scheduler's config has it; straight paths have one.
+            scales_input: as above; None = as the pipelines with prompts do, all but those for straight paths.
 
         Raises:
             ValueError: if the file holds no fit, or one that a pipeline cannot follow.
@@ -123,6 +140,7 @@ class LearnedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             prediction_type="flow_prediction" if straight else prediction_type,
             coefficients=None if fit.coefficients is None else fit.coefficients.to_dict(),
             use_flow_sigmas=straight,
+            scales_input=not straight if scales_input is None else scales_input,
         )
 
     def set_timesteps(
@@ -141,7 +159,7 @@ class LearnedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         if num_inference_steps != self.grid.n_steps:
             raise ValueError(f"num_inference_steps must be {self.grid.n_steps}, as learned, got {num_inference_steps}")
         self.timesteps = self.timesteps.to(device)
-        self._replay = None
+        self._replay, self._scaled = None, False
 
     def set_begin_index(self, begin_index: int = 0) -> None:
         """Pipelines say where in the times they begin.
@@ -153,8 +171,11 @@ class LearnedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             raise ValueError(f"begin_index must be 0, a learned grid starts from noise, got {begin_index}")
 
     def scale_model_input(self, sample: Tensor, timestep: Tensor | None = None) -> Tensor:
-        """The sample as it is: it is x_t at the time that the network is told."""
-        return sample
+        """x_t at the time that the network is told: the sample itself, but for the pipeline's noise."""
+        if self._replay is not None or not self.config.scales_input:
+            return sample
+        self._scaled = True
+        return self._first_scale * sample
 
     def step(
         self,
@@ -169,17 +190,33 @@ class LearnedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         Args:
             model_output: (B, C, H, W), or twice the channels where the network also answers with a variance.
             generator: not used; the solver is deterministic.
+
+        Raises:
+            ValueError: if the pipeline has shown the network its noise at a scale that is far from right.
         """
         wide = torch.float32 if sample.device.type == "mps" else torch.float64
         x_t, answer = sample.to(wide), model_output[:, : sample.shape[1]].to(wide)
-        if self._replay is None:
-            self._replay = _Replay(tuple(sample.shape[1:]))
-            self._start = x_t / self.config.alphas[0]
-        at = self._told[len(self._replay.noises)]
+        replay = self._replay
+        if replay is None:
+            replay = self._begin(x_t)
+            x_t = self._first_scale * x_t
+            if self._throws_away:
+                return self._output(x_t.to(sample.dtype), return_dict)
+        at = self._told[len(replay.noises)]
         alpha, sigma = (torch.tensor(v[at], dtype=torch.float64) for v in (self.config.alphas, self.config.sigmas))
-        self._replay.noises.append(NOISE_FROM[self.config.prediction_type](x_t, answer, alpha, sigma))
-        x_t = self._go_on(self._replay).to(sample.dtype)
-        return SchedulerOutput(prev_sample=x_t) if return_dict else (x_t,)
+        replay.noises.append(NOISE_FROM[self.config.prediction_type](x_t, answer, alpha, sigma))
+        return self._output(self._go_on(replay).to(sample.dtype), return_dict)
+
+    def _begin(self, noise: Tensor) -> _Replay:
+        """Take the pipeline's noise; no question is answered yet."""
+        if self.config.scales_input and not (self._scaled or self._unit_will_do):
+            raise ValueError(
+                "scales_input must be False for this pipeline, got True: it gives its noise to the network as it is, "
+                f"where this fit needs {self._first_scale:.3g} times that"
+            )
+        self._replay = _Replay(tuple(noise.shape[1:]))
+        self._start = self._first_level * noise
+        return self._replay
 
     def _go_on(self, replay: _Replay) -> Tensor:
         """x_t at the first question without an answer, or the result."""
@@ -188,3 +225,7 @@ class LearnedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             return self.config.alphas[-1] * integrate(replay, self._start, self.grid, self.solver)
         except _Unanswered as question:
             return self.config.alphas[self._told[len(replay.noises)]] * question.x
+
+    @staticmethod
+    def _output(x_t: Tensor, return_dict: bool) -> SchedulerOutput | tuple[Tensor]:
+        return SchedulerOutput(prev_sample=x_t) if return_dict else (x_t,)

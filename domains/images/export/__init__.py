@@ -6,17 +6,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from domains.images.export.diffusers_code import diffusers_code
+from domains.images.export.diffusers_code import diffusers_code, unconditional_code
 from domains.images.export.plain import plain_json
 from domains.images.export.sigma_lists import comfyui_text, k_diffusion_code
 from ld3.learn.result import FitResult
 
 TARGETS: Final[Mapping[str, Callable[[FitResult, Path], str]]] = {
     "diffusers": diffusers_code,
+    "diffusers-unconditional": unconditional_code,
     "k-diffusion": k_diffusion_code,
     "comfyui": comfyui_text,
     "json": plain_json,
 }
 """Name -> (fit, its file) -> what that sampler is to be given; ValueError where it cannot take the steps."""
 
-__all__ = ["TARGETS", "comfyui_text", "diffusers_code", "k_diffusion_code", "plain_json"]
+__all__ = ["TARGETS", "comfyui_text", "diffusers_code", "k_diffusion_code", "plain_json", "unconditional_code"]

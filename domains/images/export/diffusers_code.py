@@ -31,13 +31,30 @@ def diffusers_code(fit: FitResult, path: Path) -> str:
     Raises:
         ValueError: in one line, if no pipeline samples this path.
     """
-    noise_path = single_path(fit, "diffusers")
-    if noise_path.schedule not in ("VPSteps", *STRAIGHT):
-        raise ValueError(
-            f"no pipeline of diffusers samples the path {noise_path.schedule}, only VPSteps and straight ones"
-        )
+    noise_path = _pipelines_path(fit)
     lines = None if fit.coefficients is not None or tells_other_levels(fit) else _published(fit, noise_path)
     return "\n".join([*heading(fit, "# "), *(lines or _ours(fit, path)), ""])
+
+
+def unconditional_code(fit: FitResult, path: Path) -> str:
+    """The same for a pipeline that takes no prompt; such pipelines take no list of levels either.
+
+    Raises:
+        ValueError: in one line, if no pipeline samples this path.
+    """
+    _pipelines_path(fit)
+    lines = [
+        *_our_scheduler(path, ', scales_input=hasattr(pipe, "vqvae")'),
+        f"image = pipe(num_inference_steps={fit.grid.n_steps}).images[0]",
+    ]
+    return "\n".join([*heading(fit, "# "), *lines, ""])
+
+
+def _pipelines_path(fit: FitResult) -> FactorPath:
+    path = single_path(fit, "diffusers")
+    if path.schedule not in ("VPSteps", *STRAIGHT):
+        raise ValueError(f"no pipeline of diffusers samples the path {path.schedule}, only VPSteps and straight ones")
+    return path
 
 
 def _published(fit: FitResult, path: FactorPath) -> list[str] | None:
@@ -83,12 +100,15 @@ def _dpm_solver(fit: FitResult, path: FactorPath) -> list[str] | None:
 
 def _ours(fit: FitResult, path: Path) -> list[str]:
     """With the scheduler that carries all that a fit can learn."""
+    return [*_our_scheduler(path), f"image = pipe(prompt, num_inference_steps={fit.grid.n_steps}).images[0]"]
+
+
+def _our_scheduler(path: Path, more: str = "") -> list[str]:
     return [
         "from domains.images.learned_scheduler import LearnedScheduler",
         "",
         'prediction = pipe.scheduler.config.get("prediction_type", "epsilon")  # of no account on straight paths',
-        f"pipe.scheduler = LearnedScheduler.from_fit({str(path)!r}, prediction)",
-        f"image = pipe(prompt, num_inference_steps={fit.grid.n_steps}).images[0]",
+        f"pipe.scheduler = LearnedScheduler.from_fit({str(path)!r}, prediction{more})",
     ]
 
 
