@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from published_edm import randomised, tiny, write_pickle
+from published_edm import Published, randomised, their_module, tiny, write_pickle
 
 from domains.errors import InputError
 from domains.images.convert import main
@@ -165,7 +167,7 @@ def test_files_that_cannot_be_converted_are_one_line(tmp_path: Path, capsys: pyt
     source.write_bytes(b"no pickle")
     assert "is no pickle of a network" in refusal()
     source.write_bytes(pickle.dumps({"net": 3}))
-    assert "no network called 'ema'" in refusal()
+    assert f"{source}: there is no network called 'ema'" in refusal()
     source.write_bytes(pickle.dumps([1]))
     assert "it holds a list" in refusal()
     denoiser = EDMDenoiser(DenoiserConfig(tiny()))
@@ -176,6 +178,59 @@ def test_files_that_cannot_be_converted_are_one_line(tmp_path: Path, capsys: pyt
     assert "lacks 2 tensors, first of all model.enc.8x8_conv.bias" in refusal()
     assert "must end in .safetensors" in refusal(str(tmp_path / "net.pt"))
     assert not (tmp_path / "net.safetensors").exists()
+
+
+Change = Callable[[Any], object]
+INNER: list[tuple[str, Change, str]] = [
+    ("sigma", lambda net: setattr(net, "sigma_data", None), "sigma_data must be a positive number, got None"),
+    ("sigma 0", lambda net: setattr(net, "sigma_data", 0.0), "sigma_data must be a positive number, got 0.0"),
+    ("modules", lambda net: net.__dict__.update(_modules=None), "_modules must be a dictionary"),
+    ("model", lambda net: net.__dict__.update(_modules={"model": 3}), "got none"),
+    ("parameters", lambda net: net.model.__dict__.update(_parameters=[1]), "model._parameters must be a dictionary"),
+    ("keys", lambda net: net.model.__dict__.update(_buffers={1: torch.ones(1)}), "got other keys"),
+    ("hidden", lambda net: net.__dict__.update(_non_persistent_buffers_set=None), "must be a set, got NoneType"),
+    ("arguments", lambda net: net.model.__dict__.update(_init_kwargs=None), "_init_kwargs must be a dictionary"),
+    ("itself", lambda net: net.model._modules.update(again=net.model), "holds itself"),
+]
+ARGUMENTS: list[tuple[str, object, str]] = [
+    ("model_channels", 2, "width must be a whole number >= 4, got 2"),
+    ("model_channels", 6, "multiple of their 4 groups, got 18"),
+    ("model_channels", "128", "got '128'"),
+    ("channel_mult", None, "multipliers must hold whole numbers"),
+    ("channel_mult", [], "at least one"),
+    ("resample_filter", [1, 2, 1], "even number"),
+    ("embedding_type", "zzz", "embedding must be one of positional, fourier, got 'zzz'"),
+    ("encoder_type", torch.ones(2), "encoder must be one of"),
+    ("decoder_type", torch.ones(2), "decoder_type must be 'standard'"),
+    ("dropout", None, "dropout must be a number"),
+    ("img_resolution", 9, "cannot be halved"),
+    ("label_dim", -1, "classes must be a whole number >= 0, got -1"),
+]
+
+
+def _replace_argument(name: str, value: object) -> Change:
+    return lambda net: net.model._init_kwargs.update({name: value})
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [(change, why) for _, change, why in INNER]
+    + [(_replace_argument(name, value), why) for name, value, why in ARGUMENTS],
+    ids=[name for name, *_ in INNER] + [f"{name}-{i}" for i, (name, *_) in enumerate(ARGUMENTS)],
+)
+def test_pickles_of_broken_networks_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Change, why: str
+) -> None:
+    source = tmp_path / "net.pkl"
+    denoiser = EDMDenoiser(DenoiserConfig(tiny()))
+    with their_module():
+        network = Published("EDMPrecond", denoiser, sigma_data=0.5)
+        change(network)
+        source.write_bytes(pickle.dumps({"ema": network}))
+    assert main([str(source), str(tmp_path / "net.safetensors")]) == 2
+    (line,) = capsys.readouterr().err.strip().split("\n")
+    assert line.startswith(f"error: {source}: ")
+    assert why in line
 
 
 def test_pickles_are_not_weights(tmp_path: Path) -> None:

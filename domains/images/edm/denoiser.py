@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, final
@@ -54,7 +55,7 @@ class DenoiserConfig:
         sigma_data: standard deviation of the data's pixels.
 
     Raises:
-        ValueError: listing the preconditionings that are supported.
+        ValueError: listing the preconditionings that are supported; or if the deviation is not positive.
     """
 
     network: NetworkConfig
@@ -66,6 +67,8 @@ class DenoiserConfig:
             raise ValueError(
                 f"preconditioning must be one of {', '.join(PRECONDITIONING)}, got {self.preconditioning!r}"
             )
+        if not (isinstance(self.sigma_data, int | float) and 0 < self.sigma_data < math.inf):
+            raise ValueError(f"sigma_data must be a positive number, got {self.sigma_data!r}")
 
 
 @final

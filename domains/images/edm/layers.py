@@ -88,8 +88,15 @@ class Conv(nn.Module):
 
 
 def norm(channels: int) -> nn.GroupNorm:
-    """Group norm with groups of at least four channels, at most 32 groups."""
-    return nn.GroupNorm(min(32, channels // 4), channels, eps=EPSILON)
+    """Group norm with groups of at least four channels, at most 32 groups.
+
+    Raises:
+        ValueError: if the channels cannot be shared out to these.
+    """
+    groups = min(32, channels // 4)
+    if groups < 1 or channels % groups:
+        raise ValueError(f"channels must be 4 or more and a multiple of their {groups} groups, got {channels}")
+    return nn.GroupNorm(groups, channels, eps=EPSILON)
 
 
 @final

@@ -13,6 +13,17 @@ from torch import Tensor, nn
 
 from domains.images.edm.layers import SKIP_SCALE, Block, Conv, Dense, FourierEmbedding, PositionalEmbedding, norm
 
+_LEAST: Final = {
+    "resolution": 1,
+    "channels": 1,
+    "classes": 0,
+    "augmentations": 0,
+    "width": 4,
+    "blocks": 1,
+    "embedding_width": 1,
+}
+_KINDS: Final = {"embedding": ("positional", "fourier"), "encoder": ("standard", "residual")}
+
 
 @final
 @dataclass(frozen=True)
@@ -35,7 +46,8 @@ class NetworkConfig:
         taps: of the filter that changes the resolution: (1, 1), or NCSN++'s (1, 3, 3, 1).
 
     Raises:
-        ValueError: if the resolution cannot be halved often enough.
+        ValueError: naming the attribute that is of another type or out of range; or if the resolution cannot be halved
+            often enough.
     """
 
     resolution: int = 32
@@ -53,6 +65,23 @@ class NetworkConfig:
     taps: tuple[int, ...] = (1, 1)
 
     def __post_init__(self) -> None:
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if not _is_count(value, least):
+                raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
+        for name in ("multipliers", "attention", "taps"):
+            value = getattr(self, name)
+            if not (isinstance(value, tuple) and all(_is_count(part, 1) for part in value)):
+                raise ValueError(f"{name} must hold whole numbers >= 1, got {value!r}")
+        if not self.multipliers:
+            raise ValueError("multipliers must hold at least one number, got none")
+        if not self.taps or len(self.taps) % 2:
+            raise ValueError(f"taps must be of an even number, got {self.taps}")
+        if not (isinstance(self.dropout, int | float) and 0 <= self.dropout < 1):
+            raise ValueError(f"dropout must be a number in [0, 1), got {self.dropout!r}")
+        for name, kinds in _KINDS.items():
+            if getattr(self, name) not in kinds:
+                raise ValueError(f"{name} must be one of {', '.join(kinds)}, got {getattr(self, name)!r}")
         if self.resolution % 2 ** (len(self.multipliers) - 1):
             raise ValueError(f"resolution {self.resolution} cannot be halved {len(self.multipliers) - 1} times")
 
@@ -65,6 +94,10 @@ class NetworkConfig:
         """
         own: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in content.items()}
         return cls(**own)
+
+
+def _is_count(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 DDPMPP: Final = NetworkConfig()

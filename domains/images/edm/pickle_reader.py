@@ -85,18 +85,37 @@ def read_pickle(path: Path) -> Mapping[object, object]:
 
 
 def tensors_of(module: Mapping[str, Any], prefix: str = "") -> dict[str, Tensor]:
-    """Parameters and buffers of a module's record by their names, as `state_dict` has them."""
+    """Parameters and buffers of a module's record by their names, as `state_dict` has them.
+
+    Raises:
+        ValueError: naming the attribute that is not what a module has.
+    """
     found: dict[str, Tensor] = {}
-    hidden = module.get("_non_persistent_buffers_set", ())
+    hidden = module.get("_non_persistent_buffers_set", set())
+    if not isinstance(hidden, set):
+        raise ValueError(f"{prefix}_non_persistent_buffers_set must be a set, got {type(hidden).__name__}")
     for part in ("_parameters", "_buffers"):
-        for name, value in module.get(part, {}).items():
+        for name, value in table_of(module, part, prefix).items():
             if isinstance(value, Tensor) and name not in hidden:
                 found[prefix + name] = value.detach()
-    for name, child in module.get("_modules", {}).items():
+    for name, child in table_of(module, "_modules", prefix).items():
         state = attributes(child)
         if state is not None:
             found |= tensors_of(state, f"{prefix}{name}.")
     return found
+
+
+def table_of(module: Mapping[str, Any], name: str, prefix: str = "") -> Mapping[str, Any]:
+    """The dictionary that a module's record calls `name`; empty if it has none.
+
+    Raises:
+        ValueError: if it is something else, or not all of its keys are text.
+    """
+    value = module.get(name, {})
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        kind = "other keys" if isinstance(value, Mapping) else type(value).__name__
+        raise ValueError(f"{prefix}{name} must be a dictionary with names as keys, got {kind}")
+    return value
 
 
 def attributes(record: object) -> Mapping[str, Any] | None:

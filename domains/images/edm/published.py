@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
 
+import torch
 from torch import Tensor
 
 from domains.images.edm.denoiser import PRECONDITIONING, DenoiserConfig
-from domains.images.edm.network import NetworkConfig
-from domains.images.edm.pickle_reader import Record, attributes, read_pickle, tensors_of
+from domains.images.edm.network import Network, NetworkConfig
+from domains.images.edm.pickle_reader import Record, attributes, read_pickle, table_of, tensors_of
 
 _NETWORK: Final = "SongUNet"
 
@@ -61,31 +62,45 @@ def read_published(path: Path) -> Published:
     """Read the averaged network of a file without running anything in it.
 
     Raises:
-        ValueError: in one line, if the file is no such pickle, or its network is not supported.
+        ValueError: in one line, naming the file, if it is no such pickle, or its network is not supported.
     """
     content = read_pickle(path)
+    try:
+        return _published(content)
+    except RecursionError as error:
+        raise ValueError(f"{path}: its network holds itself") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _published(content: Mapping[object, object]) -> Published:
     outer = content.get("ema")
     state = attributes(outer)
     if not isinstance(outer, Record) or state is None:
-        raise ValueError(f"{path} holds no network called 'ema'")
+        raise ValueError("there is no network called 'ema'")
     if outer.name not in PRECONDITIONING:
-        raise ValueError(f"{path}: preconditioning must be one of {', '.join(PRECONDITIONING)}, got {outer.name}")
-    inner = state.get("_modules", {}).get("model")
+        raise ValueError(f"preconditioning must be one of {', '.join(PRECONDITIONING)}, got {outer.name}")
+    inner = table_of(state, "_modules").get("model")
     network = attributes(inner)
     if not isinstance(inner, Record) or network is None or inner.name != _NETWORK:
         found = inner.name if isinstance(inner, Record) else "none"
-        raise ValueError(f"{path}: the network must be DDPM++ or NCSN++ (class {_NETWORK}), got {found}")
-    config = DenoiserConfig(_config(path, network), outer.name, float(state.get("sigma_data", 0.5)))
+        raise ValueError(f"the network must be DDPM++ or NCSN++ (class {_NETWORK}), got {found}")
+    config = DenoiserConfig(_config(network), outer.name, state.get("sigma_data", 0.5))
     return Published(config, {name: value.float() for name, value in tensors_of(state).items()})
 
 
-def _config(path: Path, network: Mapping[str, Any]) -> NetworkConfig:
+def _config(network: Mapping[str, Any]) -> NetworkConfig:
     """From the arguments that the network remembers to have been made with."""
-    given = {**_DEFAULTS, **network.get("_init_kwargs", {})}
+    given = {**_DEFAULTS, **table_of(network, "_init_kwargs")}
     for name, value in _FIXED.items():
-        if given.get(name, value) != value:
-            raise ValueError(f"{path}: {name} must be {value!r}, got {given[name]!r}")
+        said = given.get(name, value)
+        if type(said) is not type(value) or said != value:
+            raise ValueError(f"{name} must be {value!r}, got {said!r}")
     try:
-        return NetworkConfig.from_dict({ours: given[theirs] for theirs, ours in _NAMES.items()})
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: its network cannot be rebuilt ({type(error).__name__}: {error})") from error
+        config = NetworkConfig.from_dict({ours: given[theirs] for theirs, ours in _NAMES.items()})
+        with torch.device("meta"):
+            Network(config)  # sizes may be possible one by one, and not together
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        cause = str(error).partition("\n")[0]
+        raise ValueError(f"its network cannot be rebuilt ({type(error).__name__}: {cause})") from error
+    return config

@@ -39,7 +39,7 @@ def load_edm(path: Path) -> EDMDenoiser:
     try:
         model = json.loads(metadata["model"])
         network = NetworkConfig.from_dict(model["network"])
-        denoiser = EDMDenoiser(DenoiserConfig(network, model["preconditioning"], float(model["sigma_data"])))
+        denoiser = EDMDenoiser(DenoiserConfig(network, model["preconditioning"], model["sigma_data"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         message = f"its description of the model cannot be used ({type(error).__name__}: {error})"
         raise problem(path, message, _REMEDY) from error
