@@ -166,13 +166,14 @@ def _fitted(
     if trial.general and general is None:
         raise mistake("trials", f"'{trial.name}' needs a general grid, and {options.weights} has none", "leave it out")
     count = bar.counter()
+    config = replace(trial.config(options.nfe), seed=choices.options.seed, chunk=choices.poses_at_once)
     result = fit(
         data.flow,
         data.train,
         data.valid,
         choices.solver,
         options.nfe,
-        replace(trial.config(options.nfe), seed=choices.options.seed, chunk=choices.poses_at_once),
+        config if general is None else replace(config, start=GENERAL),
         starts={} if general is None else {GENERAL: general},
         folder=store.folder / "fit",
         on_progress=lambda point: count(point.network_evaluations, 0),
