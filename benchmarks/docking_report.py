@@ -18,7 +18,7 @@ from benchmarks.docking_methods import Docked, Method, teacher_method
 from benchmarks.docking_options import Choices
 from benchmarks.pose_files import remove_stale, write_poses
 from benchmarks.pose_rows import pose_rows
-from benchmarks.store import write_text
+from benchmarks.store import finite, write_text
 from benchmarks.summary import MethodRow, Paired, Summary
 from domains.docking.complexes import Complex
 from domains.docking.validity import Validity
@@ -99,8 +99,8 @@ class Report:
         self._teacher = {
             **asdict(teacher),
             "converged": converged,
-            "median_disagreement": _number(median),
-            "worst_disagreement": _number(float(disagreement.max())),
+            "median_disagreement": finite(median),
+            "worst_disagreement": finite(float(disagreement.max())),
             "n_checked": len(disagreement),
         }
         if not converged:
@@ -203,11 +203,11 @@ def _fit_entry(fit: FitResult, file: str, pairs: FitData | None) -> dict[str, ob
         "seconds": fit.seconds,
         "network_evaluations": fit.network_evaluations,
         "gradient_evaluations": fit.gradient_evaluations,
-        "loss_hand": fit.loss_hand,
-        "loss_start": fit.loss_start,
-        "loss_learned": fit.loss_learned,
+        "loss_hand": finite(fit.loss_hand),
+        "loss_start": finite(fit.loss_start),
+        "loss_learned": finite(fit.loss_learned),
         "start": fit.start,
-        "hand": dict(fit.hand),
+        "hand": {name: finite(loss) for name, loss in fit.hand.items()},
         # JSON has no infinity, which a limit may be.
         "config": {name: str(x) if x in (math.inf, -math.inf) else x for name, x in fit.config.items()},
         "file": file,
@@ -225,8 +225,3 @@ def _earlier_results(out: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) and found.get("schema") == SCHEMA else {}
-
-
-def _number(value: float) -> float | None:
-    """JSON has no NaN and no infinity."""
-    return value if math.isfinite(value) else None

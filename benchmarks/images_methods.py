@@ -40,7 +40,7 @@ class Method:
     @property
     def key(self) -> str:
         """Hash of what is done; two names of one grid have the same."""
-        return fingerprint("grid", self.solver.name, self.grid.solver, self.grid.network)
+        return fingerprint("grid", self.solver.name, self.solver.coefficients, self.grid.solver, self.grid.network)
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from benchmarks.images_methods import Made, Method
 from benchmarks.images_options import Choices
 from benchmarks.images_rows import ImageRow, Paired, Table
 from benchmarks.names import TEACHER
-from benchmarks.store import write_text
+from benchmarks.store import finite, write_text
 from domains.images.conditioned import Conditioned, ConditionedFlow
 from domains.images.flow import DigitsFlow
 from domains.images.quality import DigitsQuality
@@ -178,10 +178,10 @@ def _fit_entry(fit: FitResult, file: str, data: FitData | None) -> dict[str, obj
         "seconds": fit.seconds,
         "network_evaluations": fit.network_evaluations,
         "gradient_evaluations": fit.gradient_evaluations,
-        "loss_hand": fit.loss_hand,
-        "loss_learned": fit.loss_learned,
+        "loss_hand": finite(fit.loss_hand),
+        "loss_learned": finite(fit.loss_learned),
         "start": fit.start,
-        "hand": dict(fit.hand),
+        "hand": {name: finite(loss) for name, loss in fit.hand.items()},
         # JSON has no infinity, which a limit may be.
         "config": {name: str(x) if x in (math.inf, -math.inf) else x for name, x in fit.config.items()},
         "file": file,

@@ -65,7 +65,7 @@ def run(choices: Choices, flow: ConditionedFlow, saved: Mapping[int, FitResult],
                 with bar.stage(f"fit, {nfe} NFE"):
                     fit = fit_grid(flow, data, nfe, choices, store, bar)
             report.add_fit(fit, None if nfe in saved else data)
-            for method in (Method(LEARNED, solver, nfe, fit.grid), *hand_made(flow.clock, solver, nfe)):
+            for method in (Method(LEARNED, fit.student(), nfe, fit.grid), *hand_made(flow.clock, solver, nfe)):
                 with bar.stage(f"{method.name}, {nfe} NFE"):
                     report.add(method, make(method, flow, starts, store, bar))
     report.finish()

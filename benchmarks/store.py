@@ -7,6 +7,7 @@ a changed option leads to has another name, so that old and new results can neve
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,6 +45,11 @@ class Store:
     def put_json(self, key: str, value: object) -> None:
         """Keep what JSON can hold."""
         write_text(self.folder / f"{key}.json", json.dumps(value, allow_nan=False))
+
+
+def finite(number: float) -> float | None:
+    """The number, or None for what JSON has no word for: NaN and infinity."""
+    return number if math.isfinite(number) else None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -34,8 +34,8 @@ FIT: Final = FitConfig(
     chunk=_ON_CPU,
 )
 """scale: in Å. A small change of the times sends some poses to another binding mode, many Å away and with no gradient
-worth following; distances are bounded so that such a pose counts as one miss and the others decide. The rest was chosen
-by the trials in docs/decisions.md: a clock per factor, everything at once, and many pairs seen once or twice each."""
+worth following; distances are bounded so that such a pose counts as one miss and the others decide. What else
+was tried is in docs/docking_fits.md."""
 
 FIT_POSES: Final = 320
 """Teacher pairs of a fit, one in five of them to choose the best grid by."""
