@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
@@ -49,9 +50,11 @@ class FactorPath:
         """The path that `dataclasses.asdict` wrote.
 
         Raises:
-            KeyError, TypeError, ValueError: if `content` is anything else.
+            KeyError, TypeError, ValueError: if `content` is anything else: α and σ are positive, all numbers finite.
         """
-        return cls(str(content["schedule"]), _points(content["solver"]), _points(content["network"]))
+        if not isinstance(content["schedule"], str):
+            raise TypeError(f"schedule must be text, got {content['schedule']!r}")
+        return cls(content["schedule"], _points(content["solver"]), _points(content["network"]))
 
 
 def trace(clock: Clock, grid: Grid) -> Mapping[str, FactorPath]:
@@ -74,4 +77,12 @@ def _at(schedule: Schedule, log_snr: Tensor) -> PathPoints:
 def _points(content: object) -> PathPoints:
     if not isinstance(content, dict):
         raise TypeError(f"points must be an object, got {type(content).__name__}")
-    return PathPoints(*(tuple(float(value) for value in content[name]) for name in ("t", "alpha", "sigma")))
+    points = PathPoints(*(tuple(float(value) for value in content[name]) for name in ("t", "alpha", "sigma")))
+    if not len(points.t) == len(points.alpha) == len(points.sigma):
+        raise ValueError("t, alpha and sigma must be of one length")
+    if not all(map(math.isfinite, (*points.t, *points.alpha, *points.sigma))):
+        raise ValueError("t, alpha and sigma must be finite")
+    for name, values in (("alpha", points.alpha), ("sigma", points.sigma)):
+        if not all(value > 0 for value in values):
+            raise ValueError(f"{name} must be positive, got {min(values)}")
+    return points

@@ -157,6 +157,7 @@ def test_saved_grids(bench: Bench, tmp_path: Path) -> None:
 
     def without_torsions(fit: dict[str, Any]) -> None:
         fit["grid"]["factors"].remove("tor")
+        del fit["path"]["tor"]
 
     refused(with_change(without_torsions), str(changed), "factors tr, rot", "tor")
     refused(with_change(lambda fit: fit.pop("solver")), str(changed), "no saved fit")

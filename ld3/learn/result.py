@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from ld3.grid import Grid
+from ld3.learn.saved_values import count, loss, number, positive, rows, table, take, text, without_infinities
 from ld3.path_points import FactorPath
 from ld3.solvers import Coefficients, Solver, get_solver
 
@@ -87,12 +88,12 @@ class FitResult:
         return replace(get_solver(self.solver), coefficients=self.coefficients)
 
     def save(self, path: Path) -> None:
-        """Write the result as JSON; replaces `path` atomically."""
+        """Write the result as JSON, null for losses that are infinite; replaces `path` atomically."""
         plain = asdict(replace(self, coefficients=None))
         plain["coefficients"] = None if self.coefficients is None else self.coefficients.to_dict()
         content = {"schema": SCHEMA, "version": VERSION, **plain, "grid": json.loads(self.grid.to_json())}
         part = path.with_suffix(path.suffix + ".part")
-        part.write_text(json.dumps(content, indent=2))
+        part.write_text(json.dumps(without_infinities(content), indent=2, allow_nan=False))
         os.replace(part, path)
 
     @classmethod
@@ -100,17 +101,82 @@ class FitResult:
         """Read what `save` wrote.
 
         Raises:
-            ValueError: naming the file, if it holds anything else.
+            ValueError: in one line, naming the file, if it holds anything else: the first value that is missing, of
+                another type, or does not go with the others.
         """
         try:
-            content = json.loads(path.read_text())
-            if (content.pop("schema"), content.pop("version")) != (SCHEMA, VERSION):
+            content = table("the file", json.loads(path.read_text()))
+            if (content.get("schema"), content.get("version")) != (SCHEMA, VERSION):
                 raise ValueError("it is of another schema or version")
-            grid = Grid.from_json(json.dumps(content.pop("grid")))
-            curve = tuple(Point(**row) for row in content.pop("curve"))
-            weights = content.pop("coefficients")
-            coefficients = None if weights is None else Coefficients.from_dict(weights)
-            points = {factor: FactorPath.from_json(part) for factor, part in content.pop("path").items()}
-            return cls(grid=grid, coefficients=coefficients, curve=curve, path=points, **content)
-        except (OSError, UnicodeDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} is no fit saved by ld3: {error}") from error
+            return _read(content)
+        except (OSError, KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
+            cause = str(error).partition("\n")[0]
+            raise ValueError(f"{path} is no fit saved by ld3: {cause}") from error
+
+
+def _read(content: Mapping[str, object]) -> FitResult:
+    known = {"schema", "version", *(field.name for field in fields(FitResult))}
+    if unknown := sorted(content.keys() - known):
+        raise ValueError(f"{unknown[0]} is no part of a fit")
+    grid = Grid.from_json(json.dumps(take(content, "grid", table)))
+    text("grid.name", grid.name)
+    solver = get_solver(take(content, "solver", text))
+    nfe = take(content, "nfe", count)
+    if solver.steps(nfe) != grid.n_steps:
+        raise ValueError(f"nfe must fit the grid's {grid.n_steps} steps of {solver.name}, got {nfe}")
+    hand = {name: loss(f"hand[{name!r}]", value) for name, value in take(content, "hand", table).items()}
+    if not hand:
+        raise ValueError("hand must hold the loss of at least one grid, got none")
+    return FitResult(
+        grid=grid,
+        solver=solver.name,
+        coefficients=_coefficients(content, grid, solver),
+        nfe=nfe,
+        start=take(content, "start", text),
+        hand=hand,
+        loss_hand=take(content, "loss_hand", loss),
+        loss_start=take(content, "loss_start", loss),
+        loss_learned=take(content, "loss_learned", loss),
+        curve=tuple(_point(row) for row in take(content, "curve", rows)),
+        network_evaluations=take(content, "network_evaluations", count),
+        gradient_evaluations=take(content, "gradient_evaluations", count),
+        failed=take(content, "failed", count),
+        seconds=take(content, "seconds", number),
+        config=take(content, "config", table),
+        flow=take(content, "flow", text),
+        sharpness=take(content, "sharpness", positive),
+        path=_path(take(content, "path", table), grid),
+    )
+
+
+def _coefficients(content: Mapping[str, object], grid: Grid, solver: Solver) -> Coefficients | None:
+    if take(content, "coefficients", lambda _, value: value) is None:
+        return None
+    parts = {name: table(name, value) for name, value in take(content, "coefficients", table).items()}
+    coefficients = Coefficients.from_dict(parts)
+    coefficients.check(grid, corrects=solver.corrector is not None)
+    return coefficients
+
+
+def _point(row: Mapping[str, object]) -> Point:
+    phase = take(row, "phase", text)
+    first = phase == "start" and row.get("train") is None
+    return Point(
+        phase=phase,
+        step=take(row, "step", count),
+        train=None if first else take(row, "train", loss),
+        valid=take(row, "valid", loss),
+        network_evaluations=take(row, "network_evaluations", count),
+        seconds=take(row, "seconds", number),
+    )
+
+
+def _path(content: Mapping[str, object], grid: Grid) -> Mapping[str, FactorPath]:
+    if content.keys() != grid.solver.keys():
+        raise ValueError(f"path must have the grid's factors {sorted(grid.solver)}, got {sorted(content)}")
+    points = {factor: FactorPath.from_json(table(factor, part)) for factor, part in content.items()}
+    for factor, part in points.items():
+        found = (len(part.solver.t), len(part.network.t))
+        if found != (grid.n_steps + 1, grid.n_steps):
+            raise ValueError(f"path[{factor!r}] must have a point for each level of the grid, got {found}")
+    return points
