@@ -44,7 +44,7 @@ class Options:
     device: str = "cpu"
     """as torch writes it: cpu, cuda, cuda:1"""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """of the network's inner arithmetic"""
+    """of the network's inner arithmetic (autocast); of a diffusers model, of all its weights, which are loaded in it"""
     compile: bool = False
     """run the network through torch.compile"""
     out: Path | None = None

@@ -23,6 +23,7 @@ from diffusers import (
     StableDiffusion3Pipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
+    UNet2DModel,
     UniPCMultistepScheduler,
 )
 
@@ -357,6 +358,28 @@ def test_models_are_found_by_name(unconditional: DiffusersFlow, stable_diffusion
     assert flow.fingerprint() == prompted(stable_diffusion, 7.5).fingerprint()
 
 
+@pytest.mark.skipif(importlib.util.find_spec("torchvision") is not None, reason="LPIPS can be had here")
+def test_lpips_looks_at_images_not_latents(stable_diffusion: Path) -> None:
+    """Latents of 8 x 8 in 4 channels, images of 16 x 16 in 3: what is missing is the network."""
+    with pytest.raises(ValueError, match="needs the packages lpips and torchvision"):
+        load_diffusers(str(stable_diffusion), ModelOptions(prompts=PROMPTS, distance="lpips"))
+
+
+@torch.no_grad()
+def test_precision_is_that_of_the_weights(models: Path) -> None:
+    """And not of the states."""
+    folder = tiny.save_unconditional(models / "precision")
+    weights = UNet2DModel.from_pretrained(folder / "unet")
+    for precision in (None, torch.bfloat16):
+        flow = load_image_flow(str(folder), Wanted(torch.device("cpu"), precision=precision))
+        assert flow.dtype == torch.float32
+        x = torch.randn(2, *flow.shape, generator=torch.Generator().manual_seed(0))
+        network = weights.to(precision or torch.float32)
+        told = torch.tensor(500.0, dtype=F64)
+        expected = network(x.to(network.dtype), told.float()).sample.float()
+        torch.testing.assert_close(flow.noise(x, told, torch.zeros(2, dtype=torch.long)), expected)
+
+
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
@@ -364,7 +387,7 @@ def test_models_are_found_by_name(unconditional: DiffusersFlow, stable_diffusion
         (["--model", "{models}/ddpm", "--guidance", "7.5"], "unconditional model"),
         (["--model", "{models}/ddpm", "--label", "3"], "not class labels"),
         (["--model", "{models}/sd"], "at least one prompt"),
-        (["--model", "{models}/ddpm", "--distance", "lpips"], "distance 'lpips' needs"),
+        (["--model", "{models}/ddpm", "--distance", "lpips"], "at least 16 pixels a side, got 3 x 8 x 8"),
     ],
 )
 @pytest.mark.usefixtures("unconditional", "stable_diffusion")
@@ -372,8 +395,6 @@ def test_the_command_line_refuses_in_one_line(
     models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], why: str
 ) -> None:
     filled = [argument.format(models=models) for argument in arguments]
-    if "lpips" in filled and importlib.util.find_spec("torchvision"):
-        pytest.skip("LPIPS can be had here")
     assert benchmark([*filled, "--out", str(tmp_path)]) == 2
     lines = [line for line in capsys.readouterr().err.split("\n") if line.startswith("error")]
     assert len(lines) == 1

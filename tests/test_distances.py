@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from domains.images.distances import DISTANCES, get_distance, lpips_distance
+from domains.errors import InputError
+from domains.images.distances import DISTANCES, check_images, get_distance, lpips_distance
+from domains.images.models import Wanted, load_image_flow
 
 CPU = torch.device("cpu")
 
@@ -50,4 +52,28 @@ def test_lpips_sees_grey_images_in_three_channels() -> None:
 def test_lpips_says_what_it_lacks() -> None:
     with pytest.raises(ValueError, match="lpips and torchvision") as info:
         get_distance("lpips", CPU)
+    assert "\n" not in str(info.value)
+
+
+@pytest.mark.parametrize(("channels", "size"), [(3, 8), (1, 15), (4, 32), (2, 16)])
+def test_lpips_refuses_images_that_its_network_cannot_take(channels: int, size: int) -> None:
+    with pytest.raises(ValueError, match=rf"1 or 3 channels.*got {channels} x {size} x {size}") as info:
+        check_images("lpips", channels, size)
+    assert "\n" not in str(info.value)
+    for name in ("mse", "pseudo_huber"):
+        check_images(name, channels, size)
+
+
+def test_vgg_is_left_with_a_pixel_of_sixteen() -> None:
+    """Its layers up to the last one that LPIPS sees, four of which halve: what fails below 16 pixels, and not there."""
+    layers = nn.Sequential(*(nn.MaxPool2d(2) for _ in range(4)))
+    assert layers(torch.ones(1, 1, 16, 16)).shape == (1, 1, 1, 1)
+    check_images("lpips", 1, 16)
+    with pytest.raises(RuntimeError):
+        layers(torch.ones(1, 1, 15, 15))
+
+
+def test_models_of_small_images_refuse_lpips_in_one_line() -> None:
+    with pytest.raises(InputError, match="at least 16 pixels a side, got 1 x 8 x 8") as info:
+        load_image_flow("digits", Wanted(CPU, distance="lpips"))
     assert "\n" not in str(info.value)

@@ -25,7 +25,7 @@ from domains.images.diffusers_networks import (
 )
 from domains.images.diffusers_prompts import encode, encode_negative, is_sdxl
 from domains.images.diffusers_schedule import read_path
-from domains.images.distances import get_distance
+from domains.images.distances import check_images, get_distance
 from ld3.schedule import RectifiedFlow
 
 _INDEX: Final = "model_index.json"
@@ -53,7 +53,7 @@ class ModelOptions:
         resolution: height and width of the images in pixels; None = what the model was trained on.
         distance: a name of `domains.images.distances`.
         device: where the model runs.
-        dtype: floating type of its weights.
+        dtype: floating type in which all of its weights are loaded.
         compile: run the network through torch.compile.
     """
 
@@ -90,6 +90,8 @@ def load_diffusers(name: str, options: ModelOptions) -> DiffusersFlow:
         network.compile()
     path = read_path(type(pipe.scheduler).__name__, pipe.scheduler.config)
     shape = _shape(name, kind, network.config, vae, options.resolution)
+    channels, size = (shape[0], shape[1]) if vae is None else (vae.config.out_channels, shape[1] * _halvings(vae))
+    check_images(options.distance, channels, size)
     call, content = _call(name, kind, pipe, network, options)
     return DiffusersFlow(
         path,

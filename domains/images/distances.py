@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 _HUBER_PER_ROOT_SIZE: Final = 0.00054
+_VGG_LEAST: Final = 16  # VGG halves its input four times before the last layer that LPIPS looks at
 
 
 @final
@@ -76,3 +77,16 @@ def get_distance(name: str, device: torch.device) -> Distance:
     if name not in DISTANCES:
         raise ValueError(f"distance must be one of {', '.join(DISTANCES)}, got {name!r}")
     return DISTANCES[name](device)
+
+
+def check_images(name: str, channels: int, size: int) -> None:
+    """Do nothing if the distance called `name` can be taken of images of so many channels and pixels a side.
+
+    Raises:
+        ValueError: if it is LPIPS, and they are neither grey nor in three colours, or too small for its network.
+    """
+    if name == "lpips" and (channels not in (1, 3) or size < _VGG_LEAST):
+        raise ValueError(
+            f"distance 'lpips' needs images of 1 or 3 channels and at least {_VGG_LEAST} pixels a side, "
+            f"got {channels} x {size} x {size}; choose mse or pseudo_huber instead"
+        )

@@ -12,7 +12,7 @@ from domains.errors import InputError, InputProblem
 from domains.images.conditioned import ConditionedFlow
 from domains.images.diffusers_files import ModelOptions, load_diffusers
 from domains.images.diffusers_flow import DiffusersFlow
-from domains.images.distances import get_distance
+from domains.images.distances import check_images, get_distance
 from domains.images.edm.flow import EDMFlow
 from domains.images.edm.weights import FORMAT as EDM_FORMAT
 from domains.images.edm.weights import load_edm
@@ -34,7 +34,8 @@ class Wanted:
         prompts: texts to show, in turn, for models of that kind.
         guidance: scale of classifier-free guidance; 1 = the conditional model as it is, None = the model's usual one.
         distance: of images, a name of :data:`domains.images.distances.DISTANCES`.
-        precision: type of the network's inner arithmetic (autocast); None = that of its weights.
+        precision: type of the network's inner arithmetic (autocast), None = that of its weights; of diffusers models,
+            the type in which all of their weights are loaded, None = float32.
         compile: run the network through torch.compile.
     """
 
@@ -73,7 +74,9 @@ def _digits(path: Path, wanted: Wanted) -> DigitsFlow:
         denoiser.network.compile()
     labels = wanted.labels or tuple(range(classes)) or (None,)
     guidance = 1.0 if wanted.guidance is None else wanted.guidance
+    network = denoiser.network.config
     try:
+        check_images(wanted.distance, network.image_channels, network.resolution)
         distance = get_distance(wanted.distance, wanted.device)
         return DigitsFlow(denoiser, labels, guidance, distance, wanted.precision)
     except ValueError as error:
@@ -88,7 +91,9 @@ def _edm(path: Path, wanted: Wanted) -> EDMFlow:
     if wanted.compile:
         denoiser.model.compile()
     labels = [label for label in wanted.labels or range(classes) if label is not None]
+    network = denoiser.config.network
     try:
+        check_images(wanted.distance, network.channels, network.resolution)
         return EDMFlow(denoiser, labels, get_distance(wanted.distance, wanted.device), wanted.precision)
     except ValueError as error:
         raise _cannot(path, str(error), "see --label and --distance") from error
