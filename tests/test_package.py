@@ -82,9 +82,25 @@ def test_the_core_speaks_of_no_domain() -> None:
 
 
 def test_what_is_imported_is_declared_and_nothing_else() -> None:
-    assert third_party("ld3") == declared()
+    assert third_party("ld3") | {"tyro"} == declared()  # tyro for the command
     assert third_party("domains") | third_party("benchmarks") <= declared("docking", "images", "diffusers")
     assert third_party("tests") <= declared("docking", "images", "diffusers", "dev")
+
+
+def test_the_command_needs_no_extra() -> None:
+    """Run where none of the packages of the extras can be imported."""
+    extras = {Requirement(line).name for lines in PROJECT["optional-dependencies"].values() for line in lines}
+    imported = {package: name for name, package in BROUGHT_BY.items()}
+    # A bare install has whatever tyro asks for.
+    blocked = {imported.get(name, name) for name in extras} - {"rich"}
+    fit = ROOT / "domains" / "docking" / "weights" / "demo.grids" / "dpmpp_2m_5.json"
+    program = (
+        f"import sys; sys.modules.update(dict.fromkeys({sorted(blocked)})); "
+        f"from domains.command import main; sys.exit(main(['show', {str(fit)!r}]))"
+    )
+    shown = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert shown.returncode == 0, shown.stderr
+    assert "5 network evaluations" in shown.stdout
 
 
 def test_the_lock_pins_all_that_is_declared() -> None:
