@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +15,7 @@ from benchmarks.docking_fits import FitData
 from benchmarks.docking_inputs import Group, Inputs
 from benchmarks.docking_methods import Docked, Method, teacher_method
 from benchmarks.docking_options import Choices
+from benchmarks.fit_entry import fit_entry
 from benchmarks.pose_files import remove_stale, write_poses
 from benchmarks.pose_rows import pose_rows
 from benchmarks.store import finite, write_text
@@ -129,7 +129,8 @@ class Report:
         folder.mkdir(exist_ok=True)
         file = folder / f"learned_{fit.solver}_nfe{fit.nfe}.json"
         fit.save(file)
-        self._fits.append(_fit_entry(fit, str(file.relative_to(self._out)), pairs))
+        train, valid, spent = (pairs.train, pairs.valid, pairs.network_evaluations) if pairs else (None, None, None)
+        self._fits.append(fit_entry(fit, str(file.relative_to(self._out)), train, valid, spent))
         failed = pairs.failed if pairs else 0
         if failed and len(self._fits) == 1:
             self.remarks.append(f"{failed} of the teacher's poses for the fit are not finite and were left out of it")
@@ -193,28 +194,6 @@ def _complex_entry(found: Complex) -> dict[str, object]:
         "pocket": found.pocket.spec,
         "protein": str(found.protein_report),
         "has_bound_pose": found.reference is not None,
-    }
-
-
-def _fit_entry(fit: FitResult, file: str, pairs: FitData | None) -> dict[str, object]:
-    return {
-        "nfe": fit.nfe,
-        "solver": fit.solver,
-        "seconds": fit.seconds,
-        "network_evaluations": fit.network_evaluations,
-        "gradient_evaluations": fit.gradient_evaluations,
-        "loss_hand": finite(fit.loss_hand),
-        "loss_start": finite(fit.loss_start),
-        "loss_learned": finite(fit.loss_learned),
-        "start": fit.start,
-        "hand": {name: finite(loss) for name, loss in fit.hand.items()},
-        # JSON has no infinity, which a limit may be.
-        "config": {name: str(x) if x in (math.inf, -math.inf) else x for name, x in fit.config.items()},
-        "file": file,
-        "fitted_here": pairs is not None,
-        "teacher_evaluations": pairs.network_evaluations if pairs else None,
-        "n_train": len(pairs.train) if pairs else None,
-        "n_valid": len(pairs.valid) if pairs else None,
     }
 
 

@@ -12,12 +12,13 @@ from typing import Any, final
 from torch import Tensor
 
 from benchmarks import manifest
+from benchmarks.fit_entry import fit_entry
 from benchmarks.images_fits import FitData
 from benchmarks.images_methods import Made, Method
 from benchmarks.images_options import Choices
 from benchmarks.images_rows import ImageRow, Paired, Table
 from benchmarks.names import TEACHER
-from benchmarks.store import finite, write_text
+from benchmarks.store import write_text
 from domains.images.conditioned import Conditioned, ConditionedFlow
 from domains.images.flow import DigitsFlow
 from domains.images.quality import DigitsQuality
@@ -115,7 +116,8 @@ class Report:
         folder.mkdir(exist_ok=True)
         file = folder / f"learned_{fit.solver}_nfe{fit.nfe}.json"
         fit.save(file)
-        self._fits.append(_fit_entry(fit, f"{folder.name}/{file.name}", data))
+        train, valid, spent = (data.train, data.valid, data.train.network_evaluations) if data else (None, None, None)
+        self._fits.append(fit_entry(fit, f"{folder.name}/{file.name}", train, valid, spent))
         if fit.flow != self.flow.fingerprint():
             self.remarks.append(
                 f"the grid of {fit.nfe} NFE was learned for another model, or with other labels or guidance"
@@ -169,24 +171,3 @@ def _installed(packages: Sequence[str]) -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _fit_entry(fit: FitResult, file: str, data: FitData | None) -> dict[str, object]:
-    return {
-        "nfe": fit.nfe,
-        "solver": fit.solver,
-        "seconds": fit.seconds,
-        "network_evaluations": fit.network_evaluations,
-        "gradient_evaluations": fit.gradient_evaluations,
-        "loss_hand": finite(fit.loss_hand),
-        "loss_learned": finite(fit.loss_learned),
-        "start": fit.start,
-        "hand": {name: finite(loss) for name, loss in fit.hand.items()},
-        # JSON has no infinity, which a limit may be.
-        "config": {name: str(x) if x in (math.inf, -math.inf) else x for name, x in fit.config.items()},
-        "file": file,
-        "fitted_here": data is not None,
-        "teacher_evaluations": data.train.network_evaluations if data else None,
-        "n_train": len(data.train) if data else None,
-        "n_valid": len(data.valid) if data else None,
-    }
