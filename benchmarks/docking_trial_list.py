@@ -35,6 +35,16 @@ class Trial:
         return replace(fit_config(nfe), **self.change)
 
 
+BALL_RADII: Final = (0.005, 0.02, 0.05, 0.2)
+"""In standard deviations of the prior. With the largest, a start moves by up to 1 Å and 0.3 rad."""
+
+
+def _ball(radius: float) -> Trial:
+    return Trial(
+        f"ball {radius:g}", f"starts move by up to {radius:g} standard deviations of the prior", {"radius": radius}
+    )
+
+
 TRIALS: Final = (
     Trial(USUAL, "the usual fit, from the best hand-made grid"),
     Trial("general", "the same from the model's general grid: what the benchmark does", general=True),
@@ -42,7 +52,7 @@ TRIALS: Final = (
     Trial("one clock", "the same times for all factors", {"shared_clock": True}),
     Trial("times only", "the network is told the solver's levels", {"phases": ("times",)}),
     Trial("coefficients", "solver coefficients are learned as well", {"phases": ("all",)}),
-    Trial("ball 0.05", "starts move by up to 0.05 standard deviations of the prior", {"radius": 0.05}),
+    *map(_ball, BALL_RADII),
     Trial("unbounded", "mean squared displacement, not bounded", {"scale": None}),
     Trial("few pairs", "a quarter of the pairs, each seen four times as often", share=0.25),
 )
