@@ -35,15 +35,16 @@ class Trial:
         return replace(fit_config(nfe), **self.change)
 
 
-BALL_RADII: Final = (0.005, 0.02, 0.05, 0.2)
-"""In standard deviations of the prior. With the largest, a start moves by up to 1 Å and 0.3 rad."""
+_BALLS: Final = (0.005, 0.02, 0.05, 0.2)
 
 
-def _ball(radius: float) -> Trial:
-    return Trial(
-        f"ball {radius:g}", f"starts move by up to {radius:g} standard deviations of the prior", {"radius": radius}
-    )
+def ball(radius: float) -> str:
+    """The name of the fit in a ball of that radius; radius 0 is the usual fit."""
+    return f"ball {radius:g}" if radius else USUAL
 
+
+RADII: Final = {ball(radius): radius for radius in (0.0, *_BALLS)}
+"""Fit -> radius in standard deviations of the prior. With the largest, a start moves by up to 1 Å and 0.3 rad."""
 
 TRIALS: Final = (
     Trial(USUAL, "the usual fit, from the best hand-made grid"),
@@ -52,7 +53,10 @@ TRIALS: Final = (
     Trial("one clock", "the same times for all factors", {"shared_clock": True}),
     Trial("times only", "the network is told the solver's levels", {"phases": ("times",)}),
     Trial("coefficients", "solver coefficients are learned as well", {"phases": ("all",)}),
-    *map(_ball, BALL_RADII),
+    *(
+        Trial(ball(radius), f"starts move by up to {radius:g} standard deviations of the prior", {"radius": radius})
+        for radius in _BALLS
+    ),
     Trial("unbounded", "mean squared displacement, not bounded", {"scale": None}),
     Trial("few pairs", "a quarter of the pairs, each seen four times as often", share=0.25),
 )

@@ -2,13 +2,13 @@
 
 Every fit of :mod:`benchmarks.docking_trial_list` is made with several seeds, each with its own teacher pairs, and docks
 the same complexes from starts that no fit has seen. Writes to --out: results.json, after every seed; an interrupted
-comparison goes on. With --page, the table is put into a Markdown page.
+comparison goes on. With --page, the table is put into a Markdown page, and with --ball-page that of the balls alone.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,8 +32,10 @@ from benchmarks.docking_trial_list import TRIALS, USUAL, Trial
 from benchmarks.options import mistake
 from benchmarks.pose_rows import pose_rows
 from benchmarks.progress import WorkBar
-from benchmarks.store import Store
-from benchmarks.trial_page import Rows, summarise, write
+from benchmarks.readme import with_block
+from benchmarks.store import Store, write_text
+from benchmarks.trial_ball import BALL_BLOCK, ball_block
+from benchmarks.trial_page import BLOCK, Rows, Study, block, summarise, write
 from domains.docking.general_grids import GENERAL, general_grid
 from domains.docking.settings import FIT_POSES, TEACHER
 from domains.docking.weights import DEMO_WEIGHTS, DockingModel, load_weights
@@ -68,6 +70,8 @@ class Options:
     out: Path = Path("out/trials")
     page: Path | None = None
     """Markdown page with the markers of the table"""
+    ball_page: Path | None = None
+    """Markdown page with the markers of the table of balls"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -94,6 +98,7 @@ def compare(options: Options, log: Console) -> None:
     trials = _chosen(options)
     if not options.seeds:
         raise mistake("seeds", "got none", "give at least one")
+    pages = _pages(options)
     model = load_weights(options.weights)
     rows: Rows = {}
     seconds: dict[str, list[float]] = {}
@@ -107,7 +112,10 @@ def compare(options: Options, log: Console) -> None:
             _one_seed(options, trials, choices, inputs, model, rows, seconds, bar)
         done = options.seeds[: options.seeds.index(seed) + 1]
         config = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
-        write(options.out, options.page, config, summarise(trials, rows, seconds), len(inputs.complexes), done)
+        study = Study(config, summarise(trials, rows, seconds), len(inputs.complexes), done)
+        write(options.out, study)
+        for page, name, content in pages:
+            write_text(page, with_block(page.read_text(), content(study), name))
 
 
 def _one_seed(
@@ -188,6 +196,21 @@ def _chosen(options: Options) -> list[Trial]:
         raise mistake("trials", f"there is no {unknown[0]!r}", f"choose from {', '.join(names)}")
     wanted = {USUAL, *options.trials} if options.trials else set(names)
     return [trial for trial in TRIALS if trial.name in wanted]
+
+
+def _pages(options: Options) -> list[tuple[Path, str, Callable[[Study], str]]]:
+    """Each page, the name of its markers, and what goes between them."""
+    found: list[tuple[Path, str, Callable[[Study], str]]] = []
+    for option, name, content in (("page", BLOCK, block), ("ball_page", BALL_BLOCK, ball_block)):
+        page: Path | None = getattr(options, option)
+        if page is None:
+            continue
+        try:
+            with_block(page.read_text(), "", name)
+        except (OSError, ValueError) as error:
+            raise mistake(option, f"{page} cannot take the table ({error})", "give a page with its markers") from error
+        found.append((page, name, content))
+    return found
 
 
 def _choices(options: Options, seed: int) -> Choices:

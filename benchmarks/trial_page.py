@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +16,6 @@ from numpy.typing import NDArray
 from benchmarks import manifest
 from benchmarks.docking_trial_list import USUAL, Trial
 from benchmarks.pose_rows import PoseRow
-from benchmarks.readme import with_block
 from benchmarks.store import write_text
 from domains.bootstrap import Interval, Statistic, bootstrap_difference, bootstrap_interval
 
@@ -48,6 +48,23 @@ class Row:
     success_minus_usual: Interval | None
     rmsd_minus_usual: Interval | None
     seconds: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What was tried, on what.
+
+    Attributes:
+        config: options of the command.
+        rows: in the order of the table.
+        complexes: that were docked.
+        seeds: that are done.
+    """
+
+    config: Mapping[str, Any]
+    rows: Sequence[Row]
+    complexes: int
+    seeds: Sequence[int]
 
 
 def summarise(trials: Sequence[Trial], rows: Rows, seconds: Mapping[str, Sequence[float]]) -> list[Row]:
@@ -92,26 +109,18 @@ def _to_teacher(row: PoseRow) -> float:
     return np.inf if row.rmsd_to_teacher is None else row.rmsd_to_teacher
 
 
-def write(
-    out: Path,
-    page: Path | None,
-    config: Mapping[str, Any],
-    rows: Sequence[Row],
-    complexes: int,
-    seeds: Sequence[int],
-) -> None:
-    """results.json, and the table in the page if there is one.
+def write(out: Path, study: Study) -> None:
+    """results.json.
 
     Raises:
-        ValueError: if the page lacks the markers.
-        OSError: if it cannot be read or written.
+        OSError: if it cannot be written.
     """
     content = {
         "schema": SCHEMA,
-        "config": config,
-        "complexes": complexes,
-        "seeds": list(seeds),
-        "rows": [asdict(row) for row in rows],
+        "config": study.config,
+        "complexes": study.complexes,
+        "seeds": list(study.seeds),
+        "rows": [asdict(row) for row in study.rows],
         "versions": manifest.versions(_PACKAGES),
         "commit": manifest.commit(),
         "machine": manifest.machine(torch.device("cpu")),
@@ -119,37 +128,43 @@ def write(
     # JSON has no infinity, which the median of poses that failed may be.
     content = json.loads(json.dumps(content, default=str), parse_constant=lambda _: None)
     write_text(out / "results.json", json.dumps(content, indent=1))
-    if page is not None:
-        write_text(page, with_block(page.read_text(), _block(config, rows, complexes, seeds), BLOCK))
 
 
-def _block(config: Mapping[str, Any], rows: Sequence[Row], complexes: int, seeds: Sequence[int]) -> str:
-    """Origin and table, in Markdown."""
-    flags = " ".join(f"--{name} {config[name]}" for name in ("complexes", "only") if config[name] is not None)
-    numbers = " ".join(map(str, seeds))
-    origin = (
-        f"Made by `python -m benchmarks.docking_trials {flags} --seeds {numbers}`. {complexes} complexes x "
-        f"{config['samples']} poses x {len(seeds)} seeds, {config['nfe']} NFE unless said otherwise. Intervals: 95%, "
-        f"bootstrap over complexes, then poses; differences to '{USUAL}' are paired."
+def origin(study: Study) -> str:
+    """How the figures were made."""
+    config = study.config
+    flags = [f"--{name} {config[name]}" for name in ("complexes", "only") if config[name] is not None]
+    flags.append(f"--seeds {' '.join(map(str, study.seeds))}")
+    if config["trials"]:
+        flags.append(f"--trials {shlex.join(config['trials'])}")
+    return (
+        f"Made by `python -m benchmarks.docking_trials {' '.join(flags)}`. {study.complexes} complexes x "
+        f"{config['samples']} poses x {len(study.seeds)} seeds, {config['nfe']} NFE unless said otherwise. "
+        f"Intervals: 95%, bootstrap over complexes, then poses; differences to '{USUAL}' are paired."
     )
+
+
+def block(study: Study) -> str:
+    """Origin and table, in Markdown."""
     headings = ("fit", "within 2 Å", f"minus {USUAL}, points", "to teacher, Å", f"minus {USUAL}, Å", "what it asks")
     lines = [headings, ("---", "---:", "---:", "---:", "---:", "---")]
     lines += [
         (
             row.name,
-            _interval(row.success_2A, 100, 0),
-            _interval(row.success_minus_usual, 100, 1, sign="+"),
-            _interval(row.rmsd_to_teacher, 1, 2),
-            _interval(row.rmsd_minus_usual, 1, 2, sign="+"),
+            cell(row.success_2A, 100, 0),
+            cell(row.success_minus_usual, 100, 1, sign="+"),
+            cell(row.rmsd_to_teacher, 1, 2),
+            cell(row.rmsd_minus_usual, 1, 2, sign="+"),
             row.asks,
         )
-        for row in rows
+        for row in study.rows
     ]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    return f"{origin}\n\n{table}"
+    return f"{origin(study)}\n\n{table}"
 
 
-def _interval(interval: Interval | None, scale: float, digits: int, sign: str = "") -> str:
+def cell(interval: Interval | None, scale: float, digits: int, sign: str = "") -> str:
+    """Estimate and bounds for a table; nothing for None."""
     if interval is None:
         return ""
     estimate, low, high = (f"{scale * number:{sign}.{digits}f}" for number in interval)
