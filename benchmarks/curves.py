@@ -31,13 +31,15 @@ _STYLES: Mapping[str, Style] = {
     "uniform_log_snr": Style("#8064a2", "v", (0, (5, 1, 1, 1, 1, 1))),
     "edm": Style("#4f8f4f", "D", ":"),
     "dmn": Style("#c98b2d", "<", (0, (4, 2))),
+    "gits": Style("#2d8f9f", ">", (0, (1, 1))),
+    "ays": Style("#a0527a", "h", (0, (6, 2, 1, 2))),
     "diffdock_sde": Style("#505050", "X", ""),
     "diffdock_ode": Style("#909090", "P", ""),
 }
 _MORE = (
-    Style("#2d8f9f", ">", (0, (1, 1))),
-    Style("#a0527a", "h", (0, (6, 2, 1, 2))),
     Style("#6b6b2a", "*", (0, (3, 1, 1, 1))),
+    Style("#4a6fb0", "p", (0, (8, 2))),
+    Style("#8a5a3c", "d", (0, (2, 2, 6, 2))),
 )
 
 

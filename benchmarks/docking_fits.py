@@ -9,6 +9,7 @@ import torch
 
 from benchmarks.docking_inputs import on_device, size
 from benchmarks.docking_options import Choices
+from benchmarks.fit_pairs import finite_part, fit_split, fit_work
 from benchmarks.options import mistake
 from benchmarks.progress import WorkBar
 from benchmarks.seeds import seed_of
@@ -19,9 +20,7 @@ from domains.docking.general_grids import GENERAL, general_grid
 from domains.docking.pose import Poses
 from domains.docking.settings import fit_config
 from domains.docking.weights import DockingModel
-from ld3.grid import HAND_MADE
 from ld3.learn import FitResult, Pairs, Point, Teacher, fit, run_teacher
-from ld3.state import take
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,33 +64,13 @@ def fit_data(
     # That it has converged is checked where it is evaluated, over all complexes.
     pairs = run_teacher(flow, start, replace(teacher, checked=1), store.folder / "teacher", bar.counter())
     finite = pairs.end.positions.isfinite().all(-1).all(-1).cpu()
-    train, valid = (_select(pairs, finite, part) for part in (slice(0, n_train), slice(n_train, None)))
+    train, valid = (finite_part(pairs, finite, part) for part in (slice(0, n_train), slice(n_train, None)))
     failed = int((~finite).sum())
     if not (len(train) and len(valid)):
         raise mistake(
             "fit_poses", f"{failed} of {options.fit_poses} teacher poses failed", "give more, or other weights"
         )
     return FitData(flow, train, valid, failed, pairs.network_evaluations)
-
-
-def fit_split(poses: int) -> tuple[int, int]:
-    """How many pairs train, and how many choose the best grid."""
-    valid = max(1, poses // 5)
-    return poses - valid, valid
-
-
-def _select(pairs: Pairs[Poses], keep: torch.Tensor, part: slice) -> Pairs[Poses]:
-    rows = torch.arange(len(keep))[part]
-    rows = rows[keep[part]]
-    return replace(pairs, start=take(pairs.start, rows), end=take(pairs.end, rows))
-
-
-def fit_work(train: int, valid: int, nfe: int) -> float:
-    """The most evaluations that a fit can make."""
-    config = fit_config(nfe)
-    rounds = len(config.phases) * config.steps
-    validations = len(HAND_MADE) + 1 + rounds // config.validate_every  # 1 for the general grid
-    return nfe * (validations * valid + rounds * (min(config.batch, train) or train))
 
 
 def fit_grid(data: FitData, nfe: int, choices: Choices, store: Store, bar: WorkBar) -> FitResult:
@@ -103,9 +82,9 @@ def fit_grid(data: FitData, nfe: int, choices: Choices, store: Store, bar: WorkB
         InputError: if the file of the general grid is no saved fit.
     """
     general = general_grid(choices.options.weights, choices.solver.name, nfe, data.flow.clock)
-    bar.expect(fit_work(len(data.train), len(data.valid), nfe))
     start = "best" if general is None else GENERAL
     config = replace(fit_config(nfe), start=start, seed=choices.options.seed, chunk=choices.poses_at_once)
+    bar.expect(fit_work(config, len(data.train), len(data.valid), nfe, more_starts=int(general is not None)))
     count = bar.counter()
 
     def on_progress(point: Point) -> None:

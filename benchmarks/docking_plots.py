@@ -12,7 +12,7 @@ from benchmarks import grid_plot
 from benchmarks.curves import DPI, CurvePoint, draw_curves
 from benchmarks.docking_report import Report
 from benchmarks.grid_plot import Lane
-from benchmarks.names import TEACHER
+from benchmarks.names import TEACHER_ROW
 from benchmarks.summary import Bounds, MethodRow, by_nfe
 
 _REFERENCES = ("diffdock_sde", "diffdock_ode")  # one number of evaluations only
@@ -36,7 +36,7 @@ def plot_success(path: Path, report: Report) -> None:
 
 
 def _success_panel(axes: Axes, rows: Sequence[MethodRow]) -> None:
-    teacher = next(row for row in rows if row.method == TEACHER)
+    teacher = next(row for row in rows if row.method == TEACHER_ROW)
     if teacher.success_2A is not None:
         low, high = _bounds(teacher.success_2A_ci, teacher.success_2A, 100.0)
         axes.axhspan(low, high, color="0.92", zorder=0)
@@ -67,7 +67,7 @@ def _lines(
             if (number := value(row)) is not None
         ]
         for method, own in by_nfe(rows).items()
-        if method != TEACHER and not own[0].same_as
+        if method != TEACHER_ROW and not own[0].same_as
     }
     draw_curves(axes, curves, _twins(rows), _REFERENCES)
     axes.set_xlabel("network evaluations a pose (NFE)")

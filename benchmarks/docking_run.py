@@ -17,16 +17,17 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from benchmarks.docking_fits import FitData, fit_data, fit_grid, fit_split, fit_work
+from benchmarks.docking_fits import FitData, fit_data, fit_grid
 from benchmarks.docking_inputs import Inputs, make_groups
 from benchmarks.docking_methods import DIFFDOCK_STEPS, diffdock, dock, dock_by_teacher, grid_procedure, hand_made
 from benchmarks.docking_options import Choices, Options
 from benchmarks.docking_report import Report
+from benchmarks.fit_pairs import fit_split, fit_work
 from benchmarks.names import LEARNED
 from benchmarks.pose_checks import CHECK_WORK, check_docked
 from benchmarks.progress import WorkBar
 from benchmarks.store import Store
-from domains.docking.settings import TEACHER
+from domains.docking.settings import TEACHER, fit_config
 from domains.docking.weights import DockingModel
 from ld3.grid import HAND_MADE
 from ld3.learn import FitResult, Teacher
@@ -89,7 +90,7 @@ def _plan(options: Options, teacher: Teacher, complexes: int, saved: Mapping[int
     plan |= {procedure.method.name: DIFFDOCK_STEPS * poses for procedure in diffdock()}
     if to_fit:
         plan["teacher of the fit"] = teacher.nfe * options.fit_poses
-    plan |= {f"fit, {nfe} NFE": fit_work(*fit_split(options.fit_poses), nfe) for nfe in to_fit}
+    plan |= {f"fit, {nfe} NFE": fit_work(fit_config(nfe), *fit_split(options.fit_poses), nfe, 1) for nfe in to_fit}
     plan |= {f"{name}, {nfe} NFE": nfe * poses for nfe in options.nfe for name in (LEARNED, *HAND_MADE)}
     plan["PoseBusters"] = CHECK_WORK * methods * min(options.posebusters, poses)
     return plan

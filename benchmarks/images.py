@@ -1,7 +1,8 @@
 """Make images with few network evaluations, at learned and at hand-made times: ``python -m benchmarks.images --nfe 5``.
 
 The same model and the same starts for all methods: the teacher (the probability-flow ODE with many steps), every
-hand-made grid, and a grid that is learned here on teacher pairs that are not evaluated. Writes to --out: results.json,
+hand-made grid, GITS, Align Your Steps where it is published for the model, and a grid that is learned here on teacher
+pairs that are not evaluated. Writes to --out: results.json,
 grids/ (the learned grids, for --grid), distance_vs_nfe.png, grids.png and samples.png.
 
 ``--reference-case DIR`` fits grids on the case that the published LD3 code was run on, and prints both side by side.
@@ -21,7 +22,7 @@ from benchmarks.images_plots import plot_distances, plot_grids, plot_samples
 from benchmarks.images_reference import run_reference_case
 from benchmarks.images_report import Report
 from benchmarks.images_run import run
-from benchmarks.images_table import sentence, table
+from benchmarks.images_table import search, sentence, table
 from benchmarks.saved_grids import saved_grids
 from domains.errors import InputError
 from domains.images.models import load_image_flow
@@ -84,6 +85,9 @@ def show(report: Report, log: Console) -> None:
     out.print(table(report.rows, report.title, distance))
     for pair in report.paired:
         out.print(sentence(pair, distance), markup=False)
+    for baseline in report.baselines:
+        if baseline.network_evaluations:
+            out.print(search(baseline.name, baseline.network_evaluations), markup=False)
     for remark in report.remarks:
         log.print(f"note: {remark}", markup=False)
 

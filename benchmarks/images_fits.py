@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import torch
-
+from benchmarks.fit_pairs import finite_part, fit_split, fit_work
 from benchmarks.images_methods import make_starts
-from benchmarks.images_options import Choices
+from benchmarks.images_options import Choices, Options
 from benchmarks.options import mistake
 from benchmarks.progress import WorkBar
 from benchmarks.seeds import seed_of
 from benchmarks.store import Store
 from domains.images.conditioned import Conditioned, ConditionedFlow
-from domains.images.settings import FIT
-from ld3.grid import HAND_MADE
-from ld3.learn import FitResult, Pairs, Point, Teacher, fit, run_teacher
-from ld3.state import cat, take
+from domains.images.settings import FIT, PHASES
+from ld3.grid import Grid
+from ld3.learn import FitConfig, FitResult, Pairs, Point, Teacher, fit, run_teacher
+from ld3.state import cat
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +47,7 @@ def fit_data(flow: ConditionedFlow, choices: Choices, teacher: Teacher, store: S
     pairs = run_teacher(flow, start, replace(teacher, checked=1), store.folder / "teacher", bar.counter())
     finite = pairs.end.x.flatten(1).isfinite().all(1).cpu()
     n_train, _ = fit_split(options.fit_pairs)
-    rows = torch.arange(len(finite))
-    train, valid = (_select(pairs, part[finite[part]]) for part in (rows[:n_train], rows[n_train:]))
+    train, valid = (finite_part(pairs, finite, part) for part in (slice(0, n_train), slice(n_train, None)))
     failed = int((~finite).sum())
     if not (len(train) and len(valid)):
         message = f"{failed} of {options.fit_pairs} teacher images are not finite"
@@ -56,34 +55,37 @@ def fit_data(flow: ConditionedFlow, choices: Choices, teacher: Teacher, store: S
     return FitData(train, valid, failed)
 
 
-def fit_split(pairs: int) -> tuple[int, int]:
-    """How many pairs train, and how many choose the best grid."""
-    valid = max(1, pairs // 5)
-    return pairs - valid, valid
+def config_of(options: Options) -> FitConfig:
+    """Settings of the fits."""
+    phases = PHASES[options.learn]
+    return replace(FIT, phases=phases, seed=options.seed, chunk=options.batch, checkpoint=options.checkpoint)
 
 
-def _select(pairs: Pairs[Conditioned], rows: torch.Tensor) -> Pairs[Conditioned]:
-    return replace(pairs, start=take(pairs.start, rows), end=take(pairs.end, rows))
-
-
-def fit_work(train: int, valid: int, nfe: int) -> float:
-    """The most evaluations that a fit can make."""
-    rounds = FIT.steps
-    validations = len(HAND_MADE) + rounds // FIT.validate_every
-    return nfe * (validations * valid + rounds * (min(FIT.batch, train) or train))
-
-
-def fit_grid(flow: ConditionedFlow, data: FitData, nfe: int, choices: Choices, store: Store, bar: WorkBar) -> FitResult:
-    """Learn where `nfe` evaluations go."""
-    options = choices.options
-    bar.expect(fit_work(len(data.train), len(data.valid), nfe))
-    config = replace(
-        FIT, phases=(options.learn,), seed=options.seed, chunk=options.batch, checkpoint=options.checkpoint
-    )
+def fit_grid(
+    flow: ConditionedFlow,
+    data: FitData,
+    nfe: int,
+    starts: Mapping[str, Grid],
+    choices: Choices,
+    store: Store,
+    bar: WorkBar,
+) -> FitResult:
+    """Learn where `nfe` evaluations go, from the best of the hand-made grids and `starts`."""
+    config = config_of(choices.options)
+    bar.expect(fit_work(config, len(data.train), len(data.valid), nfe, len(starts)))
     count = bar.counter()
 
     def on_progress(point: Point) -> None:
         count(point.network_evaluations, 0)
 
-    folder = store.folder / "fit"
-    return fit(flow, data.train, data.valid, choices.solver, nfe, config, folder=folder, on_progress=on_progress)
+    return fit(
+        flow,
+        data.train,
+        data.valid,
+        choices.solver,
+        nfe,
+        config,
+        starts=starts,
+        folder=store.folder / "fit",
+        on_progress=on_progress,
+    )

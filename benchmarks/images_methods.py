@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from benchmarks.names import TEACHER
+from benchmarks.names import TEACHER_ROW
 from benchmarks.progress import WorkBar
 from benchmarks.store import Store
 from domains.images.conditioned import Conditioned, ConditionedFlow
@@ -54,14 +54,14 @@ class Made:
 def teacher_method(teacher: Teacher, clock: Clock) -> Method:
     """The converged ODE."""
     solver = get_solver(teacher.solver)
-    return Method(TEACHER, solver, teacher.nfe, HAND_MADE[teacher.grid](clock, solver.steps(teacher.nfe)))
+    return Method(TEACHER_ROW, solver, teacher.nfe, HAND_MADE[teacher.grid](clock, solver.steps(teacher.nfe)))
 
 
-def hand_made(clock: Clock, solver: Solver, nfe: int) -> list[Method]:
-    """Every hand-made grid; one that equals an earlier one on this clock says so."""
+def on_grids(grids: Mapping[str, Grid], solver: Solver, nfe: int) -> list[Method]:
+    """The solver on each of these grids; one that equals an earlier one says so."""
     found: list[Method] = []
-    for name, make in HAND_MADE.items():
-        own = Method(name, solver, nfe, make(clock, solver.steps(nfe)))
+    for name, grid in grids.items():
+        own = Method(name, solver, nfe, grid)
         twin = next((other for other in found if _equal(other.grid, own.grid)), None)
         found.append(replace(twin, name=name, same_as=twin.same_as or twin.name) if twin else own)
     return found

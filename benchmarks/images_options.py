@@ -11,7 +11,8 @@ import torch
 from benchmarks.options import check_nfe, find_device, mistake, prepare_folder
 from domains.images.distances import DISTANCES
 from domains.images.models import BUILT_IN, Wanted
-from domains.images.settings import BATCH, FIT_PAIRS, SOLVER, TEACHER
+from domains.images.settings import BATCH, FIT_PAIRS, PHASES, SOLVER, TEACHER, Learn
+from ld3.learn.student import WITH_COEFFICIENTS
 from ld3.solvers import Solver, get_solver
 
 _NFE: Final = (5,)
@@ -37,6 +38,10 @@ class Options:
     """texts to show, in turn, for models that take them"""
     guidance: float | None = None
     """scale of classifier-free guidance; 1 is none"""
+    negative_prompt: str | None = None
+    """text that guidance leads away from, for models that take prompts; what the pipeline takes where none is given"""
+    resolution: int | None = None
+    """height and width in pixels, for diffusers models; what the model was trained on where none is given"""
     distance: str = "mse"
     """of an image to the teacher's, for the fit and the table: mse, pseudo_huber or lpips"""
     seed: int = 0
@@ -57,9 +62,10 @@ class Options:
     """teacher pairs that a fit may see, none of which is evaluated"""
     batch: int = BATCH
     """images side by side; lower it where memory runs out"""
-    learn: Literal["times", "joint"] = "joint"
+    learn: Learn = "joint"
     """times: those of the solver alone, which every other sampler can take; joint: also the levels that the network is
-    told, which is better"""
+    told, which is better; coefficients: those of a multistep solver, on the best grid that is not learned; all: joint,
+    then the coefficients as well"""
     checkpoint: bool = False
     """in the fit, compute activations again in place of keeping them: slower, in less memory"""
     reference_case: Path | None = None
@@ -100,6 +106,9 @@ def check(options: Options) -> Choices:
         solver = get_solver(options.solver)
     except ValueError as error:
         raise mistake("solver", str(error), "choose one of these") from error
+    if any(phase in WITH_COEFFICIENTS for phase in PHASES[options.learn]) and not solver.multistep:
+        message = f"{solver.name} remembers no earlier step, so that it has no coefficients to learn"
+        raise mistake("learn", message, f"use --learn joint, or a multistep solver such as --solver {SOLVER}")
     nfe, out = options.nfe or _NFE, options.out or _OUT
     check_nfe("nfe", nfe, solver)
     check_nfe("teacher_nfe", (options.teacher_nfe,), get_solver(TEACHER.solver))
@@ -108,6 +117,8 @@ def check(options: Options) -> Choices:
         labels=_labels(options.label),
         prompts=options.prompts,
         guidance=options.guidance,
+        negative_prompt=options.negative_prompt,
+        resolution=options.resolution,
         distance=options.distance,
         precision=_PRECISIONS[options.precision],
         compile=options.compile,

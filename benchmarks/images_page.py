@@ -10,15 +10,16 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import tyro
 
+from benchmarks.command_line import command_line
 from benchmarks.images_options import Options as RunOptions
 from benchmarks.images_rows import ImageRow, Paired
-from benchmarks.images_table import HEADINGS, cells, sentence
+from benchmarks.images_table import HEADINGS, cells, search, sentence
 from benchmarks.readme import with_block
 from benchmarks.store import write_text
 
@@ -48,37 +49,26 @@ def block(results: Mapping[str, Any], prefix: str) -> str:
         rows = [ImageRow(**row) for row in results["rows"]]
         paired = [sentence(Paired(**pair), results["distance"]) for pair in results["paired"]]
         fits = [_fit(fit) for fit in results["fit"]]
-        machine, command = results["machine"], _command(results["config"])
+        searches = [search(name, cost) for name, cost in results["baselines"].items() if cost]
+        machine = results["machine"]
+        command = command_line("benchmarks.images", RunOptions, results["config"], ("out", "device"))
     except (KeyError, TypeError) as error:
         raise ValueError(f"results must be what benchmarks.images writes; {type(error).__name__}: {error}") from error
     origin = f"Made by `{command}`; {rows[0].n_images} images a line, threads: {machine['threads']}."
     lines = [("method", *HEADINGS), ("---", *["---:"] * len(HEADINGS)), *map(cells, rows)]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    said = "\n".join(f"- {line}" for line in (*paired, *fits))
+    said = "\n".join(f"- {line}" for line in (*paired, *fits, *searches))
     pictures = [f"![{name}]({prefix}{name})" for name in PICTURES]
     return "\n\n".join([origin, table, said, *pictures])
 
 
 def _fit(fit: Mapping[str, Any]) -> str:
+    if not fit["fitted_here"]:
+        return f"{fit['nfe']} NFE: the learned grid is one that an earlier run had saved"
     return (
         f"{fit['nfe']} NFE: the fit took {fit['network_evaluations']} evaluations ({fit['gradient_evaluations']} of "
         f"them differentiated) and {fit['seconds']:.0f} s, on {fit['n_train']} pairs and {fit['n_valid']} to choose by"
     )
-
-
-def _command(config: Mapping[str, Any]) -> str:
-    """The command line that says all that was not left at its default."""
-    flags = [
-        f" --{field.name.replace('_', '-')} {_words(config[field.name])}"
-        for field in fields(RunOptions)
-        if field.name == "nfe"
-        or (field.name not in ("out", "device") and _words(config[field.name]) != _words(field.default))
-    ]
-    return f"python -m benchmarks.images{''.join(flags)}"
-
-
-def _words(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def main(options: Options) -> None:

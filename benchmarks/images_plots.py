@@ -18,7 +18,7 @@ from benchmarks.curves import DPI, CurvePoint, draw_curves
 from benchmarks.grid_plot import Lane
 from benchmarks.images_report import Report
 from benchmarks.images_rows import ImageRow, finite_images
-from benchmarks.names import LEARNED, TEACHER
+from benchmarks.names import LEARNED, TEACHER_ROW
 from domains.images.conditioned import Conditioned
 
 _COLUMNS = 12  # of the sheet
@@ -69,7 +69,7 @@ def _frechet(axes: Axes, report: Report) -> None:
 def _curves(axes: Axes, report: Report, point: Callable[[ImageRow], CurvePoint | None]) -> None:
     curves: dict[str, list[CurvePoint]] = {}
     for row in sorted(report.rows, key=lambda row: row.nfe):
-        if row.method != TEACHER and row.same_as is None and (found := point(row)) is not None:
+        if row.method != TEACHER_ROW and row.same_as is None and (found := point(row)) is not None:
             curves.setdefault(row.method, []).append(found)
     draw_curves(axes, curves, _twins(report.rows))
 
@@ -94,7 +94,7 @@ def plot_samples(path: Path, report: Report) -> None:
     """A row for the teacher, and for each NFE one for the best hand-made grid and one for the learned one; all images
     of a column come from the same noise."""
     teacher = report.rows[0]
-    rows = [(f"teacher, {teacher.nfe} NFE", report.made[TEACHER, teacher.nfe].x)]
+    rows = [(f"teacher, {teacher.nfe} NFE", report.made[TEACHER_ROW, teacher.nfe].x)]
     for nfe in sorted(report.grids):
         for name in (report.best_hand(nfe), LEARNED):
             if name is not None:

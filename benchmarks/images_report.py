@@ -13,11 +13,12 @@ from torch import Tensor
 
 from benchmarks import manifest
 from benchmarks.fit_entry import fit_entry
+from benchmarks.images_baselines import Baseline
 from benchmarks.images_fits import FitData
 from benchmarks.images_methods import Made, Method
 from benchmarks.images_options import Choices
 from benchmarks.images_rows import ImageRow, Paired, Table
-from benchmarks.names import TEACHER
+from benchmarks.names import TEACHER_ROW
 from benchmarks.store import write_text
 from domains.images.conditioned import Conditioned, ConditionedFlow
 from domains.images.flow import DigitsFlow
@@ -45,6 +46,7 @@ class Report:
         made: (method, NFE) -> its images; of methods whose grid equals another's, the first.
         grids: NFE -> name -> grid, without those that equal another.
         remarks: what a person should know about the run.
+        baselines: that the learned grid is compared with.
         paired: the learned grid against the best hand-made one; known when all methods are.
     """
 
@@ -56,6 +58,7 @@ class Report:
         self.grids: dict[int, dict[str, Grid]] = {}
         self.remarks: list[str] = []
         self.paired: list[Paired] = []
+        self.baselines: tuple[Baseline, ...] = ()
         quality = DigitsQuality(flow.labels) if isinstance(flow, DigitsFlow) else None
         self._table = Table(flow, starts, quality, choices.options.seed)
         self._fits: list[dict[str, object]] = []
@@ -100,13 +103,22 @@ class Report:
                 f"{teacher.tolerance:g}; raise --teacher-nfe"
             )
         self.add(method, made)
+        if failed := self.rows[0].failed:
+            self.remarks.append(
+                f"{failed} of the teacher's images are not finite; no distance is taken from their starts"
+            )
+
+    def add_baselines(self, baselines: Sequence[Baseline], remarks: Sequence[str]) -> None:
+        """What there is to compare with, and what is missing."""
+        self.baselines = tuple(baselines)
+        self.remarks += remarks
 
     def add(self, method: Method, made: Made) -> None:
         """Images -> a row. The teacher's come first."""
         self._table.add(method, made)
         if method.same_as is None:
             self.made[method.name, method.nfe] = made
-            if method.name != TEACHER:
+            if method.name != TEACHER_ROW:
                 self.grids.setdefault(method.nfe, {})[method.name] = method.grid
         self._write(complete=False)
 
@@ -139,6 +151,7 @@ class Report:
             "rows": [asdict(row) for row in self.rows],
             "paired": [asdict(pair) for pair in self.paired],
             "fit": self._fits,
+            "baselines": {baseline.name: baseline.network_evaluations for baseline in self.baselines},
             "teacher": self._teacher,
             "remarks": self.remarks,
             "seconds": dict(self._timings),

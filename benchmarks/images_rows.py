@@ -28,6 +28,7 @@ class ImageRow:
         method, solver, nfe: what ran.
         same_as: the method whose grid this one's is.
         n_images: that were made.
+        n_compared: those of them whose start the teacher has brought to a finite image.
         distance: mean over images of the distance to the teacher's image from the same start.
         distance_ci: 95% bootstrap interval over images.
         frechet_pixels, frechet_features: to real images, where the model's data are known.
@@ -40,6 +41,7 @@ class ImageRow:
     nfe: int
     same_as: str | None
     n_images: int
+    n_compared: int
     distance: float | None
     distance_ci: Bounds
     frechet_pixels: float | None
@@ -94,7 +96,8 @@ class Table:
             solver=method.solver.name,
             nfe=method.nfe,
             same_as=method.same_as,
-            n_images=len(distances),
+            n_images=len(made.x),
+            n_compared=len(distances),
             distance=_finite(interval.estimate),
             distance_ci=_bounds(interval),
             frechet_pixels=pixels,
@@ -118,7 +121,7 @@ class Table:
             if row.method == LEARNED and row.distance is not None and best is not None:
                 own, hand = self._distances[LEARNED, row.nfe], self._distances[best, row.nfe]
                 gap = bootstrap_difference([own], [hand], "mean", self._seed)
-                found.append(Paired(row.nfe, best, row.distance, hand.mean(), gap.estimate, _bounds(gap)))
+                found.append(Paired(row.nfe, best, row.distance, float(hand.mean()), gap.estimate, _bounds(gap)))
         return found
 
     def _to_teacher(self, made: Made, goals: Made) -> NDArray[np.float64]:

@@ -2,7 +2,8 @@
 
 1. All methods get the same starts (:mod:`benchmarks.images_methods`).
 2. The teacher, the flow solved with many steps, shows where each start ends.
-3. From other starts, the few-step grids are learned (:mod:`benchmarks.images_fits`).
+3. Grids to compare with are made by hand, from other trajectories, or from a published table
+   (:mod:`benchmarks.images_baselines`), and from again other starts grids are learned (:mod:`benchmarks.images_fits`).
 4. Every method makes its images, which are compared with the teacher's and with real ones
    (:mod:`benchmarks.images_rows`).
 
@@ -16,8 +17,10 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from benchmarks.images_fits import FitData, fit_data, fit_grid, fit_split, fit_work
-from benchmarks.images_methods import Method, hand_made, make, make_starts, teacher_method
+from benchmarks.fit_pairs import fit_split, fit_work
+from benchmarks.images_baselines import AYS, GITS, baselines, gits_work
+from benchmarks.images_fits import FitData, config_of, fit_data, fit_grid
+from benchmarks.images_methods import Method, make, make_starts, on_grids, teacher_method
 from benchmarks.images_options import Choices
 from benchmarks.images_report import Report
 from benchmarks.names import LEARNED
@@ -55,17 +58,23 @@ def run(choices: Choices, flow: ConditionedFlow, saved: Mapping[int, FitResult],
             check = run_teacher(flow, first, teacher, store.folder / "teacher", bar.counter())
             report.add_teacher(teacher, method, goals, check.disagreement)
 
+        with bar.stage(GITS):
+            found, remarks = baselines(flow, choices, store, bar)
+            report.add_baselines(found, remarks)
+
         data: FitData | None = None
         for nfe in choices.nfe:
             fit = saved.get(nfe)
+            grids = {baseline.name: baseline.make(solver.steps(nfe)) for baseline in found}
             if fit is None:
                 if data is None:
                     with bar.stage("teacher of the fit"):
                         data = fit_data(flow, choices, teacher, store, bar)
                 with bar.stage(f"fit, {nfe} NFE"):
-                    fit = fit_grid(flow, data, nfe, choices, store, bar)
+                    others = {name: grid for name, grid in grids.items() if name not in HAND_MADE}
+                    fit = fit_grid(flow, data, nfe, others, choices, store, bar)
             report.add_fit(fit, None if nfe in saved else data)
-            for method in (Method(LEARNED, fit.student(), nfe, fit.grid), *hand_made(flow.clock, solver, nfe)):
+            for method in (Method(LEARNED, fit.student(), nfe, fit.grid), *on_grids(grids, solver, nfe)):
                 with bar.stage(f"{method.name}, {nfe} NFE"):
                     report.add(method, make(method, flow, starts, store, bar))
     report.finish()
@@ -75,10 +84,13 @@ def run(choices: Choices, flow: ConditionedFlow, saved: Mapping[int, FitResult],
 def _plan(choices: Choices, teacher: Teacher, saved: Mapping[int, FitResult]) -> dict[str, float]:
     """Stage -> the network evaluations that it takes, at most."""
     options = choices.options
+    config, parts, others = config_of(options), fit_split(options.fit_pairs), len((GITS, AYS))
     to_fit = [nfe for nfe in choices.nfe if nfe not in saved]
     plan: dict[str, float] = {"teacher": teacher.nfe * (options.samples + 3 * min(teacher.checked, options.samples))}
     if to_fit:
         plan["teacher of the fit"] = teacher.nfe * options.fit_pairs
-    plan |= {f"fit, {nfe} NFE": fit_work(*fit_split(options.fit_pairs), nfe) for nfe in to_fit}
-    plan |= {f"{name}, {nfe} NFE": nfe * options.samples for nfe in choices.nfe for name in (LEARNED, *HAND_MADE)}
+    plan[GITS] = gits_work(choices)
+    plan |= {f"fit, {nfe} NFE": fit_work(config, *parts, nfe, others) for nfe in to_fit}
+    methods = (LEARNED, *HAND_MADE, GITS)
+    plan |= {f"{name}, {nfe} NFE": nfe * options.samples for nfe in choices.nfe for name in methods}
     return plan

@@ -44,10 +44,16 @@ def cells(row: ImageRow) -> tuple[str, ...]:
 def sentence(pair: Paired, distance: str) -> str:
     """The paired difference in words."""
     low, high = ("-" if bound is None else f"{bound:+.2g}" for bound in pair.ci)
+    quotient = f", {pair.learned / pair.hand:.2g} times the hand-made one's" if pair.hand else ""
     return (
         f"{pair.nfe} NFE, learned minus best hand-made ({pair.best_hand}), {distance} to the teacher: "
-        f"{pair.difference:+.2g} [{low}, {high}], {pair.learned / pair.hand:.2g} times the hand-made one's"
+        f"{pair.difference:+.2g} [{low}, {high}]{quotient}"
     )
+
+
+def search(name: str, evaluations: int) -> str:
+    """What it took to find a baseline's grids, in words."""
+    return f"{name}: finding its grids took {evaluations} evaluations, once for all NFE"
 
 
 def number(value: float | None) -> str:

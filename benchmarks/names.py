@@ -4,5 +4,5 @@ from __future__ import annotations
 
 from typing import Final
 
-TEACHER: Final = "teacher"
+TEACHER_ROW: Final = "teacher"
 LEARNED: Final = "learned"

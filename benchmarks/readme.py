@@ -10,12 +10,13 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
+from benchmarks.command_line import command_line
 from benchmarks.docking_options import Options as RunOptions
 from benchmarks.report import angstrom, percent, percent_range, sentence
 from benchmarks.store import write_text
@@ -70,26 +71,12 @@ def block(results: Mapping[str, Any], picture: str) -> str:
         size = (
             f"{rows[0]['n_complexes']} complexes, {rows[0]['n_poses']} poses a line, sharpness {results['sharpness']:g}"
         )
-        origin = f"{_SPLITS[results['split']]} {size}. Made by `{_command(results['config'])}`."
+        command = command_line("benchmarks.docking", RunOptions, results["config"], ("out", "device"))
+        origin = f"{_SPLITS[results['split']]} {size}. Made by `{command}`."
     except (KeyError, IndexError, TypeError) as error:
         raise ValueError(f"results must be what benchmarks.docking writes; {type(error).__name__}: {error}") from error
     image = f"![Success at 2 Å by number of network evaluations]({picture})"
     return "\n\n".join(filter(None, (image, origin, "\n".join(table), "\n".join(paired))))
-
-
-def _command(config: Mapping[str, Any]) -> str:
-    """The command line that says all that was not left at its default."""
-    flags = [
-        f" --{field.name.replace('_', '-')} {_words(config[field.name])}"
-        for field in fields(RunOptions)
-        if field.name == "nfe"
-        or (field.name not in ("out", "device") and _words(config[field.name]) != _words(field.default))
-    ]
-    return f"python -m benchmarks.docking{''.join(flags)}"
-
-
-def _words(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _cells(row: Mapping[str, Any], twins: Mapping[tuple[str, int], str]) -> Sequence[str]:

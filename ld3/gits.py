@@ -7,7 +7,7 @@ least.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -51,12 +51,27 @@ def gits(
 
 
 @torch.no_grad()
-def jump_costs(flow: ProbabilityFlow[State], start: State, fine: Grid, solver: Solver, chunk: int = 64) -> Tensor:
+def jump_costs(
+    flow: ProbabilityFlow[State],
+    start: State,
+    fine: Grid,
+    solver: Solver,
+    chunk: int = 64,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Tensor:
     """By how much a jump from node i misses node j > i on average, shape (M+1, M+1), float64; elsewhere +inf.
 
     The jump is u = (1 - e^(λ_i - λ_j)) d_i, and the way that the trajectory takes is the sum of its moves: exact on R^n
     and on tori, to second order on SO(3). Their difference counts in standard deviations of each factor's prior. The
     paper's code also offers distances from the chord of the trajectory, which have no meaning on curved spaces.
+
+    Args:
+        flow: the model.
+        start: samples of its prior.
+        fine: M steps of the trajectories.
+        solver: of the trajectories.
+        chunk: samples solved at once.
+        on_progress: called after every chunk with the network evaluations so far, and in all.
 
     Raises:
         ValueError: if the solver evaluates more than once a step, or a trajectory leaves the finite numbers.
@@ -65,6 +80,7 @@ def jump_costs(flow: ProbabilityFlow[State], start: State, fine: Grid, solver: S
         raise ValueError(f"solver must evaluate once a step and correct nothing, got {solver.name}")
     nodes = fine.n_steps + 1
     total = torch.zeros(nodes, nodes, dtype=torch.float64)
+    solved = 0
     for rows in torch.arange(size(start)).split(chunk):
         recorder = _Recorder(flow)
         integrate(recorder, take(start, rows), fine, solver)
@@ -75,6 +91,9 @@ def jump_costs(flow: ProbabilityFlow[State], start: State, fine: Grid, solver: S
                 total[i, j] += _length(flow, {f: jump[f] - way[f] for f in way}).sum()
                 if j < nodes - 1:
                     way = {f: way[f] + recorder.moves[j][f] for f in way}
+        solved += len(rows)
+        if on_progress is not None:
+            on_progress(fine.n_steps * solved, fine.n_steps * size(start))
     if not total.isfinite().all():
         raise ValueError("start must lead to finite trajectories; leave out samples that break, or take finer steps")
     reachable = torch.ones_like(total).triu(1).bool()

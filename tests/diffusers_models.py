@@ -61,8 +61,9 @@ def save_latent(folder: Path) -> Path:
     return folder
 
 
-def save_stable_diffusion(folder: Path, channels: int = 4, **scheduler: object) -> Path:
-    """A text-conditional U-Net on 8x8 latents of 16x16 images; `channels` are those of its input."""
+def save_stable_diffusion(folder: Path, channels: int = 4, width: int = 16, **scheduler: object) -> Path:
+    """A text-conditional U-Net on 8x8 latents of 16x16 images; `channels` are those of its input, `width` that of its
+    prompts."""
     torch.manual_seed(0)
     unet = UNet2DConditionModel(
         sample_size=8,
@@ -71,13 +72,13 @@ def save_stable_diffusion(folder: Path, channels: int = 4, **scheduler: object) 
         layers_per_block=1,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=16,
+        cross_attention_dim=width,
         attention_head_dim=2,
         norm_num_groups=4,
     )
     StableDiffusionPipeline(
         vae=_vae(4),
-        text_encoder=CLIPTextModel(_clip()),
+        text_encoder=CLIPTextModel(_clip(width)),
         tokenizer=_clip_tokenizer(folder),
         unet=unet,
         scheduler=DDIMScheduler(**(STABLE_DIFFUSION | {"clip_sample": False, "steps_offset": 1} | scheduler)),
@@ -203,10 +204,10 @@ def _vae(latents: int, **settings: float) -> AutoencoderKL:
     )
 
 
-def _clip() -> CLIPTextConfig:
+def _clip(width: int = 16) -> CLIPTextConfig:
     return CLIPTextConfig(
         vocab_size=100,
-        hidden_size=16,
+        hidden_size=width,
         intermediate_size=16,
         num_hidden_layers=1,
         num_attention_heads=2,

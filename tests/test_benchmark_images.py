@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import tyro
 from image_models import small_denoiser, write_small
 from matplotlib.image import imread
 
-from benchmarks import images, images_fits, images_methods, images_page
-from benchmarks.images_methods import Made, Method, hand_made, make_starts
+from benchmarks import images, images_baselines, images_fits, images_methods, images_page
+from benchmarks.command_line import command_line
+from benchmarks.images_methods import Made, Method, make_starts, on_grids
+from benchmarks.images_options import Options
 from benchmarks.images_rows import Table
 from benchmarks.seeds import seed_of
 from domains.images.conditioned import Conditioned
@@ -24,6 +28,7 @@ from domains.images.quality import DigitsQuality
 from domains.images.settings import TEACHER
 from domains.images.weights import load_weights
 from ld3 import HAND_MADE, get_solver, integrate
+from ld3.gits import gits
 from ld3.learn import FitResult
 
 QUICK = ("--samples", "12", "--nfe", "4", "--teacher-nfe", "8", "--fit-pairs", "5", "--batch", "5")
@@ -90,7 +95,8 @@ def test_end_to_end(bench: Bench, tmp_path: Path) -> None:
     results, rows = run.results, run.rows
     assert results["complete"]
     assert results["distance"] == "mse"
-    assert set(rows) == {("teacher", 8)} | {(name, nfe) for nfe in (4, 6) for name in ("learned", *HAND_MADE)}
+    names = ("learned", *HAND_MADE, "gits")
+    assert set(rows) == {("teacher", 8)} | {(name, nfe) for nfe in (4, 6) for name in names}
     assert rows["teacher", 8]["distance"] == 0
 
     flow = DigitsFlow(load_weights(tmp_path / "small.safetensors"), tuple(range(10)), 1.5)
@@ -100,7 +106,11 @@ def test_end_to_end(bench: Bench, tmp_path: Path) -> None:
         goal = integrate(flow, start, HAND_MADE[TEACHER.grid](flow.clock, 8), get_solver(TEACHER.solver))
         for fit in results["fit"]:
             learned = FitResult.load(run.out / fit["file"]).grid
-            for name, grid in (("learned", learned), ("edm", HAND_MADE["edm"](flow.clock, fit["nfe"]))):
+            # As many trajectories as there are pairs to learn from, from starts of their own.
+            trajectories = flow.prior(4, torch.Generator().manual_seed(seed_of(0, "gits")))
+            by_gits = gits(flow, trajectories, fit["nfe"], fine_steps=60)
+            by_hand = HAND_MADE["edm"](flow.clock, fit["nfe"])
+            for name, grid in (("learned", learned), ("edm", by_hand), ("gits", by_gits)):
                 end = integrate(flow, start, grid, solver).x
                 row = rows[name, fit["nfe"]]
                 expected = (end - goal.x).square().mean().item()
@@ -112,10 +122,12 @@ def test_end_to_end(bench: Bench, tmp_path: Path) -> None:
                 assert row["frechet_features"] == pytest.approx(features, rel=1e-3)
             assert fit["loss_learned"] <= fit["loss_hand"] == min(fit["hand"].values())
     for pair in results["paired"]:
-        hand = {name: rows[name, pair["nfe"]]["distance"] for name in HAND_MADE}
+        hand = {name: rows[name, pair["nfe"]]["distance"] for name in (*HAND_MADE, "gits")}
         assert pair["hand"] == pytest.approx(min(hand.values()))
         assert pair["difference"] == pytest.approx(rows["learned", pair["nfe"]]["distance"] - min(hand.values()))
     assert "learned minus best hand-made" in run.stdout
+    assert results["baselines"] == dict.fromkeys(HAND_MADE, 0) | {"gits": 4 * 60}
+    assert "gits: finding its grids took 240 evaluations, once for all NFE" in run.stdout
     for name in PICTURES:
         assert imread(run.out / name)[..., :3].std() > 0.02, f"{name} is blank"
 
@@ -138,6 +150,98 @@ def test_the_page_holds_the_figures_of_a_run(bench: Bench, tmp_path: Path) -> No
         assert (tmp_path / f"digits_{name}").read_bytes() == (run.out / name).read_bytes()
     with pytest.raises(ValueError, match="must be what benchmarks"):
         images_page.block({"complete": True}, "")
+
+
+def test_the_page_says_that_a_grid_was_not_learned_here(bench: Bench) -> None:
+    first = bench()
+    (fit,) = first.results["fit"]
+    text = images_page.block(bench("--grid", first.out / fit["file"], out="again").results, "")
+    assert "4 NFE: the learned grid is one that an earlier run had saved" in text
+    assert "None" not in text
+
+
+def test_the_command_of_a_page_is_what_a_shell_takes() -> None:
+    given = ["--nfe", "4", "6", "--model", "my models/one", "--prompts", "a cat", "it's", "--compile", "--learn", "all"]
+    options = tyro.cli(Options, args=[*given, "--out", "elsewhere"])
+    config = json.loads(json.dumps(asdict(options), default=str))
+    line = command_line("benchmarks.images", Options, config, ("out",))
+    words = shlex.split(line)
+    assert words[:3] == ["python", "-m", "benchmarks.images"]
+    again = tyro.cli(Options, args=words[3:])
+    assert again == replace(options, out=None)
+
+
+def test_trajectories_that_break_leave_a_remark_in_place_of_rows(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> Any:  # noqa: ANN401
+        raise ValueError("start must lead to finite trajectories")
+
+    monkeypatch.setattr(images_baselines, "jump_costs", broken)
+    run = bench()
+    assert run.status == 0
+    assert ("gits", 4) not in run.rows
+    assert "gits" not in run.results["baselines"]
+    assert "there are no rows of gits: start must lead to finite trajectories" in run.results["remarks"]
+
+
+def test_gits_counts_among_what_the_learned_grid_must_beat() -> None:
+    flow = DigitsFlow(small_denoiser(), (1,))
+    starts = make_starts(flow, 3, 3, 0, torch.device("cpu"))
+    edm = HAND_MADE["edm"](flow.clock, 4)
+    method = Method("teacher", get_solver("ddim"), 4, edm)
+    table = Table(flow, starts, None, 0)
+    goals = torch.zeros(3, 1, 8, 8)
+    for name, gap in (("teacher", 0.0), ("learned", 0.4), ("edm", 0.5), ("gits", 0.3)):
+        table.add(replace(method, name=name), Made(goals + gap, 1.0))
+    (pair,) = table.paired()
+    assert pair.best_hand == "gits"
+    assert pair.difference == pytest.approx(0.4**2 - 0.3**2)
+
+
+def test_fits_may_start_at_gits(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is the nearest of all on the validation pairs, as is the grid of an earlier fit in its place."""
+    first = bench()
+    (fit,) = first.results["fit"]
+    grid = FitResult.load(first.out / fit["file"]).grid
+    monkeypatch.setattr(images_baselines, "thinned", lambda *_: grid)
+    (again,) = bench().results["fit"]
+    assert fit["start"] in HAND_MADE
+    assert again["start"] == "gits"
+    assert again["loss_start"] == pytest.approx(fit["loss_learned"], rel=1e-5)
+
+
+def test_a_grid_that_is_the_teacher_s_own_has_no_quotient(bench: Bench) -> None:
+    run = bench("--nfe", "8")
+    assert run.rows["edm", 8]["distance"] == 0
+    assert "learned minus best hand-made (edm), mse to the teacher: +0 [+0, +0]\n" in run.stdout
+
+
+@pytest.mark.parametrize("learn", ["coefficients", "all"])
+def test_learned_coefficients_are_used_saved_and_used_again(bench: Bench, tmp_path: Path, learn: str) -> None:
+    """Alone, they leave the grid that the fit started from; row, file and --grid agree."""
+    first = bench("--learn", learn)
+    assert first.status == 0, first.stderr
+    (entry,) = first.results["fit"]
+    fit = FitResult.load(first.out / entry["file"])
+    flow = DigitsFlow(load_weights(tmp_path / "small.safetensors"), tuple(range(10)))
+    assert fit.coefficients is not None
+    assert max(float(table.abs().max()) for table in fit.coefficients.predictor.values()) > 0
+    solver = get_solver(fit.solver)
+    trajectories = flow.prior(4, torch.Generator().manual_seed(seed_of(0, "gits")))
+    starts = {name: make(flow.clock, 4) for name, make in HAND_MADE.items()} | {"gits": gits(flow, trajectories, 4)}
+    kept = torch.allclose(fit.grid.solver["x"], starts[fit.start].solver["x"], rtol=0, atol=1e-12)
+    assert kept == (learn == "coefficients")
+    assert [point.phase for point in fit.curve][-1] == learn
+
+    start = flow.prior(12, torch.Generator().manual_seed(seed_of(0, "evaluate")))
+    with torch.no_grad():
+        goal = integrate(flow, start, HAND_MADE[TEACHER.grid](flow.clock, 8), get_solver(TEACHER.solver)).x
+        own = integrate(flow, start, fit.grid, replace(solver, coefficients=fit.coefficients)).x
+        plain = integrate(flow, start, fit.grid, solver).x
+    expected = (own - goal).square().mean().item()
+    assert first.rows["learned", 4]["distance"] == pytest.approx(expected, rel=1e-3)
+    assert (plain - goal).square().mean().item() != pytest.approx(expected, rel=1e-2)
+    again = bench("--grid", first.out / entry["file"], out="again")
+    assert again.rows["learned", 4]["distance"] == first.rows["learned", 4]["distance"]
 
 
 def test_an_interrupted_run_goes_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,7 +296,7 @@ def test_an_image_that_is_not_finite_counts(tmp_path: Path) -> None:
     """As infinitely far where a student fails, and not at all where the teacher does."""
     flow = DigitsFlow(small_denoiser(), (1,))
     starts = make_starts(flow, 4, 3, 0, torch.device("cpu"))
-    edm = hand_made(flow.clock, get_solver("ddim"), 4)[0]
+    edm = Method("edm", get_solver("ddim"), 4, HAND_MADE["edm"](flow.clock, 4))
     table = Table(flow, starts, None, 0)
     goals = torch.zeros(4, 1, 8, 8)
     goals[0] = torch.nan
@@ -204,7 +308,7 @@ def test_an_image_that_is_not_finite_counts(tmp_path: Path) -> None:
     table.add(replace(edm, nfe=5), Made(own, 1.0))
     teacher, fine, broken = table.rows
     assert (teacher.failed, fine.failed, broken.failed) == (1, 1, 2)
-    assert fine.n_images == 3
+    assert (fine.n_images, fine.n_compared) == (4, 3)
     assert fine.distance == pytest.approx(0.25)
     assert broken.distance is None
     assert broken.frechet_pixels is None
@@ -214,7 +318,8 @@ def test_an_image_that_is_not_finite_counts(tmp_path: Path) -> None:
 def test_equal_grids_are_named_once() -> None:
     flow = DigitsFlow(small_denoiser())
     solver = get_solver("ddim")
-    found = hand_made(flow.clock, solver, 1)  # one step: all grids are the same
+    # One step: all grids are the same.
+    found = on_grids({name: make(flow.clock, 1) for name, make in HAND_MADE.items()}, solver, 1)
     assert [method.same_as for method in found] == [None, *["uniform_t"] * (len(HAND_MADE) - 1)]
     assert len({method.key for method in found}) == 1
 
@@ -232,6 +337,14 @@ def test_equal_grids_are_named_once() -> None:
         (("--label", "none", "--guidance", "2"), "guidance must be 1 where no class is asked for"),
         (("--prompts", "a cat"), "it takes class labels, not prompts"),
         (("--prompts", " "), "--prompts: one of them is empty"),
+        (
+            ("--negative-prompt", "a cat"),
+            "it takes class labels, not prompts; leave --prompts and --negative-prompt out",
+        ),
+        (("--resolution", "16"), "its images have one size; leave --resolution out"),
+        (("--learn", "coefficients", "--solver", "ddim"), "--learn: ddim remembers no earlier step"),
+        (("--learn", "all", "--solver", "heun"), "--learn: heun remembers no earlier step"),
+        (("--learn", "all", "--solver", "ipndm_1"), "no coefficients to learn; use --learn joint, or"),
         (("--distance", "taste"), "--distance: got 'taste'"),
         (("--device", "abacus"), "--device: 'abacus' cannot be used"),
         (("--grid", "missing.json"), "it is no saved fit"),
@@ -294,7 +407,7 @@ def test_distances_are_of_decoded_images_of_their_own_conditions() -> None:
     starts = make_starts(flow, 6, 4, 0, torch.device("cpu"))
     generator = torch.Generator().manual_seed(0)
     goal, own = (torch.randn(6, 1, 8, 8, generator=generator) for _ in range(2))
-    method = hand_made(flow.clock, get_solver("ddim"), 2)[0]
+    method = Method("edm", get_solver("ddim"), 2, HAND_MADE["edm"](flow.clock, 2))
     table = Table(flow, starts, None, 0)
     table.add(replace(method, name="teacher"), Made(goal, 1.0))
     table.add(method, Made(own, 1.0))

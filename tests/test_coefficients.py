@@ -10,7 +10,7 @@ import torch
 from flows import PoseFlow
 from test_grid_gradients import central_differences
 
-from ld3 import HAND_MADE, SOLVERS, Solver, get_solver, integrate
+from ld3 import HAND_MADE, SOLVERS, Grid, Solver, get_solver, integrate
 from ld3.learn.learned_coefficients import LearnedCoefficients
 from ld3.solvers import Coefficients
 
@@ -100,6 +100,23 @@ def test_gradient_is_that_of_central_differences(name: str, depth: int) -> None:
         assert (leaf.grad - expected).norm() <= 1e-5 * expected.norm() + 1e-10
         moved += float(leaf.grad.count_nonzero())
     assert moved > 0
+
+
+def test_multistep_solvers_are_those_that_remember() -> None:
+    """A step taken alone, from a later node, is another one for them, and for no others."""
+    flow = PoseFlow()
+    x = flow.prior(2, torch.Generator().manual_seed(5))
+    grid = HAND_MADE["edm"](flow.clock, N)
+
+    def part(first: int, last: int) -> Grid:
+        levels = {factor: lam[first : last + 1] for factor, lam in grid.solver.items()}
+        return Grid(levels, {factor: lam[:-1] for factor, lam in levels.items()})
+
+    for solver in SOLVERS.values():
+        halfway = integrate(flow, x, part(0, 2), solver)
+        apart = integrate(flow, halfway, part(2, N), solver)
+        remembers = flow.distance(apart, integrate(flow, x, grid, solver)).max() > 1e-20
+        assert solver.multistep == remembers, solver.name
 
 
 def test_nodes_that_do_not_exist_yet_have_no_weight() -> None:

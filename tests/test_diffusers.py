@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,17 @@ from diffusers import (
 )
 
 from benchmarks.images import main as benchmark
+from benchmarks.seeds import seed_of
 from domains.images.conditioned import Conditioned
 from domains.images.diffusers_files import ModelOptions, load_diffusers
 from domains.images.diffusers_flow import DiffusersFlow
 from domains.images.diffusers_networks import Component, from_patches, to_patches
 from domains.images.diffusers_schedule import read_path
 from domains.images.models import Wanted, load_image_flow
-from ld3 import Grid, VPSteps, get_solver, integrate
+from domains.images.published_tables import published_table
+from domains.images.settings import TEACHER
+from ld3 import HAND_MADE, Grid, RectifiedFlow, Schedule, VPSteps, get_solver, integrate
+from ld3.ays import ays
 from ld3.testing import check_flow
 from ld3.vp_steps import Betas
 
@@ -343,6 +348,80 @@ def test_options_that_do_not_fit_are_refused(
         load_diffusers(sd, ModelOptions(prompts=PROMPTS, resolution=15))
 
 
+def test_negative_prompts_need_guidance(
+    unconditional: DiffusersFlow, stable_diffusion: Path, flux: Path, models: Path
+) -> None:
+    weak = ModelOptions(prompts=PROMPTS, negative_prompt="a dog", guidance_scale=1.0, resolution=16)
+    for model in (models / "ddpm", stable_diffusion, flux):
+        with pytest.raises(ValueError, match="negative_prompt 'a dog' needs a model with guidance"):
+            load_diffusers(str(model), weak)
+    with pytest.raises(ValueError, match="negative_prompt 'a dog' needs a model with guidance"):
+        load_diffusers(str(flux), replace(weak, guidance_scale=3.5))
+
+
+@torch.no_grad()
+def test_guidance_leads_away_from_the_negative_prompt(stable_diffusion: Path) -> None:
+    """u + s (c - u), with u the answer to the negative prompt."""
+    cpu = torch.device("cpu")
+
+    def flow(*prompts: str, guidance: float, negative: str | None = None) -> DiffusersFlow:
+        wanted = Wanted(cpu, prompts=prompts, guidance=guidance, negative_prompt=negative, resolution=24, precision=F64)
+        found = load_image_flow(str(stable_diffusion), wanted)
+        assert isinstance(found, DiffusersFlow)
+        return found
+
+    told = torch.tensor(400.0, dtype=F64)
+    away = flow("a cat", guidance=4.0, negative="two dogs")
+    assert away.shape == (4, 12, 12)
+    x_t = noise(away)
+    with_prompt, without = (answer(flow(text, guidance=1.0), x_t, told) for text in ("a cat", "two dogs"))
+    torch.testing.assert_close(answer(away, x_t, told), without + 4.0 * (with_prompt - without))
+
+
+STEPS = VPSteps("scaled_linear", 0.00085, 0.012)
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "schedule", "table"),
+    [
+        ("UNet2DConditionModel", {"cross_attention_dim": 768}, STEPS, "sd15"),
+        ("UNet2DConditionModel", {"cross_attention_dim": 2048, "addition_embed_type": "text_time"}, STEPS, "sdxl"),
+        ("UNet2DConditionModel", {"cross_attention_dim": 1024}, STEPS, None),
+        ("UNet2DConditionModel", {"cross_attention_dim": 1280, "addition_embed_type": "text_time"}, STEPS, None),
+        ("UNet2DConditionModel", {"cross_attention_dim": 768}, VPSteps("linear", 0.00085, 0.012), None),
+        ("UNet2DConditionModel", {"cross_attention_dim": 768}, replace(STEPS, zero_terminal_snr=True), None),
+        ("UNet2DModel", {}, STEPS, None),
+        ("SD3Transformer2DModel", {"joint_attention_dim": 4096}, RectifiedFlow(), None),
+    ],
+)
+def test_tables_are_those_of_the_models_that_they_were_published_for(
+    kind: str, config: dict[str, object], schedule: Schedule, table: str | None
+) -> None:
+    assert published_table(kind, config, schedule) == table
+
+
+@pytest.mark.slow
+def test_ays_has_rows_where_a_table_is_published(models: Path, tmp_path: Path) -> None:
+    """A small network with the prompts and the path of Stable Diffusion 1; its row is that of the published table."""
+    folder = tiny.save_stable_diffusion(models / "sd1", width=768)
+    quick = ["--samples", "3", "--nfe", "4", "--teacher-nfe", "8", "--fit-pairs", "4", "--learn", "times"]
+    asked = ["--model", str(folder), "--prompts", "a cat", "--guidance", "2", "--solver", "ddim"]
+    assert benchmark([*asked, *quick, "--out", str(tmp_path)]) == 0
+    results = json.loads((tmp_path / "results.json").read_text())
+    (row,) = (row for row in results["rows"] if row["method"] == "ays")
+    flow = load_diffusers(str(folder), ModelOptions(("a cat",), guidance_scale=2.0))
+    start = flow.prior(3, torch.Generator().manual_seed(seed_of(0, "evaluate")))
+    ends = [
+        integrate(flow, start, grid, get_solver(solver))
+        for grid, solver in (
+            (ays(flow.clock, 4, "sd15"), "ddim"),
+            (HAND_MADE[TEACHER.grid](flow.clock, 8), TEACHER.solver),
+        )
+    ]
+    assert row["distance"] == pytest.approx(flow.distance(*ends).mean().item(), rel=1e-3)
+    assert results["baselines"]["ays"] == 0
+
+
 def test_channels_that_do_not_fit_are_refused(models: Path, tmp_path: Path) -> None:
     tiny.save_stable_diffusion(tmp_path / "inpainting", channels=9)
     with pytest.raises(ValueError, match="takes 9 channels"):
@@ -387,6 +466,8 @@ def test_precision_is_that_of_the_weights(models: Path) -> None:
         (["--model", "{models}/ddpm", "--guidance", "7.5"], "unconditional model"),
         (["--model", "{models}/ddpm", "--label", "3"], "not class labels"),
         (["--model", "{models}/sd"], "at least one prompt"),
+        (["--model", "{models}/sd", "--prompts", "a", "--resolution", "15"], "multiple of 4, got 15"),
+        (["--model", "{models}/ddpm", "--negative-prompt", "a dog"], "needs a model with guidance"),
         (["--model", "{models}/ddpm", "--distance", "lpips"], "at least 16 pixels a side, got 3 x 8 x 8"),
     ],
 )

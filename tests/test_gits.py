@@ -118,6 +118,14 @@ def test_the_grid_suits_the_flow() -> None:
         assert loss(gits(flow, start, n)) < 0.8 * min(by_hand)
 
 
+def test_evaluations_are_counted() -> None:
+    flow = GaussianFlow(EDM())
+    seen: list[tuple[int, int]] = []
+    fine = HAND_MADE["edm"](flow.clock, 6)
+    jump_costs(flow, flow.prior(5, seeded()), fine, get_solver("ipndm_1"), 2, lambda *done: seen.append(done))
+    assert seen == [(12, 30), (24, 30), (30, 30)]
+
+
 def test_broken_trajectories_are_refused() -> None:
     class Torn(GaussianFlow):
         def noise(self, x_t: Tensor, t: Tensor) -> Tensor:

@@ -51,6 +51,11 @@ class ConditionedFlow(ProbabilityFlow[Conditioned]):
         self.clock = Clock({"x": schedule})
         self.prior_scale = {"x": math.exp(-self.clock.bounds["x"][0])}
 
+    @property
+    def published_table(self) -> str | None:
+        """The table of `ld3.ays` that was published for this model, if any was."""
+        return None
+
     @abstractmethod
     def noise(self, x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
         """The predicted noise ε̂, shape (B, C, H, W), in x_t = α x_0 + σ z at time `t`, shape (), float64."""

@@ -26,6 +26,7 @@ from domains.images.diffusers_networks import (
 from domains.images.diffusers_prompts import encode, encode_negative, is_sdxl
 from domains.images.diffusers_schedule import read_path
 from domains.images.distances import check_images, get_distance
+from domains.images.published_tables import published_table
 from ld3.schedule import RectifiedFlow
 
 _INDEX: Final = "model_index.json"
@@ -47,7 +48,8 @@ class ModelOptions:
 
     Attributes:
         prompts: what the images are to show, taken in turn; none for a model without prompts.
-        negative_prompt: what guidance leads away from; None = what the model's pipeline takes by default.
+        negative_prompt: what guidance leads away from, where there is guidance; None = what the model's pipeline takes
+            by default.
         guidance_scale: of classifier-free guidance, none up to 1; for a Flux model distilled with guidance, the
             strength that it is told; None = what the model's pipeline takes by default.
         resolution: height and width of the images in pixels; None = what the model was trained on.
@@ -104,6 +106,7 @@ def load_diffusers(name: str, options: ModelOptions) -> DiffusersFlow:
         torch.float64
         if isinstance(path.schedule, RectifiedFlow)
         else torch.promote_types(options.dtype, torch.float32),
+        published_table(kind, network.config, path.schedule),
         [network, vae, *content],
     )
 
@@ -186,6 +189,9 @@ def _call(
     """The network with its prompts, and what the fingerprint must know of these."""
     usual = _SDXL_GUIDANCE if is_sdxl(network) else NETWORKS[kind]
     scale = usual if options.guidance_scale is None else options.guidance_scale
+    negative = options.negative_prompt
+    if negative is not None and (scale <= 1.0 or kind in ("UNet2DModel", "FluxTransformer2DModel")):
+        raise ValueError(f"{name}: negative_prompt {negative!r} needs a model with guidance, and a scale above 1")
     if kind == "UNet2DModel":
         if options.prompts or scale != 1.0:
             asked = f"prompts {list(options.prompts)}" if options.prompts else f"guidance_scale {scale}"
@@ -209,8 +215,8 @@ def _call(
         prompted = sdxl_unet(network, _halvings(pipe.vae)) if is_sdxl(network) else prompted_unet(network)
     if scale <= 1.0:
         return plain(prompted, prompts), [vars(prompts)]
-    negative = encode_negative(pipe, network, options.negative_prompt)
-    return guided(prompted, prompts, negative, scale), [vars(prompts), vars(negative), scale]
+    away = encode_negative(pipe, network, negative)
+    return guided(prompted, prompts, away, scale), [vars(prompts), vars(away), scale]
 
 
 @final

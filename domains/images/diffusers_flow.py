@@ -30,6 +30,7 @@ class DiffusersFlow(ConditionedFlow):
         distance: of images.
         network_dtype: floating type of the network; the state's is its own.
         dtype: of the state. Straight paths begin at σ̂ = 999, so that float32 would round what it is about.
+        table: that `ld3.ays` has for this model.
         content: all that the fingerprint is to depend on: modules, encoded prompts, guidance.
     """
 
@@ -43,12 +44,17 @@ class DiffusersFlow(ConditionedFlow):
         distance: Distance,
         network_dtype: torch.dtype,
         dtype: torch.dtype,
+        table: str | None,
         content: Sequence[object],
     ) -> None:
         super().__init__(path.schedule, shape, conditions, distance, dtype)
         self.path = path
         self.network_dtype = network_dtype
-        self._network, self._image, self._content = network, image, tuple(content)
+        self._network, self._image, self._table, self._content = network, image, table, tuple(content)
+
+    @property
+    def published_table(self) -> str | None:
+        return self._table
 
     def noise(self, x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
         precise = torch.promote_types(self.network_dtype, torch.float32)  # steps are numbers up to 1000

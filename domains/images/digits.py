@@ -44,11 +44,6 @@ class Digits:
         return (grey + noise) / (_WHITE / 2) - 1
 
 
-def to_grey(pixels: Tensor) -> Tensor:
-    """Pixels as 0 (black) to 1 (white), clipped, same shape: for the eye."""
-    return ((pixels + 1) / 2).clamp(0, 1)
-
-
 def load() -> tuple[Digits, Digits]:
     """The training part (1437 images) and the validation part (360), always the same ones."""
     bunch = load_digits()

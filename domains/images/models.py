@@ -33,6 +33,8 @@ class Wanted:
         labels: classes to show, in turn; None among them = any class; empty = all classes.
         prompts: texts to show, in turn, for models of that kind.
         guidance: scale of classifier-free guidance; 1 = the conditional model as it is, None = the model's usual one.
+        negative_prompt: what guidance leads away from; None = what the model's pipeline takes by default.
+        resolution: height and width of the images in pixels, for models that leave it open; None = as in training.
         distance: of images, a name of :data:`domains.images.distances.DISTANCES`.
         precision: type of the network's inner arithmetic (autocast), None = that of its weights; of diffusers models,
             the type in which all of their weights are loaded, None = float32.
@@ -43,6 +45,8 @@ class Wanted:
     labels: tuple[int | None, ...] = ()
     prompts: tuple[str, ...] = ()
     guidance: float | None = None
+    negative_prompt: str | None = None
+    resolution: int | None = None
     distance: str = "mse"
     precision: torch.dtype | None = None
     compile: bool = False
@@ -68,8 +72,7 @@ def load_image_flow(model: str, wanted: Wanted) -> ConditionedFlow:
 def _digits(path: Path, wanted: Wanted) -> DigitsFlow:
     denoiser = load_weights(path).to(wanted.device)
     classes = denoiser.network.config.classes
-    if wanted.prompts:
-        raise _cannot(path, "it takes class labels, not prompts", "leave --prompts out")
+    _without_prompts(path, wanted, "it takes class labels, not prompts")
     if wanted.compile:
         denoiser.network.compile()
     labels = wanted.labels or tuple(range(classes)) or (None,)
@@ -86,8 +89,9 @@ def _digits(path: Path, wanted: Wanted) -> DigitsFlow:
 def _edm(path: Path, wanted: Wanted) -> EDMFlow:
     denoiser = load_edm(path).to(wanted.device)
     classes = denoiser.config.network.classes
-    if wanted.prompts or wanted.guidance not in (None, 1.0):
-        raise _cannot(path, "it takes no prompts and no guidance", "leave --prompts and --guidance out")
+    _without_prompts(path, wanted, "it takes no prompts")
+    if wanted.guidance not in (None, 1.0):
+        raise _cannot(path, "it takes no guidance", "leave --guidance out")
     if wanted.compile:
         denoiser.model.compile()
     labels = [label for label in wanted.labels or range(classes) if label is not None]
@@ -104,7 +108,9 @@ def _diffusers(model: str, wanted: Wanted) -> DiffusersFlow:
         raise _cannot(Path(model), "it takes prompts, not class labels", "leave --label out")
     options = ModelOptions(
         prompts=wanted.prompts,
+        negative_prompt=wanted.negative_prompt,
         guidance_scale=wanted.guidance,
+        resolution=wanted.resolution,
         distance=wanted.distance,
         device=wanted.device,
         dtype=wanted.precision or torch.float32,
@@ -113,8 +119,15 @@ def _diffusers(model: str, wanted: Wanted) -> DiffusersFlow:
     try:
         return load_diffusers(model, options)
     except ValueError as error:
-        remedy = "see --prompts, --guidance and --distance"
+        remedy = "see --prompts, --negative-prompt, --guidance, --resolution and --distance"
         raise InputError(InputProblem("--model", "", str(error), remedy)) from error
+
+
+def _without_prompts(path: Path, wanted: Wanted, why: str) -> None:
+    if wanted.prompts or wanted.negative_prompt is not None:
+        raise _cannot(path, why, "leave --prompts and --negative-prompt out")
+    if wanted.resolution is not None:
+        raise _cannot(path, "its images have one size", "leave --resolution out")
 
 
 def _cannot(path: Path, message: str, remedy: str) -> InputError:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, Literal
 
-from ld3.learn import FitConfig, Teacher
+from ld3.learn import FitConfig, Phase, Teacher
 
 SOLVER: Final = "unipc_bh1_3"
 """Of the students."""
@@ -14,6 +15,16 @@ TEACHER: Final = Teacher(solver="unipc_bh1_3", grid="edm", nfe=40, tolerance=1e-
 
 FIT: Final = FitConfig(optimiser="lbfgs", phases=("joint",), steps=60)
 """Everything at once, by quasi-Newton steps on all training pairs: after 60 gradients validation no longer improves."""
+
+Learn = Literal["times", "joint", "coefficients", "all"]
+
+PHASES: Final[Mapping[Learn, tuple[Phase, ...]]] = {
+    "times": ("times",),
+    "joint": ("joint",),
+    "coefficients": ("coefficients",),
+    "all": ("joint", "all"),
+}
+"""What is learned -> the phases of the fit."""
 
 FIT_PAIRS: Final = 320
 """Teacher pairs of a fit, one in five of them to choose the best grid by."""

@@ -53,6 +53,11 @@ class Solver:
         """Evaluations of the network per step."""
         return 2 if self.reevaluate else 1
 
+    @property
+    def multistep(self) -> bool:
+        """Whether a step uses what the network said in earlier ones."""
+        return not self.reevaluate and (self.order > 1 or self.corrector is not None)
+
     def steps(self, nfe: int) -> int:
         """The number of steps that spends exactly `nfe` evaluations.
 
