@@ -1,46 +1,34 @@
 """Levels at which the network's errors add up to the least (Xue et al., arXiv 2402.17376: "DMN").
 
-The exponential multistep method of order 3 (the predictor of UniPC) is linear in the clean predictions. In the chart x̂
-it reads
-
-    e^{λ_N} x̂_N = e^{λ_0} x̂_0 + Σ_s Σ_i w_si x̂₀(λ_i),    w_si = ∫ e^λ L_i(λ) dλ over step s,
-
-with L_i the Lagrange polynomials of the nodes that step s uses; the order rises from 1 and falls back to 1. If the
-clean prediction at λ_i is off by η_i, the result is off by at most Σ_i |Σ_s w_si η_i|, and that is what the levels
-minimise. The paper takes η = σ^p/α: p = 1 for pixels, 2 for latents. No network is needed.
+The bound (:mod:`ld3.dmn_bound`) has kinks where a sum changes its sign, and hardly depends on the early levels of a
+sharpened flow. It is minimised with roots √(|·|² + μ²) in place of absolute values, and with -μ Σ log of the steps'
+room above the shortest that is allowed, while μ falls. The logarithms also decide where the bound does not: for steps
+of equal length.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import final
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import minimize
 
-Array = NDArray[np.float64]
-Numbers = NDArray[Any]  # real, or complex for the derivatives
-
-ORDER = 3
-APART = 3
-"""First steps whose errors do not cancel against others': each is bounded by itself, by the root of its squares."""
+from ld3.dmn_bound import ORDER, Array, Numbers, error_bound, groups, mixing, step_errors, steps_of
+from ld3.newton import Objective, follow_minimum
 
 NARROWEST = 0.1
 """No step is shorter than this share of the mean one: the bound knows nothing of discretisation, and with many steps
 would put nodes on top of each other."""
 
-MAX_ITERATIONS = 200
-TOLERANCE = 1e-7
-TINY = 1e-200  # imaginary step of the derivatives
+_LAST = 1e-7  # μ, as a share of the bound of equal steps
+_TINY, _NUDGE = 1e-30, 1e-8  # of the derivatives, imaginary and real, in mean steps
 
 
 def least_error_levels(start: float, end: float, n: int, sharpness: float = 1.0, power: float = 1.0) -> Array:
-    """λ at the n + 1 nodes from `start` to `end` with the least `error_bound`, found by SLSQP.
-
-    The bound has kinks where a sum changes its sign, so that it is minimised as Σ z_i under -z_i <= c_i(λ) <= z_i.
+    """λ at the n + 1 nodes from `start` to `end` with the least `error_bound`.
 
     The authors' code lets the errors of the first steps cancel when there are more than seven; the bound is then least
-    where the first step vanishes, which their solver does not reach. Keeping the first `APART` apart at every n leaves
+    where the first step vanishes, which their solver does not reach. Keeping the first three apart at every n leaves
     one minimum, the same from every start that we tried.
 
     Raises:
@@ -53,96 +41,81 @@ def least_error_levels(start: float, end: float, n: int, sharpness: float = 1.0,
     uniform = np.linspace(start, end, n + 1)
     if n == 1:
         return uniform
-    scale = error_bound(uniform, sharpness, power)
-    narrowest = NARROWEST * (end - start) / n
-    inner = n - 1
-
-    def levels(x: Array) -> Array:
-        return np.concatenate([[start], x[:inner], [end]])
-
-    def room(x: Array) -> Array:
-        parts = bounded_sums(levels(x), sharpness, power) / scale
-        return np.concatenate([x[inner:] - parts, x[inner:] + parts, np.diff(levels(x)) - narrowest])
-
-    def room_jacobian(x: Array) -> Array:
-        parts = derivative(levels(x), sharpness, power)[:, 1:-1] / scale
-        one = np.eye(len(parts))
-        gaps = np.diff(np.eye(n + 1), axis=0)[:, 1:-1]
-        return np.block([[-parts, one], [parts, one], [gaps, np.zeros((n, len(parts)))]])
-
-    first = np.concatenate([uniform[1:-1], np.abs(bounded_sums(uniform, sharpness, power)) / scale])
-    weights = np.concatenate([np.zeros(inner), np.ones(len(first) - inner)])
-    found = minimize(
-        lambda x: weights @ x,
-        first,
-        jac=lambda x: weights,
-        method="SLSQP",
-        bounds=[(start, end)] * inner + [(0, None)] * (len(first) - inner),
-        constraints={"type": "ineq", "fun": room, "jac": room_jacobian},
-        options={"maxiter": MAX_ITERATIONS, "ftol": TOLERANCE},
-    )
-    best = levels(found.x)
-    assert error_bound(best, sharpness, power) <= scale * (1 + 1e-6), found.message
-    return best
+    inner = follow_minimum(SmoothBound(uniform, sharpness, power), np.arange(1.0, n), _LAST)
+    return np.concatenate([[start], start + (end - start) / n * inner, [end]])
 
 
-def error_bound(lam: Array, sharpness: float = 1.0, power: float = 1.0) -> float:
-    """What the errors of the clean predictions may add up to at the end, times e^{λ_N}, for λ (n + 1,)."""
-    return float(np.abs(bounded_sums(lam, sharpness, power)).sum())
+@final
+class SmoothBound(Objective):
+    """The bound without its kinks, as a share of that of equal steps, with a barrier before steps too short.
 
-
-def bounded_sums(lam: Numbers, sharpness: float, power: float) -> Numbers:
-    """The c whose absolute values make up the bound: one for each step kept apart, one for each node.
+    A function of the levels between the ends, counted in mean steps from the start (n - 1,).
 
     Args:
-        lam: (..., n + 1), real or complex.
-
-    Returns:
-        (..., min(APART, n) + n).
+        uniform: levels of equal steps (n + 1,).
+        sharpness: of the flow.
+        power: of the assumed error.
     """
-    weights = step_weights(lam)
-    error = assumed_error(lam[..., :-1], sharpness, power)
-    for back in range(weights.shape[-1]):
-        weights[..., back:, back] *= error[..., : error.shape[-1] - back]
-    alone = np.sqrt((weights[..., :APART, :] ** 2).sum(-1))
-    weights[..., :APART, :] = 0
-    nodes = weights[..., 0].copy()
-    for back in range(1, weights.shape[-1]):
-        nodes[..., :-back] += weights[..., back:, back]
-    return np.concatenate([alone, nodes], axis=-1)
 
+    def __init__(self, uniform: Array, sharpness: float, power: float) -> None:
+        self._start, self._end, self._n = uniform[0], uniform[-1], len(uniform) - 1
+        self._sharpness, self._power = sharpness, power
+        self._mean = (self._end - self._start) / self._n
+        self._scale = error_bound(uniform, sharpness, power)
+        self._mixing, self._groups = mixing(self._n), groups(self._n)
+        self._gaps = np.diff(np.eye(self._n + 1), axis=0)[:, 1:-1]
+        self._columns = np.arange(self._n)[:, None] + np.arange(ORDER + 1)  # levels of a step among those of all
+        # Every level of a step moved along the imaginary axis, with none and with each moved along the real one.
+        real = _NUDGE * np.concatenate([np.zeros((1, ORDER + 1)), np.eye(ORDER + 1)])
+        self._moves = self._mean * (real[:, None, None, :] + 1j * _TINY * np.eye(ORDER + 1)[:, None, :])
 
-def derivative(lam: Array, sharpness: float, power: float) -> Array:
-    """∂ `bounded_sums` / ∂λ, shape (sums, n + 1): Im f(λ + iτ)/τ, which cancels no digits (Squire & Trapp 1998)."""
-    moved = lam + 1j * TINY * np.eye(len(lam))
-    sums: Array = bounded_sums(moved, sharpness, power).imag.T / TINY
-    return sums
+    def value(self, x: Array, weight: float) -> float:
+        room = self._room(x)
+        if room.min() <= 0:
+            return math.inf
+        part = self._mixing @ self._errors(self._steps(x)).ravel()
+        return float(self._root(part, weight).sum() - weight * np.log(room).sum())
 
+    def derivatives(self, x: Array, weight: float) -> tuple[Array, Array]:
+        error, slope, curvature = self._local(x)
+        part, part_slope = self._mixing @ error, self._mixing @ slope
+        root = self._root(part, weight)
+        each = self._groups.T @ root  # its root, for every part
+        pull = part / each  # ∂root/∂part
+        along = self._groups @ (pull[:, None] * part_slope)
+        hessian = np.einsum("pi,pj->ij", part_slope, part_slope / each[:, None])
+        hessian -= np.einsum("gi,gj->ij", along, along / root[:, None])
+        bent = np.einsum("ijsb,sb->sij", curvature, (self._mixing.T @ pull).reshape(self._n, ORDER))
+        np.add.at(hessian, (self._columns[:, :, None], self._columns[:, None, :]), bent)
+        inner, room = slice(ORDER, -1), self._room(x)
+        barrier_hessian = self._gaps.T @ (self._gaps / room[:, None] ** 2)
+        return (
+            (pull @ part_slope)[inner] - weight / room @ self._gaps,
+            hessian[inner, inner] + weight * barrier_hessian,
+        )
 
-def assumed_error(lam: Numbers, sharpness: float, power: float) -> Numbers:
-    """η = σ^p/α at the noise level σ̂ = e^{-λ/c} that the network sees, with α² + σ² = 1: σ̂^p (1 + σ̂²)^((1-p)/2)."""
-    noise = np.exp(-lam / sharpness)
-    return noise**power * (1 + noise**2) ** ((1 - power) / 2)
+    def _room(self, x: Array) -> Array:
+        return np.diff(x, prepend=0.0, append=self._n) - NARROWEST
 
+    def _steps(self, x: Array) -> Array:
+        return steps_of(np.concatenate([[self._start], self._start + self._mean * x, [self._end]]))
 
-def step_weights(lam: Numbers) -> Numbers:
-    """w of each step's newest node, the one before, and the one before that; shape (..., n, ORDER).
+    def _errors(self, steps: Numbers) -> Numbers:
+        return step_errors(steps, self._end, self._sharpness, self._power) / self._scale
 
-    With nodes at 0, -a and -b from the start of a step of length h, and H_k = ∫₀ʰ e^s s^k ds, the three are
-    (H_2 + (a+b) H_1 + ab H_0)/ab, -(H_2 + b H_1)/a(b-a), (H_2 + a H_1)/b(b-a), times e^λ of the start.
-    """
-    n = lam.shape[-1] - 1
-    h = np.diff(lam)
-    zero = np.expm1(h)
-    one = h * np.exp(h) - zero
-    two = h**2 * np.exp(h) - 2 * one
-    # The first two steps have no such nodes; any number does there, as the order is lower.
-    a = np.concatenate([h[..., :1], h[..., :-1]], axis=-1)
-    b = a + np.concatenate([h[..., :1], h[..., :1], h[..., :-2]], axis=-1)[..., :n]
-    step = np.arange(n)
-    choice = np.minimum(np.minimum(step + 1, n - step), ORDER) - 1
-    none = np.zeros_like(h)
-    newest = np.choose(choice, [zero, zero + one / a, (two + (a + b) * one + a * b * zero) / (a * b)])
-    before = np.choose(choice, [none, -one / a, -(two + b * one) / (a * (b - a))])
-    oldest = np.choose(choice, [none, none, (two + a * one) / (b * (b - a))])
-    return np.exp(lam[..., :-1])[..., None] * np.stack([newest, before, oldest], axis=-1)
+    def _root(self, part: Array, weight: float) -> Array:
+        return np.sqrt(self._groups @ part**2 + weight**2)
+
+    def _local(self, x: Array) -> tuple[Array, Array, Array]:
+        """The step errors (n ORDER,), their derivatives by all levels (n ORDER, ORDER + n), made-up ones first, and the
+        second ones by the levels of their step (ORDER + 1, ORDER + 1, n, ORDER).
+
+        First ones as Im f(λ + iτ)/τ, which cancels no digits (Squire & Trapp 1998), second ones as their difference.
+        """
+        moved = self._errors(self._steps(x) + self._moves)
+        slope = moved.imag / _TINY
+        by_level = np.zeros((self._n, ORDER, ORDER + self._n))
+        step, error = np.indices((self._n, ORDER))
+        by_level[step[..., None], error[..., None], self._columns[:, None, :]] = np.moveaxis(slope[0], 0, -1)
+        curvature = (slope[1:] - slope[0]) / _NUDGE
+        return moved[0, 0].real.ravel(), by_level.reshape(-1, ORDER + self._n), curvature
