@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ld3.grid import Grid
+from ld3.learn.gaps import lead_share, scaled_gaps
 from ld3.state import Levels
 
 
@@ -60,19 +61,19 @@ class LearnedGrid(nn.Module):
 
     def nodes(self, factor: str) -> Tensor:
         """The solver's λ, shape (N+1,)."""
-        return _levels(getattr(self, f"nodes_{factor}"), self.gaps[self._clock(factor)])
+        return scaled_gaps(getattr(self, f"nodes_{factor}"), self.gaps[self._clock(factor)])
 
-    def network_levels(self, factor: str) -> Tensor:
+    def networkscaled_gaps(self, factor: str) -> Tensor:
         """λ told to the network, shape (N,)."""
         clock = self._clock(factor)
-        levels = _levels(getattr(self, f"network_nodes_{factor}"), self.gaps[clock] + self.network_gaps[clock])
-        ahead = -torch.expm1(-self.lead[clock].clamp(min=0.0))
-        return torch.cat([levels[:1] + ahead * (levels[1] - levels[0]), levels[1:-1]])
+        levels = scaled_gaps(getattr(self, f"network_nodes_{factor}"), self.gaps[clock] + self.network_gaps[clock])
+        ahead = lead_share(self.lead[clock]) * (levels[1] - levels[0])
+        return torch.cat([levels[:1] + ahead, levels[1:-1]])
 
     def forward(self) -> Grid:
         """The grid, differentiable in the parameters."""
         solver: Levels = {f: self.nodes(f) for f in self.factors}
-        network: Levels = {f: self.network_levels(f) for f in self.factors}
+        network: Levels = {f: self.networkscaled_gaps(f) for f in self.factors}
         return Grid(solver, network, f"learned from {self.init_name}")
 
     @torch.no_grad()
@@ -92,10 +93,3 @@ class LearnedGrid(nn.Module):
 
     def _clock(self, factor: str) -> str:
         return "shared" if self.shared else factor
-
-
-def _levels(base: Tensor, theta: Tensor) -> Tensor:
-    """The ends of `base` (N+1,), and between them its gaps times exp(θ), rescaled to fill the interval."""
-    share = torch.softmax(base.diff().log() + theta, 0)
-    inner = base[0] + (base[-1] - base[0]) * share.cumsum(0)[:-1]
-    return torch.cat([base[:1], inner, base[-1:]])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ld3.grid import Grid
+from ld3.learn.gaps import lead_share, scaled_gaps
 
 SCHEMA = "ld3.warp"
 VERSION = 1
@@ -67,7 +68,7 @@ class Warp(nn.Module):
         network: dict[str, Tensor] = {}
         for factor, init in self.init.solver.items():
             clock = "shared" if self.shared else factor
-            knots = _knots(init, self.gaps[clock] + share * self.drift[clock])
+            knots = scaled_gaps(init, self.gaps[clock] + share * self.drift[clock])
             told = progress[:-1] + share * (self._told(clock, progress[:-1]) - progress[:-1])
             # The ends are exact, whatever the cubic rounds.
             solver[factor] = torch.cat([init[:1], monotone_cubic(knots, progress[1:-1]), init[-1:]])
@@ -77,9 +78,9 @@ class Warp(nn.Module):
     def _told(self, clock: str, progress: Tensor) -> Tensor:
         """R at `progress`."""
         even = torch.linspace(0, 1, self.init.n_steps + 1, dtype=torch.float64)
-        knots = _knots(even, self.network_gaps[clock])
-        ahead = -torch.expm1(-self.lead[clock])
-        return monotone_cubic(torch.cat([ahead * knots[1:2], knots[1:]]), progress)
+        knots = scaled_gaps(even, self.network_gaps[clock])
+        ahead = lead_share(self.lead[clock]) * knots[1:2]
+        return monotone_cubic(torch.cat([ahead, knots[1:]]), progress)
 
     def to_json(self) -> str:
         """A JSON object that `from_json` reads back without losing a digit."""
@@ -132,10 +133,3 @@ def monotone_cubic(knots: Tensor, at: Tensor) -> Tensor:
     u = at * pieces - k
     low, high, rise, fall = knots[k], knots[k + 1], tangents[k], tangents[k + 1]
     return low + u * (rise + u * ((3 * (high - low) - 2 * rise - fall) + u * (2 * (low - high) + rise + fall)))
-
-
-def _knots(init: Tensor, logits: Tensor) -> Tensor:
-    """The ends of `init`, and between them its gaps times exp(logits), rescaled to fill the interval."""
-    share = torch.softmax(init.diff().log() + logits, 0)
-    inner = init[0] + (init[-1] - init[0]) * share.cumsum(0)[:-1]
-    return torch.cat([init[:1], inner, init[-1:]])
