@@ -13,7 +13,7 @@ from benchmarks.progress import WorkBar
 from benchmarks.seeds import seed_of
 from benchmarks.store import Store
 from domains.images.conditioned import Conditioned, ConditionedFlow
-from domains.images.settings import FIT, PHASES
+from domains.images.settings import FITS
 from ld3.grid import Grid
 from ld3.learn import FitConfig, FitResult, Pairs, Point, Teacher, fit, run_teacher
 from ld3.state import cat
@@ -57,8 +57,7 @@ def fit_data(flow: ConditionedFlow, choices: Choices, teacher: Teacher, store: S
 
 def config_of(options: Options) -> FitConfig:
     """Settings of the fits."""
-    phases = PHASES[options.learn]
-    return replace(FIT, phases=phases, seed=options.seed, chunk=options.batch, checkpoint=options.checkpoint)
+    return replace(FITS[options.learn], seed=options.seed, chunk=options.batch, checkpoint=options.checkpoint)
 
 
 def fit_grid(

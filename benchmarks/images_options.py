@@ -11,7 +11,7 @@ import torch
 from benchmarks.options import check_nfe, find_device, mistake, prepare_folder
 from domains.images.distances import DISTANCES
 from domains.images.models import BUILT_IN, Wanted
-from domains.images.settings import BATCH, FIT_PAIRS, PHASES, SOLVER, TEACHER, Learn
+from domains.images.settings import BATCH, FIT_PAIRS, FITS, SOLVER, TEACHER, Learn
 from ld3.learn.student import WITH_COEFFICIENTS
 from ld3.solvers import Solver, get_solver
 
@@ -64,8 +64,8 @@ class Options:
     """images side by side; lower it where memory runs out"""
     learn: Learn = "joint"
     """times: those of the solver alone, which every other sampler can take; joint: also the levels that the network is
-    told, which is better; coefficients: those of a multistep solver, on the best grid that is not learned; all: joint,
-    then the coefficients as well"""
+    told, which is better; coefficients: those of a multistep solver, on the best grid that is not learned; all: times,
+    levels and coefficients, which is best and takes twice as long"""
     checkpoint: bool = False
     """in the fit, compute activations again in place of keeping them: slower, in less memory"""
     reference_case: Path | None = None
@@ -106,7 +106,7 @@ def check(options: Options) -> Choices:
         solver = get_solver(options.solver)
     except ValueError as error:
         raise mistake("solver", str(error), "choose one of these") from error
-    if any(phase in WITH_COEFFICIENTS for phase in PHASES[options.learn]) and not solver.multistep:
+    if any(phase in WITH_COEFFICIENTS for phase in FITS[options.learn].phases) and not solver.multistep:
         message = f"{solver.name} remembers no earlier step, so that it has no coefficients to learn"
         raise mistake("learn", message, f"use --learn joint, or a multistep solver such as --solver {SOLVER}")
     nfe, out = options.nfe or _NFE, options.out or _OUT

@@ -34,7 +34,7 @@ class Export:
 
 @dataclass(frozen=True)
 class Show:
-    """Print a learned grid: its levels, and what it gained."""
+    """Print what was learned: levels, coefficients of the solver if there are any, and what was gained."""
 
     fit: Annotated[Path, tyro.conf.Positional]
     """a fit, as the benchmarks save it"""
@@ -42,7 +42,8 @@ class Show:
     def text(self) -> str:
         """What was asked for."""
         fit = FitResult.load(self.fit)
-        return "\n".join([fit.grid.describe(), *heading(fit, ""), ""])
+        coefficients = [] if fit.coefficients is None else [fit.coefficients.describe()]
+        return "\n".join([fit.grid.describe(), *coefficients, *heading(fit, ""), ""])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

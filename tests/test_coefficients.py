@@ -139,6 +139,20 @@ def test_a_dictionary_loses_no_digit() -> None:
         assert old.keys() == new.keys() and all(torch.equal(old[factor], new[factor]) for factor in old)
 
 
+def test_the_description_has_the_weights_that_are_used() -> None:
+    """Of nodes that exist, and no correction of the last step."""
+    predictor = torch.tensor([[9.0, 0.5], [-0.25, 0.125], [1.0, 2.0]], dtype=torch.float64)
+    corrector = torch.tensor([[9.0, -0.5, 0.25], [1.0, 2.0, 3.0], [9.0, 9.0, 9.0]], dtype=torch.float64)
+    lines = Coefficients({"x": predictor}, {"x": corrector}).describe().splitlines()
+    assert [line.split() for line in lines[1:]] == [
+        ["1", "x", "+0.5000"],
+        ["x", "-0.5000", "+0.2500", "(correction)"],
+        ["2", "x", "-0.2500", "+0.1250"],
+        ["x", "+1.0000", "+2.0000", "+3.0000", "(correction)"],
+        ["3", "x", "+1.0000", "+2.0000"],
+    ]
+
+
 def test_what_does_not_fit_is_named() -> None:
     flow = PoseFlow()
     x = flow.prior(1, torch.Generator())

@@ -21,6 +21,8 @@ import diffusers_models as tiny
 from diffusers import DiffusionPipeline, FluxPipeline, StableDiffusion3Pipeline, StableDiffusionPipeline
 from fits import SD, learned_weights, saved_fit
 
+from benchmarks import images_fits
+from benchmarks.images import main as benchmark
 from domains.command import main
 from domains.images.conditioned import Conditioned
 from domains.images.diffusers_files import ModelOptions, load_diffusers
@@ -236,6 +238,38 @@ def test_learned_scheduler_starts_where_the_solver_does(lead: float) -> None:
     clean = first * unit * variance / (variance + torch.exp(-2 * told[0]))
     expected = 0.999 * (clean + last / first * (first * unit - clean))
     torch.testing.assert_close(x_t, expected, rtol=5e-3, atol=0)
+
+
+def test_what_the_benchmark_has_learned_reaches_a_pipeline(
+    stable_diffusion: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--learn all`, from the command that fits to the images of the exported lines."""
+    few = {learn: dataclasses.replace(fit, steps=4) for learn, fit in images_fits.FITS.items()}
+    monkeypatch.setattr(images_fits, "FITS", few)
+    asked = ["--model", str(stable_diffusion), "--prompts", *PROMPTS, "--guidance", "3", "--learn", "all"]
+    quick = ["--solver", "unipc_bh2_2", "--nfe", "4", "--samples", "2", "--teacher-nfe", "8", "--fit-pairs", "4"]
+    assert benchmark([*asked, *quick, "--out", str(tmp_path)]) == 0
+    path = tmp_path / "grids" / "learned_unipc_bh2_2_nfe4.json"
+    fit = FitResult.load(path)
+    assert fit.coefficients is not None
+    capsys.readouterr()
+    assert main(["export", str(path), "--to", "diffusers"]) == 0
+    code = capsys.readouterr().out
+    flow = flow_of(stable_diffusion)
+    latents = noise(flow)
+    theirs = run(code, pipeline(StableDiffusionPipeline, stable_diffusion), latents)
+    end = SD.alpha(torch.zeros(()))
+    assert close(picture(flow, end * by_us(flow, fit, latents)), theirs)
+    plain = by_us(flow, dataclasses.replace(fit, coefficients=None), latents)
+    assert not close(picture(flow, end * plain), theirs, 1e-3)
+
+    assert main(["export", str(path), "--to", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["coefficients"] == fit.coefficients.to_dict()
+    assert main(["show", str(path)]) == 0
+    assert fit.coefficients.describe() in capsys.readouterr().out
+    for target in ("k-diffusion", "comfyui"):
+        assert main(["export", str(path), "--to", target]) == 2
+        assert capsys.readouterr().err.startswith(f"error: {target} cannot take learned solver coefficients")
 
 
 def test_learned_scheduler_is_saved_with_its_pipeline(tmp_path: Path) -> None:

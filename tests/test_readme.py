@@ -19,10 +19,12 @@ import torch
 from benchmarks import readme
 from benchmarks.docking_options import Options
 from benchmarks.summary import MethodRow, Paired
+from ld3 import HAND_MADE
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = readme.markers("demo")
 PAGE = (ROOT / "README.md").read_text()
+GRIDS = (ROOT / "docs" / "grids.md").read_text()
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
 
 BLOCKS = [(kind, body) for kind, body in re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)]
@@ -103,6 +105,20 @@ def test_example_runs_as_printed_and_the_learned_grid_is_nearest() -> None:
     assert rows[0][0].startswith("learned")
     assert len(hand) == 5
     assert learned < 0.5 * min(hand)
+
+
+def test_example_of_starts_runs_as_printed() -> None:
+    (source,) = re.findall(r"<!-- example: starts -->\n```python\n(.*?)```", GRIDS, flags=re.DOTALL)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(source, "grids.md", "exec"), {"__name__": "example"})
+    start, before, after = printed.getvalue().split()
+    assert start in {*HAND_MADE, "gits", "ays"}
+    assert float(after) < 0.5 * float(before)
+
+
+def test_the_page_of_grids_has_all_of_the_registry() -> None:
+    assert set(re.findall(r"`(\w+)`", GRIDS)) >= {*HAND_MADE, "gits", "ays"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

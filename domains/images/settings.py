@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final, Literal
 
-from ld3.learn import FitConfig, Phase, Teacher
+from ld3.learn import FitConfig, Teacher
 
 SOLVER: Final = "unipc_bh1_3"
 """Of the students."""
@@ -14,17 +15,19 @@ TEACHER: Final = Teacher(solver="unipc_bh1_3", grid="edm", nfe=40, tolerance=1e-
 """Tolerance: of the mean squared difference between images in [-1, 1]."""
 
 FIT: Final = FitConfig(optimiser="lbfgs", phases=("joint",), steps=60)
-"""Everything at once, by quasi-Newton steps on all training pairs: after 60 gradients validation no longer improves."""
+"""Times and levels at once, by quasi-Newton steps on all training pairs: after 60 gradients validation no longer
+improves."""
 
 Learn = Literal["times", "joint", "coefficients", "all"]
 
-PHASES: Final[Mapping[Learn, tuple[Phase, ...]]] = {
-    "times": ("times",),
-    "joint": ("joint",),
-    "coefficients": ("coefficients",),
-    "all": ("joint", "all"),
+FITS: Final[Mapping[Learn, FitConfig]] = {
+    "times": replace(FIT, phases=("times",)),
+    "joint": FIT,
+    "coefficients": replace(FIT, phases=("coefficients",)),
+    "all": replace(FIT, phases=("all",), steps=120),
 }
-"""What is learned -> the phases of the fit."""
+"""What is learned -> the fit. Coefficients are several times as many as times and levels, and need more gradients. All
+move from the first one on: where times and levels alone have led, little is left to gain (docs/coefficients.md)."""
 
 FIT_PAIRS: Final = 320
 """Teacher pairs of a fit, one in five of them to choose the best grid by."""

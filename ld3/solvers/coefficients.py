@@ -6,7 +6,7 @@ added to its weights, step by step and factor by factor; zeros leave the publish
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -74,6 +74,20 @@ class Coefficients:
                         f"got {tuple(weights.shape)}"
                     )
 
+    def describe(self) -> str:
+        """A table with a row per step and factor; columns are the nodes that are weighed, the newest last, and for a
+        correction the arrival.
+        """
+        lines = [["step", "factor", "weights added to the solver's"]]
+        for factor, weights in self.predictor.items():
+            for step, row in enumerate(weights.tolist(), start=1):
+                lines.append([str(step), factor, _signed(row[-step:])])
+                if self.corrector and step < len(weights):
+                    corrections = self.corrector[factor][step - 1].tolist()[-step - 1 :]
+                    lines.append(["", factor, f"{_signed(corrections)}  (correction)"])
+        widths = [max(len(line[column]) for line in lines) for column in range(2)]
+        return "\n".join(f"{a.rjust(widths[0])}  {b.rjust(widths[1])}  {c}" for a, b, c in lines)
+
     def to_dict(self) -> dict[str, dict[str, list[list[float]]]]:
         """Plain lists, for JSON; loses no digit."""
         return {
@@ -97,3 +111,7 @@ class Coefficients:
         ):
             raise ValueError("coefficients must be finite tables, one per factor")
         return cls(predictor, corrector)
+
+
+def _signed(weights: Sequence[float]) -> str:
+    return " ".join(f"{weight:+.4f}" for weight in weights)

@@ -53,9 +53,11 @@ def noise_levels(points: PathPoints) -> list[float]:
 def heading(fit: FitResult, mark: str) -> list[str]:
     """Lines that say what was exported, each after a comment mark."""
     best = min(fit.hand, key=fit.hand.__getitem__)
+    coefficients = "" if fit.coefficients is None else " with learned coefficients"
+    start = "" if fit.start in fit.hand else f"; {fit.loss_start:.4g} at the start ({fit.start})"
     return [
-        f"{mark}{fit.grid.name}: {fit.solver}, {fit.nfe} network evaluations",
-        f"{mark}distance to the teacher {fit.loss_learned:.4g}; {fit.hand[best]:.4g} hand-made ({best})",
+        f"{mark}{fit.grid.name}: {fit.solver}{coefficients}, {fit.nfe} network evaluations",
+        f"{mark}distance to the teacher {fit.loss_learned:.4g}{start}; {fit.hand[best]:.4g} hand-made ({best})",
     ]
 
 

@@ -1,0 +1,184 @@
+"""The comparison of learned coefficients: its figures by another way, its statistics by hand, stopped and resumed."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import tyro
+from image_models import write_small
+
+from benchmarks import coefficients_rows, images_coefficients
+from benchmarks.coefficients_page import block, summarise, verdict
+from benchmarks.coefficients_rows import BASELINE, JOINT, VARIANTS, Fitted
+from benchmarks.images_coefficients import Options, main
+from benchmarks.seeds import seed_of
+from domains.bootstrap import Interval
+from domains.images.models import Wanted, load_image_flow
+from domains.images.settings import TEACHER
+from ld3 import HAND_MADE, Grid, get_solver, integrate
+from ld3.gits import gits
+
+Run = Callable[..., int]
+LICENSE = Path(__file__).parents[1] / "LICENSE"
+QUICK = ("--solver", "dpmpp_2m", "--nfe", "4", "--pairs", "5", "3", "--samples", "6", "--steps", "4")
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Small runs, with an untrained small model and a short teacher."""
+    weights = write_small(tmp_path / "small.safetensors")
+    monkeypatch.setattr(images_coefficients, "BUILT_IN", str(weights))
+    monkeypatch.setattr(coefficients_rows, "TEACHER", replace(TEACHER, nfe=8))
+
+    def go(*arguments: str, out: str = "out") -> int:
+        return main([*QUICK, *arguments, "--out", str(tmp_path / out)])
+
+    return go
+
+
+def results(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    return found
+
+
+def test_figures_are_those_of_the_plain_loop(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And the page has them, with the command that makes them again."""
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- table: coefficients -->\n<!-- end of table: coefficients -->\nafter\n")
+    assert run("--page", str(page)) == 0
+    found = results(tmp_path / "out")
+    assert found["complete"]
+    assert len(found["fits"]) == 2 * (1 + len(VARIANTS))
+    flow = load_image_flow(str(tmp_path / "small.safetensors"), Wanted(torch.device("cpu")))
+    solver = get_solver("dpmpp_2m")
+    goal = HAND_MADE[TEACHER.grid](flow.clock, 8)
+
+    @torch.no_grad()
+    def mse(start: Any, grid: Grid) -> float:  # noqa: ANN401
+        ends = integrate(flow, start, grid, solver), integrate(flow, start, goal, get_solver(TEACHER.solver))
+        return flow.distance(*ends).mean().item()
+
+    expected = []
+    for seed in (0, 1):
+        x = flow.prior(14, torch.Generator().manual_seed(seed_of(seed, "coefficients")))
+        train, valid, test = (type(x)(*(part[rows] for part in x)) for rows in (slice(5), slice(5, 8), slice(8, None)))
+        grids = {name: make(flow.clock, 4) for name, make in HAND_MADE.items()} | {"gits": gits(flow, train, 4)}
+        missed = {name: mse(valid, grid) for name, grid in grids.items()}
+        best = min(missed, key=missed.__getitem__)
+        expected.append(mse(test, grids[best]))
+        (own,) = (fit for fit in found["fits"] if (fit["seed"], fit["variant"]) == (seed, BASELINE))
+        assert own["start"] == best
+        assert own["mse"] == pytest.approx(expected[-1], rel=1e-4)
+    row = found["rows"][0]
+    assert row["variant"] == BASELINE
+    assert row["mse"][0] == pytest.approx(np.mean(expected), rel=1e-4)
+    joint = [fit["mse"] for fit in found["fits"] if fit["variant"] == JOINT.name]
+    assert row["minus_joint"][0] == pytest.approx(np.mean(expected) - np.mean(joint), rel=1e-3)
+    assert row["quotient"] == pytest.approx(np.mean(expected) / np.mean(joint), rel=1e-4)
+    text = page.read_text()
+    assert text.startswith("before\n") and text.endswith("after\n")
+    assert f"| {1000 * row['mse'][0]:.3g} |" in text
+    line = text.partition("Made by `")[2].partition("`")[0]
+    again = tyro.cli(Options, args=shlex.split(line)[3:])
+    assert (again.solver, again.nfe, again.pairs, again.steps) == (("dpmpp_2m",), (4,), (5, 3), 4)
+    assert "no fit (" in capsys.readouterr().out
+
+
+def test_every_variant_learns_what_it_says(run: Run, tmp_path: Path) -> None:
+    """Fits of more than one phase share the gradients; none gets more of them than another."""
+    assert {variant.config(80, 0).steps * len(variant.phases) for variant in VARIANTS} == {80}
+    assert run("--seeds", "3", "--steps", "12") == 0
+    means = {fit["variant"]: fit["mse"] for fit in results(tmp_path / "out")["fits"]}
+    assert len(set(means.values())) >= len(VARIANTS)
+
+
+def test_a_stopped_comparison_goes_on(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(out="whole") == 0
+    fits: list[str] = []
+    original = coefficients_rows.fit
+
+    def stopped(*given: Any, **options: Any) -> Any:  # noqa: ANN401
+        fits.append(given[3].name)
+        if len(fits) == 4:
+            raise KeyboardInterrupt
+        return original(*given, **options)
+
+    monkeypatch.setattr(coefficients_rows, "fit", stopped)
+    assert run() == 130
+    assert run() == 0
+    assert len(fits) == 1 + 2 * len(VARIANTS)
+    both = [results(tmp_path / out)["fits"] for out in ("whole", "out")]
+    for fit in (*both[0], *both[1]):
+        del fit["seconds"]
+    assert both[0] == both[1]
+
+
+def fitted(variant: str, seed: int, *distances: float) -> Fitted:
+    return Fitted("ipndm_3", 5, seed, variant, "edm", np.array(distances), 100, 1.0)
+
+
+def test_differences_are_paired_image_by_image() -> None:
+    """A constant gap has an interval of no width, however the images differ."""
+    names = [BASELINE, *(variant.name for variant in VARIANTS)]
+    gaps = dict(zip(names, (3.0, 1.0, 0.0, -1.0, 2.0, -0.5), strict=True))
+    found = [
+        fitted(name, seed, *(np.array(base) + gaps[name]))
+        for seed, base in ((0, (2.0, 9.0, 4.0)), (1, (30.0, 5.0, 10.0)))
+        for name in names
+    ]
+    rows = summarise(found)
+    assert [row.variant for row in rows] == names
+    for row in rows:
+        assert row.mse.estimate == pytest.approx(10 + gaps[row.variant])
+        assert row.quotient == pytest.approx(1 + gaps[row.variant] / 10)
+        if row.variant == JOINT.name:
+            assert row.minus_joint is None
+        else:
+            assert row.minus_joint == pytest.approx(3 * [gaps[row.variant]])
+    assert rows[0].median == pytest.approx(7.0 + 3.0)
+    text = block("the command", {"pairs": [5, 3], "steps": 4, "seeds": [0, 1], "samples": 3}, rows)
+    assert "| ipndm_3 | 5 | no fit (edm) | 1.3e+04 |" in text
+    assert "| all | 9.5e+03 |" in text
+    assert "-500 [-500, -500] | 100 |" in text
+
+
+def test_the_verdict_is_that_of_the_intervals() -> None:
+    plain = summarise([fitted(name, 0, 1.0, 2.0) for name in (BASELINE, *(v.name for v in VARIANTS))])
+    (last,) = (row for row in plain if row.variant == "all")
+    cases = [replace(last, minus_joint=Interval(0.0, low, high)) for low, high in ((-2, -1), (-3, -1), (1, 2), (-1, 1))]
+    assert verdict(cases) == (
+        f"- *all* against *{JOINT.name}*: nearer to the teacher in 2 of 4 cases, farther in 1; in 1 the interval of "
+        "the difference contains 0"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--solver", "magic"), "--solver: "),
+        (("--solver", "heun"), "--solver: heun remembers no earlier step; give multistep solvers"),
+        (("--solver", "dpmpp_2m", "dpmpp_2m"), "--solver: got dpmpp_2m dpmpp_2m"),
+        (("--nfe", "0"), "--nfe: "),
+        (("--seeds",), "--seeds: got none"),
+        (("--pairs", "0", "3"), "--pairs: got (0, 3)"),
+        (("--samples", "1"), "--samples: got 1"),
+        (("--steps", "2"), "--steps: got 2"),
+        (("--page", "missing.md"), "No such file"),
+        (("--page", str(LICENSE)), "page must have one line"),
+    ],
+)
+def test_mistakes_get_one_line(
+    run: Run, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str
+) -> None:
+    assert run(*arguments) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("error: ")
+    assert said in line
