@@ -46,7 +46,7 @@ class Options:
     """teacher pairs to learn from, and to choose by"""
     samples: int = 1000
     """images of a seed, from starts that no fit has seen"""
-    steps: int = 80
+    steps: int = 96
     """gradients of a fit"""
     out: Path = Path("out/coefficients")
     """folder for the results"""
@@ -122,7 +122,7 @@ def check(options: Options) -> list[Solver]:
             raise mistake(name, f"got {' '.join(map(str, numbers)) or 'none'}", "give at least one, and each once")
     if min(options.pairs) < 1:
         raise mistake("pairs", f"got {options.pairs}", "give at least one to learn from and one to choose by")
-    for name, least in (("samples", 2), ("steps", 4)):
+    for name, least in (("samples", 2), ("steps", 2)):
         if getattr(options, name) < least:
             raise mistake(name, f"got {getattr(options, name)}", f"give a number >= {least}")
     return solvers

@@ -18,13 +18,16 @@ FIT: Final = FitConfig(optimiser="lbfgs", phases=("joint",), steps=60)
 """Times and levels at once, by quasi-Newton steps on all training pairs: after 60 gradients validation no longer
 improves."""
 
+_PATIENCE: Final = 8
+"""With coefficients: validation wavers for longer before it improves again."""
+
 Learn = Literal["times", "joint", "coefficients", "all"]
 
 FITS: Final[Mapping[Learn, FitConfig]] = {
     "times": replace(FIT, phases=("times",)),
     "joint": FIT,
-    "coefficients": replace(FIT, phases=("coefficients",)),
-    "all": replace(FIT, phases=("all",), steps=120),
+    "coefficients": replace(FIT, phases=("coefficients",), patience=_PATIENCE),
+    "all": replace(FIT, phases=("all",), steps=120, patience=_PATIENCE),
 }
 """What is learned -> the fit. Coefficients are several times as many as times and levels, and need more gradients. All
 move from the first one on: where times and levels alone have led, little is left to gain (docs/coefficients.md)."""
