@@ -457,6 +457,9 @@ def test_command_exports_shows_and_refuses(tmp_path: Path, capsys: pytest.Captur
     assert capsys.readouterr().out == TARGETS["comfyui"](fit, path)
     assert main(["show", str(path)]) == 0
     assert fit.grid.describe() in capsys.readouterr().out
+    dataclasses.replace(fit, start="gits", loss_start=0.15).save(path)
+    assert main(["show", str(path)]) == 0
+    assert "teacher 0.1; 0.15 at the start (gits); 0.2 hand-made (edm)" in capsys.readouterr().out
     saved_fit(SD, "ddim", own_levels=True).save(path)
     assert main(["export", str(path), "--to", "k-diffusion"]) == 2
     path.write_text("{}")
