@@ -89,15 +89,16 @@ def hand_made(clock: Clock, solver: Solver, nfe: int) -> list[Procedure]:
     """Every hand-made grid. Those that are equal on this clock (geometric in t: uniform_t and uniform_log_snr) share a
     key, and so are computed once.
     """
-    found: list[Procedure] = []
+    found: dict[str, Procedure] = {}
+    grids: dict[str, Grid] = {}
     for name, make in HAND_MADE.items():
-        own = grid_procedure(name, make(clock, solver.steps(nfe)), solver, nfe)
-        twin = next((other for other in found if _equal(other.method.grid, own.method.grid)), None)
+        grid = make(clock, solver.steps(nfe))
+        twin = next((other for other in grids if grids[other].equals(grid)), None)
         if twin:
-            same = twin.method.same_as or twin.method.name
-            own = replace(twin, method=replace(twin.method, name=name, same_as=same))
-        found.append(own)
-    return found
+            found[name] = replace(found[twin], method=replace(found[twin].method, name=name, same_as=twin))
+        else:
+            grids[name], found[name] = grid, grid_procedure(name, grid, solver, nfe)
+    return list(found.values())
 
 
 def diffdock() -> list[Procedure]:
@@ -191,9 +192,3 @@ def _docked(groups: Sequence[Group], found: Sequence[Mapping[str, Tensor]]) -> D
     }
     seconds = sum(float(part["seconds"]) for part in found)
     return Docked(positions, 1000 * seconds / sum(map(len, groups)))
-
-
-def _equal(a: Grid | None, b: Grid | None) -> bool:
-    if a is None or b is None:
-        return a is b
-    return all(torch.allclose(a.solver[f], b.solver[f], rtol=1e-12, atol=1e-12) for f in a.solver)

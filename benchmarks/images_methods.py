@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.names import TEACHER_ROW
+from benchmarks.options import mistake
 from benchmarks.progress import WorkBar
 from benchmarks.store import Store
 from domains.images.conditioned import Conditioned, ConditionedFlow
@@ -62,7 +63,7 @@ def on_grids(grids: Mapping[str, Grid], solver: Solver, nfe: int) -> list[Method
     found: list[Method] = []
     for name, grid in grids.items():
         own = Method(name, solver, nfe, grid)
-        twin = next((other for other in found if _equal(other.grid, own.grid)), None)
+        twin = next((other for other in found if other.grid.equals(own.grid)), None)
         found.append(replace(twin, name=name, same_as=twin.same_as or twin.name) if twin else own)
     return found
 
@@ -73,6 +74,20 @@ def make(method: Method, flow: ConditionedFlow, starts: Sequence[Conditioned], s
     parts = [_kept(method, flow, start, store, bar) for start in starts]
     seconds = sum(float(part["seconds"]) for part in parts)
     return Made(torch.cat([part["x"] for part in parts]), 1000 * seconds / n)
+
+
+def make_goals(
+    method: Method, flow: ConditionedFlow, starts: Sequence[Conditioned], store: Store, bar: WorkBar
+) -> Made:
+    """The same by the teacher, whose images all others are compared with.
+
+    Raises:
+        InputError: if none of them is finite.
+    """
+    made = make(method, flow, starts, store, bar)
+    if not made.x.flatten(1).isfinite().all(1).any():
+        raise mistake("model", "none of the teacher's images is finite", "give another, or --precision float32")
+    return made
 
 
 def _kept(method: Method, flow: ConditionedFlow, start: Conditioned, store: Store, bar: WorkBar) -> dict[str, Tensor]:
@@ -99,7 +114,3 @@ def make_starts(flow: ConditionedFlow, n: int, batch: int, seed: int, device: to
     start = flow.prior(n, torch.Generator().manual_seed(seed))
     moved = Conditioned(start.x.to(device), start.condition.to(device))
     return [take(moved, slice(low, low + batch)) for low in range(0, n, batch)]
-
-
-def _equal(a: Grid, b: Grid) -> bool:
-    return all(torch.allclose(a.solver[f], b.solver[f], rtol=1e-12, atol=1e-12) for f in a.solver)

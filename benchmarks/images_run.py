@@ -20,7 +20,7 @@ from rich.console import Console
 from benchmarks.fit_pairs import fit_split, fit_work
 from benchmarks.images_baselines import AYS, GITS, baselines, gits_work
 from benchmarks.images_fits import FitData, config_of, fit_data, fit_grid
-from benchmarks.images_methods import Method, make, make_starts, on_grids, teacher_method
+from benchmarks.images_methods import Method, make, make_goals, make_starts, on_grids, teacher_method
 from benchmarks.images_options import Choices
 from benchmarks.images_report import Report
 from benchmarks.names import LEARNED
@@ -53,7 +53,7 @@ def run(choices: Choices, flow: ConditionedFlow, saved: Mapping[int, FitResult],
     with WorkBar(console, _plan(choices, teacher, saved), timings) as bar:
         with bar.stage("teacher"):
             method = teacher_method(teacher, flow.clock)
-            goals = make(method, flow, starts, store, bar)
+            goals = make_goals(method, flow, starts, store, bar)
             first = take(starts[0], slice(0, teacher.checked))
             check = run_teacher(flow, first, teacher, store.folder / "teacher", bar.counter())
             report.add_teacher(teacher, method, goals, check.disagreement)

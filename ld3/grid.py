@@ -17,6 +17,8 @@ from ld3.state import Levels
 SCHEMA = "ld3.grid"
 VERSION = 1
 
+_EQUAL = 1e-12  # differences of λ that are rounding, absolute or relative
+
 
 class Grid(NamedTuple):
     """N steps between N+1 nodes, factor by factor.
@@ -54,6 +56,13 @@ class Grid(NamedTuple):
             _check(f"solver[{factor!r}]", self.solver[factor], n_steps + 1, infinite_end=True)
             _check(f"network[{factor!r}]", self.network[factor], n_steps, infinite_end=False)
         return self
+
+    def equals(self, other: Grid) -> bool:
+        """Whether two grids of the same factors are equal to rounding, whatever their names."""
+        own = [levels[factor] for levels in (self.solver, self.network) for factor in self.solver]
+        its = [levels[factor] for levels in (other.solver, other.network) for factor in self.solver]
+        pairs = zip(own, its, strict=True)
+        return all(a.shape == b.shape and torch.allclose(a, b, rtol=_EQUAL, atol=_EQUAL) for a, b in pairs)
 
     def describe(self) -> str:
         """A table with a row per node, and per factor the λ of the solver and, where it differs, of the network."""

@@ -131,3 +131,13 @@ def test_description_shows_the_levels() -> None:
     decoupled = str(Grid({"x": lam}, {"x": lam[:-1] + 0.25}))
     assert decoupled.splitlines()[2].split() == ["0", "-1.0000", "-0.7500"]
     assert decoupled.splitlines()[-1].split() == ["2", "inf", "-"]
+
+
+def test_grids_are_equal_to_rounding_and_in_all_levels() -> None:
+    grid = uniform_t(TWO, 4)
+    assert grid.equals(uniform_t(TWO, 4)._replace(name="other"))
+    assert uniform_t(Clock({"x": VE(0.1, 5.0)}), 4).equals(uniform_log_snr(Clock({"x": VE(0.1, 5.0)}), 4))
+    assert not grid.equals(uniform_t(TWO, 5))
+    assert not grid.equals(quadratic_t(TWO, 4))
+    told = {factor: levels + 1e-9 for factor, levels in grid.network.items()}
+    assert not grid.equals(grid._replace(network=told))

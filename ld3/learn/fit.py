@@ -29,7 +29,7 @@ from ld3.learn.objective import Cost, Objective, mean_of_all
 from ld3.learn.progress import Progress
 from ld3.learn.quasi_newton import QuasiNewton
 from ld3.learn.result import FitResult, Point
-from ld3.learn.starts import candidates, same
+from ld3.learn.starts import candidates
 from ld3.learn.student import Phase, Student
 from ld3.learn.teacher import Pairs
 from ld3.solvers.integrate import Solver
@@ -114,7 +114,7 @@ class _Fit(Generic[State]):
         self.at = Progress()
         tried, wanted = self.at.tried, self.config.start
         for name, grid in self.grids.items():
-            twin = next((n for n in tried if same(self.grids[n], grid)), None)
+            twin = next((n for n in tried if self.grids[n].equals(grid)), None)
             tried[name] = tried[twin] if twin else self.objective.validate(grid, self.solver)
         self.at.start = min(tried, key=tried.__getitem__) if wanted == "best" else wanted
         self.begin()

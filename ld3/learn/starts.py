@@ -24,16 +24,6 @@ def candidates(clock: Clock, n_steps: int, given: Mapping[str, Grid]) -> dict[st
     return grids | {name: grid._replace(name=name) for name, grid in given.items()}
 
 
-def same(a: Grid, b: Grid) -> bool:
-    """Whether two grids are equal to rounding."""
-    parts = ((a.solver[f], b.solver[f], a.network[f], b.network[f]) for f in a.solver)
-    return all(
-        torch.allclose(first, second, rtol=1e-12, atol=1e-12)
-        for s, t, u, v in parts
-        for first, second in ((s, t), (u, v))
-    )
-
-
 def _check(name: str, grid: Grid, hand_made: Mapping[str, Grid]) -> None:
     """Raise a ValueError if `grid` cannot be started from under that name."""
     like = next(iter(hand_made.values()))
