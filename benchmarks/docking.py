@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 import tyro
 from rich.console import Console
@@ -19,12 +20,10 @@ from benchmarks.docking_options import Options, check
 from benchmarks.docking_plots import plot_grids, plot_success
 from benchmarks.docking_report import Report
 from benchmarks.docking_run import run
+from benchmarks.endings import CANNOT_RUN, GOES_ON, run_command
 from benchmarks.report import sentence, table
 from benchmarks.saved_grids import saved_grids
 from domains.docking.weights import load_weights
-from domains.errors import InputError
-
-CANNOT_RUN, INTERRUPTED = 2, 130
 
 _PAGE = 132  # characters a line where there is no terminal to ask
 
@@ -33,14 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark with the command line's arguments; the exit status."""
     options = tyro.cli(Options, args=arguments, description=__doc__, prog="python -m benchmarks.docking")
     log = Console(stderr=True, highlight=False, soft_wrap=True)
-    try:
-        return _benchmark(options, log)
-    except InputError as error:
-        log.print(f"error: {error}", markup=False)
-        return CANNOT_RUN
-    except KeyboardInterrupt:
-        log.print(f"stopped; the same command goes on from here ({options.out})", markup=False)
-        return INTERRUPTED
+    kept = f"{GOES_ON} ({options.out})"
+    return run_command(
+        partial(_benchmark, options, log), log, "dock in a smaller --pocket, or on another --device", kept
+    )
 
 
 def _benchmark(options: Options, log: Console) -> int:

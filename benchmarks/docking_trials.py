@@ -32,7 +32,7 @@ from benchmarks.docking_trial_list import TRIALS, USUAL, Trial
 from benchmarks.options import mistake
 from benchmarks.pose_rows import pose_rows
 from benchmarks.progress import WorkBar
-from benchmarks.readme import with_block
+from benchmarks.readme import check_page, with_block
 from benchmarks.store import Store, write_text
 from benchmarks.trial_ball import BALL_BLOCK, ball_block
 from benchmarks.trial_page import BLOCK, Rows, Study, block, summarise, write
@@ -205,10 +205,7 @@ def _pages(options: Options) -> list[tuple[Path, str, Callable[[Study], str]]]:
         page: Path | None = getattr(options, option)
         if page is None:
             continue
-        try:
-            with_block(page.read_text(), "", name)
-        except (OSError, ValueError) as error:
-            raise mistake(option, f"{page} cannot take the table ({error})", "give a page with its markers") from error
+        check_page(option, page, name)
         found.append((page, name, content))
     return found
 

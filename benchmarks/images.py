@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 
-import torch
 import tyro
 from rich.console import Console
 
+from benchmarks.endings import CANNOT_RUN, FIXED_SIZE, GOES_ON, NOTHING_KEPT, run_command
 from benchmarks.images_options import Options, check
 from benchmarks.images_plots import plot_distances, plot_grids, plot_samples
 from benchmarks.images_reference import run_reference_case
@@ -24,34 +26,22 @@ from benchmarks.images_report import Report
 from benchmarks.images_run import run
 from benchmarks.images_table import search, sentence, table
 from benchmarks.saved_grids import saved_grids
-from domains.errors import InputError
+from domains.images.conditioned import ConditionedFlow
 from domains.images.models import load_image_flow
-
-CANNOT_RUN, INTERRUPTED = 2, 130
+from ld3.learn import other_flows
 
 _REFERENCE_NFE = (4, 5, 6, 8, 10)
 _PAGE = 132  # characters a line where there is no terminal to ask
-_CPU_MEMORY = "DefaultCPUAllocator"  # is in what torch says where the main memory is full
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark with the command line's arguments; the exit status."""
     options = tyro.cli(Options, args=arguments, description=__doc__, prog="python -m benchmarks.images")
     log = Console(stderr=True, highlight=False, soft_wrap=True)
-    try:
-        return _benchmark(options, log) if options.reference_case is None else _reference_case(options, log)
-    except InputError as error:
-        log.print(f"error: {error}", markup=False)
-        return CANNOT_RUN
-    except RuntimeError as error:
-        if not _out_of_memory(error):
-            raise
-        remedy = "lower --batch, or give --checkpoint; what is computed so far is kept, the same --out goes on from it"
-        log.print(f"error: memory ran out on {options.device}; {remedy}", markup=False)
-        return CANNOT_RUN
-    except KeyboardInterrupt:
-        log.print("stopped; the same command goes on from here", markup=False)
-        return INTERRUPTED
+    if options.reference_case is None:
+        return run_command(partial(_benchmark, options, log), log, "lower --batch, or give --checkpoint")
+    kept = NOTHING_KEPT if options.out is None else GOES_ON
+    return run_command(partial(_reference_case, options, log), log, FIXED_SIZE, kept)
 
 
 def _benchmark(options: Options, log: Console) -> int:
@@ -59,12 +49,20 @@ def _benchmark(options: Options, log: Console) -> int:
     flow = load_image_flow(options.model, choices.wanted)
     remedy = "use the --model that it was learned with"
     saved = saved_grids(options.grid, choices.nfe, choices.solver, flow.clock, remedy)
+    _name_other_teachers(choices.out / "cache" / "teacher", flow, log)
     report = run(choices, flow, saved, log)
     show(report, log)
     plot_distances(choices.out / "distance_vs_nfe.png", report)
     plot_grids(choices.out / "grids.png", report)
     plot_samples(choices.out / "samples.png", report)
     return 0
+
+
+def _name_other_teachers(folder: Path, flow: ConditionedFlow, log: Console) -> None:
+    if others := other_flows(folder, flow):
+        whose = "another model, or of this one with other labels, prompts or guidance"
+        hashes = f"hash {', '.join(others)}; this one's is {flow.fingerprint()}"
+        log.print(f"note: {folder} holds a teacher of {whose} ({hashes}): it is kept and not used", markup=False)
 
 
 def _reference_case(options: Options, log: Console) -> int:
@@ -90,10 +88,6 @@ def show(report: Report, log: Console) -> None:
             out.print(search(baseline.name, baseline.network_evaluations), markup=False)
     for remark in report.remarks:
         log.print(f"note: {remark}", markup=False)
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or _CPU_MEMORY in str(error)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -21,11 +22,14 @@ from rich.console import Console
 from rich.progress import track
 from scipy.stats import t as student_t
 
+from benchmarks.endings import FIXED_SIZE, GOES_ON, run_command
 from benchmarks.images_reference_case import ReferenceCase, load_case
 from benchmarks.images_reference_rows import mse_to_teacher
 from benchmarks.images_reference_table import spread
-from benchmarks.readme import with_block
-from benchmarks.store import Store, write_text
+from benchmarks.options import check_nfe, mistake, prepare_folder
+from benchmarks.readme import check_page, with_block
+from benchmarks.store import Store, finite, write_text
+from domains.errors import InputError, InputProblem
 from ld3.fingerprint import fingerprint
 from ld3.learn import FitConfig, fit
 from ld3.solvers import get_solver
@@ -58,25 +62,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study; the exit status."""
     options = tyro.cli(Options, args=arguments, description=__doc__, prog="python -m benchmarks.images_reference_ball")
     log = Console(stderr=True, highlight=False, soft_wrap=True)
-    try:
-        results = _study(options, log)
-        write_text(options.out / "results.json", json.dumps(results, indent=2, allow_nan=False))
-        if options.page is not None:
-            write_text(options.page, with_block(options.page.read_text(), block(results), BLOCK))
-    except (OSError, ValueError) as error:
-        log.print(f"error: {error}", markup=False)
-        return 2
+    return run_command(partial(_run, options, log), log, FIXED_SIZE, f"{GOES_ON} ({options.out})")
+
+
+def _run(options: Options, log: Console) -> int:
+    check(options)
+    results = _study(options, log)
+    write_text(options.out / "results.json", json.dumps(results, indent=2, allow_nan=False))
+    if options.page is not None:
+        write_text(options.page, with_block(options.page.read_text(), block(results), BLOCK))
     print(block(results))
     return 0
 
 
+def check(options: Options) -> None:
+    """Refuse what cannot be run, and make the output folder.
+
+    Raises:
+        InputError: naming the option, what is wrong with it, and the remedy.
+    """
+    try:
+        solver = get_solver(options.solver)
+    except ValueError as error:
+        raise mistake("solver", str(error), "choose one of these") from error
+    check_nfe("nfe", options.nfe, solver)
+    if 0.0 not in options.radius or not all(0 <= radius < math.inf for radius in options.radius):
+        raise mistake("radius", f"got {list(options.radius)}", "give numbers >= 0, 0 among them")
+    if len(set(options.seeds)) < 2 or min(options.seeds) < 0:
+        raise mistake("seeds", f"got {list(options.seeds)}", "give at least two numbers >= 0, for an interval")
+    if options.page is not None:
+        check_page("page", options.page, BLOCK)
+    prepare_folder(options.out)
+
+
 def _study(options: Options, log: Console) -> dict[str, Any]:
-    """One row a radius, NFE and seed."""
-    if 0.0 not in options.radius or min(options.radius) < 0:
-        raise ValueError(f"--radius: give numbers >= 0, 0 among them, got {list(options.radius)}")
-    if len(set(options.seeds)) < 2:
-        raise ValueError(f"--seeds: give at least two, for an interval, got {list(options.seeds)}")
-    case, store = load_case(options.case), Store(options.out / "cache")
+    """One row a radius, NFE and seed; its mse is None where a sample is not finite."""
+    try:
+        case = load_case(options.case)
+    except ValueError as error:
+        problem = InputProblem(str(options.case), "", str(error), "give the folder of the reference case")
+        raise InputError(problem) from error
+    store = Store(options.out / "cache")
     plan = [(nfe, radius, seed) for nfe in options.nfe for radius in options.radius for seed in options.seeds]
     rows = []
     for nfe, radius, seed in track(plan, "fits", console=log, transient=True):
@@ -84,7 +110,7 @@ def _study(options: Options, log: Console) -> dict[str, Any]:
         key = f"ball-{fingerprint(options.solver, nfe, radius, seed, inputs)}"
         mse = store.json(key)
         if mse is None:
-            mse = _mse(case, options.solver, nfe, radius, seed)
+            mse = finite(_mse(case, options.solver, nfe, radius, seed))
             store.put_json(key, mse)
         rows.append({"nfe": nfe, "radius": radius, "seed": seed, "mse": mse})
     config = {"radius": options.radius, "nfe": options.nfe, "seeds": options.seeds, "solver": options.solver}
@@ -104,15 +130,16 @@ def block(results: Mapping[str, Any]) -> str:
     """How the figures were made, and the table, as Markdown."""
     config = results["config"]
     flags = " ".join(f"--{name} {' '.join(map(str, config[name]))}" for name in ("radius", "nfe", "seeds"))
-    mse = {(row["nfe"], row["radius"], row["seed"]): row["mse"] for row in results["rows"]}
     lines = ["| NFE | radius | mse | to radius 0 | 95% |", "| ---: | ---: | ---: | ---: | ---: |"]
     for nfe in config["nfe"]:
-        plain = [mse[nfe, 0.0, seed] for seed in config["seeds"]]
+        plain = _values(results, nfe, 0.0)
         for radius in config["radius"]:
-            found = [mse[nfe, radius, seed] for seed in config["seeds"]]
-            middle, low, high = quotient(found, plain)
-            compared = "- | -" if radius == 0 else f"{middle:.2f} | {low:.2f} - {high:.2f}"
-            lines.append(f"| {nfe} | {radius:g} | {spread(found)} | {compared} |")
+            found = _values(results, nfe, radius)
+            broken = f"not finite with {found.count(None)} of {len(found)} seeds"
+            shown = broken if (whole := _all_finite(found)) is None else spread(whole)
+            compared = None if radius == 0 else _compared(found, plain)
+            last = "- | -" if compared is None else "{:.2f} | {:.2f} - {:.2f}".format(*compared)
+            lines.append(f"| {nfe} | {radius:g} | {shown} | {last} |")
     origin = (
         f"Made by `python -m benchmarks.images_reference_ball DIR {flags} --solver {config['solver']} --page PAGE`. "
         "mse: mean squared distance to the teacher on the test starts, mean (lowest - highest) over seeds. "
@@ -124,21 +151,45 @@ def block(results: Mapping[str, Any]) -> str:
 def verdict(results: Mapping[str, Any]) -> str:
     """In how many comparisons the interval leaves out 1, in words."""
     config = results["config"]
-    mse = {(row["nfe"], row["radius"], row["seed"]): row["mse"] for row in results["rows"]}
-    better, worse, total = [], [], 0
+    sides: dict[str, list[str]] = {"Lower": [], "Higher": [], "Not compared, for want of finite figures,": []}
+    total = 0
     for nfe in config["nfe"]:
-        plain = [mse[nfe, 0.0, seed] for seed in config["seeds"]]
+        plain = _values(results, nfe, 0.0)
         for radius in (r for r in config["radius"] if r > 0):
-            _, low, high = quotient([mse[nfe, radius, seed] for seed in config["seeds"]], plain)
+            compared = _compared(_values(results, nfe, radius), plain)
             total += 1
-            better += [f"radius {radius:g} at {nfe} NFE"] if high < 1 else []
-            worse += [f"radius {radius:g} at {nfe} NFE"] if low > 1 else []
-    if not better and not worse:
+            for side, true in zip(sides, _sides(compared), strict=True):
+                sides[side] += [f"radius {radius:g} at {nfe} NFE"] if true else []
+    if not any(sides.values()):
         return (
             f"In none of the {total} comparisons does the interval leave out 1: no effect that these seeds could show."
         )
-    parts = [f"{word} with {', '.join(cases)}" for word, cases in (("Lower", better), ("Higher", worse)) if cases]
-    return f"{'. '.join(parts)}. The intervals of the other {total - len(better) - len(worse)} comparisons contain 1."
+    parts = [f"{side} with {', '.join(cases)}" for side, cases in sides.items() if cases]
+    rest = total - sum(map(len, sides.values()))
+    return f"{'. '.join(parts)}. The intervals of the other {rest} comparisons contain 1."
+
+
+def _sides(compared: tuple[float, float, float] | None) -> tuple[bool, bool, bool]:
+    """Lower, higher, not known."""
+    return (False, False, True) if compared is None else (compared[2] < 1, compared[1] > 1, False)
+
+
+def _values(results: Mapping[str, Any], nfe: int, radius: float) -> list[float | None]:
+    """mse by seed."""
+    mse = {(row["nfe"], row["radius"], row["seed"]): row["mse"] for row in results["rows"]}
+    return [mse[nfe, radius, seed] for seed in results["config"]["seeds"]]
+
+
+def _all_finite(values: Sequence[float | None]) -> list[float] | None:
+    """None if one of them is."""
+    known = [value for value in values if value is not None]
+    return known if len(known) == len(values) else None
+
+
+def _compared(found: Sequence[float | None], plain: Sequence[float | None]) -> tuple[float, float, float] | None:
+    """The quotient and its interval, where all figures are finite."""
+    ours, theirs = _all_finite(found), _all_finite(plain)
+    return None if ours is None or theirs is None else quotient(ours, theirs)
 
 
 def quotient(values: Sequence[float], others: Sequence[float]) -> tuple[float, float, float]:

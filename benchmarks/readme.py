@@ -18,6 +18,7 @@ import tyro
 
 from benchmarks.command_line import command_line
 from benchmarks.docking_options import Options as RunOptions
+from benchmarks.options import mistake
 from benchmarks.report import angstrom, percent, percent_range, sentence
 from benchmarks.store import write_text
 from benchmarks.summary import Paired
@@ -111,6 +112,18 @@ def with_block(page: str, content: str, name: str = "demo") -> str:
     if not (begin and end) or first in rest or last in before + after:
         raise ValueError(f"page must have one line {first} and, below it, one line {last}")
     return f"{before}{first}\n\n{content}\n\n{last}{after}"
+
+
+def check_page(option: str, page: Path, name: str) -> None:
+    """Refuse a page that cannot take a block, before anything is computed for it.
+
+    Raises:
+        InputError: naming the option.
+    """
+    try:
+        with_block(page.read_text(), "", name)
+    except (OSError, ValueError) as error:
+        raise mistake(option, f"{page} cannot take the table ({error})", "give a page with its markers") from error
 
 
 def main(options: Options) -> None:

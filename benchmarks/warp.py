@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,16 +19,16 @@ import tyro
 from rich.console import Console
 
 from benchmarks import manifest
+from benchmarks.endings import GOES_ON, run_command
 from benchmarks.images_reference_case import load_case
 from benchmarks.options import check_nfe, mistake, prepare_folder
+from benchmarks.readme import check_page
 from benchmarks.store import Store, write_text
-from benchmarks.warp_page import put_tables
+from benchmarks.warp_page import BLOCK, put_tables
 from benchmarks.warp_rows import Comparison, Cost, Row
-from domains.errors import InputError
 from ld3.solvers import get_solver
 
 SCHEMA = "ld3.warp.comparison"
-CANNOT_RUN, INTERRUPTED = 2, 130
 
 _PACKAGES = ("torch", "numpy", "scipy")
 
@@ -56,27 +57,23 @@ class Options:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status."""
-    log = Console(stderr=True, highlight=False)
-    try:
-        compare(tyro.cli(Options, args=arguments, description=__doc__), log)
-        return 0
-    except (InputError, ValueError, OSError) as error:
-        log.print(f"error: {error}", markup=False, soft_wrap=True)
-        return CANNOT_RUN
-    except KeyboardInterrupt:
-        log.print("stopped; the same command goes on from here", markup=False)
-        return INTERRUPTED
+    options = tyro.cli(Options, args=arguments, description=__doc__, prog="python -m benchmarks.warp")
+    log = Console(stderr=True, highlight=False, soft_wrap=True)
+    less_memory = "learn from fewer --pairs"
+    return run_command(partial(compare, options, log), log, less_memory, f"{GOES_ON} ({options.out})")
 
 
-def compare(options: Options, log: Console) -> None:
+def compare(options: Options, log: Console) -> int:
     """Fit, evaluate, and write.
 
     Raises:
-        InputError: if an option makes no sense.
-        ValueError: if the folder of the case is not what it should be, or the page lacks its markers.
+        InputError: if an option makes no sense, or the folder of the case is not what it should be.
     """
     check(options)
-    case = load_case(options.reference_case)
+    try:
+        case = load_case(options.reference_case)
+    except ValueError as error:
+        raise mistake("reference_case", str(error), "give the folder of the reference case") from error
     prepare_folder(options.out)
     budgets = sorted({*options.nfe, *options.unseen})
     store = Store(options.out / "cache")
@@ -100,6 +97,7 @@ def compare(options: Options, log: Console) -> None:
     write_text(options.out / "results.json", json.dumps(results, indent=2, allow_nan=False))
     if options.page is not None:
         put_tables(options.page, json.loads(json.dumps(results)))
+    return 0
 
 
 def check(options: Options) -> None:
@@ -119,8 +117,10 @@ def check(options: Options) -> None:
         raise mistake("unseen", f"got {min(both)}, which is in --nfe", "give budgets that --nfe lacks")
     if min(options.pairs) < 1:
         raise mistake("pairs", f"got {options.pairs}", "give at least one pair to learn from and one to choose by")
-    if not options.seeds:
-        raise mistake("seeds", "no seed was given", "give at least one, such as --seeds 0 1 2")
+    if not options.seeds or len(set(options.seeds)) < len(options.seeds) or min(options.seeds) < 0:
+        raise mistake("seeds", f"got {list(options.seeds)}", "give at least one number >= 0, and each once")
+    if options.page is not None:
+        check_page("page", options.page, BLOCK)
 
 
 if __name__ == "__main__":

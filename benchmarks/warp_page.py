@@ -53,7 +53,7 @@ def _command(config: Mapping[str, Any]) -> str:
 
 
 def _distances(results: Mapping[str, Any]) -> list[list[str]]:
-    found: dict[tuple[str, int], dict[int, float]] = {}
+    found: dict[tuple[str, int], dict[int, float | None]] = {}
     for row in results["rows"]:
         found.setdefault((row["method"], row["nfe"]), {})[row["seed"]] = row["mse"]
     lines = [["NFE", *_NAMES.values(), "warp / fitted", "without drift / fitted"]]
@@ -90,13 +90,20 @@ def _table(lines: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
 
 
-def _range(values: list[float]) -> str:
-    low, middle, high = (f"{1000 * value:.3g}" for value in (min(values), mean(values), max(values)))
+def _range(values: list[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return f"not finite with {values.count(None)} of {len(values)} seeds"
+    low, middle, high = (f"{1000 * value:.3g}" for value in (min(known), mean(known), max(known)))
     return f"{middle} ({low} to {high})"
 
 
-def _quotient(mine: Mapping[int, float], theirs: Mapping[int, float]) -> str:
+def _quotient(mine: Mapping[int, float | None], theirs: Mapping[int, float | None]) -> str:
+    """Geometric mean over seeds; "-" where a figure is not finite."""
     product = 1.0
     for seed, value in mine.items():
-        product *= value / theirs[seed]
+        other = theirs[seed]
+        if value is None or other is None:
+            return "-"
+        product *= value / other
     return f"{product ** (1 / len(mine)):.2f}"

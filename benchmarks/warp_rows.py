@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.images_reference_case import ReferenceCase
-from benchmarks.store import Store
+from benchmarks.store import Store, finite
 from ld3.fingerprint import fingerprint
 from ld3.gits import cheapest_path, jump_costs, thinned
 from ld3.grid import HAND_MADE, Grid
@@ -42,13 +42,13 @@ class Row:
         method: whose grid it is.
         nfe: its budget.
         seed: of the pairs.
-        mse: mean squared distance of pixels to the teacher, on the case's test set.
+        mse: mean squared distance of pixels to the teacher, on the case's test set; None where a sample is not finite.
     """
 
     method: Method
     nfe: int
     seed: int
-    mse: float
+    mse: float | None
 
 
 @final
@@ -166,6 +166,7 @@ class Comparison:
         return self._pairs.take(slice(0, self.n_train)), self._pairs.take(slice(self.n_train, None))
 
     @torch.no_grad()
-    def _mse(self, grid: Grid) -> float:
+    def _mse(self, grid: Grid) -> float | None:
         flow = self.case.flow
-        return float(flow.distance(integrate(flow, self.case.test_start, grid, self.solver), self.case.test_end).mean())
+        end = integrate(flow, self.case.test_start, grid, self.solver)
+        return finite(float(flow.distance(end, self.case.test_end).mean()))

@@ -8,7 +8,7 @@ from ld3.learn.learned_grid import LearnedGrid
 from ld3.learn.loss import bounded, soft_loss
 from ld3.learn.result import FitResult, Point
 from ld3.learn.student import Phase, Student
-from ld3.learn.teacher import Pairs, Teacher, run_teacher
+from ld3.learn.teacher import Pairs, Teacher, other_flows, run_teacher
 from ld3.learn.warp import Warp
 from ld3.learn.warp_result import WarpFit
 
@@ -28,6 +28,7 @@ __all__ = [
     "bounded",
     "fit",
     "fit_warp",
+    "other_flows",
     "run_teacher",
     "soft_loss",
 ]

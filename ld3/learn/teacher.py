@@ -132,6 +132,20 @@ def run_teacher(
     return pairs
 
 
+def other_flows(folder: Path, flow: ProbabilityFlow[State]) -> list[str]:
+    """Fingerprints of the flows whose teacher runs `folder` holds, if `flow` is not among them.
+
+    `run_teacher` uses none of these runs. They are worth a word to someone who expects it to.
+    """
+    known = set()
+    for path in folder.glob("*/manifest.json"):
+        try:
+            known.add(str(json.loads(path.read_text())["flow"]))
+        except (OSError, ValueError, LookupError, TypeError):
+            continue  # no manifest of ours, or one of an older version
+    return [] if flow.fingerprint() in known else sorted(known)
+
+
 def _solve(flow: ProbabilityFlow[State], start: State, teacher: Teacher, nfe: int) -> State:
     if teacher.grid not in HAND_MADE:
         raise ValueError(f"teacher.grid must be one of {', '.join(HAND_MADE)}, got {teacher.grid!r}")
@@ -143,9 +157,11 @@ class _Store:
     """Starts and chunks of ends in a folder that belongs to one flow, one set of starts and one teacher."""
 
     def __init__(self, folder: Path, flow: ProbabilityFlow[State], start: State, teacher: Teacher) -> None:
-        key = fingerprint(flow.fingerprint(), tensors(start), teacher)
+        own = flow.fingerprint()
+        key = fingerprint(own, tensors(start), teacher)
         self.folder = folder / key
-        self.manifest = {"schema": SCHEMA, "version": 1, "key": key, "samples": size(start), "teacher": asdict(teacher)}
+        settings = {"samples": size(start), "teacher": asdict(teacher)}
+        self.manifest = {"schema": SCHEMA, "version": 2, "key": key, "flow": own, **settings}
         if not (self.folder / "manifest.json").exists():
             self.folder.mkdir(parents=True, exist_ok=True)
             self.write("start", start)

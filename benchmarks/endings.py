@@ -1,0 +1,54 @@
+"""How a command ends, also where it cannot go on: one line on standard error, and an exit status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import torch
+from rich.console import Console
+
+from domains.errors import InputError
+
+CANNOT_RUN: Final = 2
+INTERRUPTED: Final = 130
+
+GOES_ON: Final = "the same command goes on from here"
+NOTHING_KEPT: Final = "nothing was kept: give --out"
+FIXED_SIZE: Final = "free some: the size of this job is fixed"
+
+# What torch says where memory is full and the error has no type of its own: main memory, oneDNN's, Apple's GPU.
+_FULL: Final = (
+    "DefaultCPUAllocator",
+    "std::bad_alloc",
+    "could not create a memory object",
+    "MPS backend out of memory",
+)
+
+
+def run_command(work: Callable[[], int], log: Console, less_memory: str, kept: str = GOES_ON) -> int:
+    """The status of `work`; mistakes of the user, full memory and Ctrl-C end it with one line each.
+
+    Args:
+        work: the command.
+        log: standard error.
+        less_memory: what the user can do where memory runs out.
+        kept: what becomes of all that was computed.
+    """
+    try:
+        return work()
+    except InputError as error:
+        log.print(f"error: {error}", markup=False)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        log.print(f"error: memory ran out; {less_memory}; {kept}", markup=False)
+    except KeyboardInterrupt:
+        log.print(f"stopped; {kept}", markup=False)
+        return INTERRUPTED
+    return CANNOT_RUN
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether this is how torch, or Python, says that memory is full."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in str(error) for words in _FULL)
