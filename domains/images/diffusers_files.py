@@ -1,12 +1,9 @@
-"""Reading a diffusers pipeline from a folder or from the hub."""
+"""A diffusers pipeline, and what is wanted of it, as a flow."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Final, final
+from typing import final
 
 import torch
 
@@ -23,22 +20,11 @@ from domains.images.diffusers_networks import (
     sdxl_unet,
     unconditional,
 )
+from domains.images.diffusers_pipeline import Pipeline, load_pipeline
 from domains.images.diffusers_prompts import encode, encode_negative, is_sdxl
-from domains.images.diffusers_schedule import read_path
 from domains.images.distances import check_images, get_distance
 from domains.images.published_tables import published_table
 from ld3.schedule import RectifiedFlow
-
-_INDEX: Final = "model_index.json"
-NETWORKS: Final[Mapping[str, float]] = {
-    "UNet2DModel": 1.0,
-    "UNet2DConditionModel": 7.5,
-    "SD3Transformer2DModel": 7.0,
-    "FluxTransformer2DModel": 3.5,
-}
-"""Networks that are supported -> the guidance that their pipelines take by default."""
-
-_SDXL_GUIDANCE: Final = 5.0
 
 
 @final
@@ -79,101 +65,52 @@ def load_diffusers(name: str, options: ModelOptions) -> DiffusersFlow:
     Raises:
         ValueError: in one line: what cannot be loaded, is not supported, or does not fit.
     """
-    pipe = _load(name, options)
-    network = _component(pipe, "unet", "transformer")
-    kind = type(network).__name__
-    if kind not in NETWORKS:
-        raise ValueError(f"{name}: the network must be one of {', '.join(NETWORKS)}, got {kind}")
-    vae = _component(pipe, "vae", "vqvae")
-    for module in (network, vae):
-        if module is not None:
-            module.eval().requires_grad_(False)
+    return pipeline_flow(load_pipeline(name, options.device, options.dtype), options)
+
+
+def pipeline_flow(pipeline: Pipeline, options: ModelOptions) -> DiffusersFlow:
+    """The flow of a pipeline that was loaded with the options' device and type.
+
+    Raises:
+        ValueError: in one line: which option does not fit the model.
+    """
+    size, vae, schedule = _size(pipeline, options.resolution), pipeline.vae, pipeline.path.schedule
+    check_images(
+        options.distance, pipeline.channels if vae is None else vae.config.out_channels, size * pipeline.factor
+    )
+    call, content = _call(pipeline, options)
     if options.compile:
-        network.compile()
-    path = read_path(type(pipe.scheduler).__name__, pipe.scheduler.config)
-    shape = _shape(name, kind, network.config, vae, options.resolution)
-    channels, size = (shape[0], shape[1]) if vae is None else (vae.config.out_channels, shape[1] * _halvings(vae))
-    check_images(options.distance, channels, size)
-    call, content = _call(name, kind, pipe, network, options)
+        pipeline.network.compile()
     return DiffusersFlow(
-        path,
+        pipeline.path,
         call,
         _Decoder(vae),
-        shape,
+        (pipeline.channels, size, size),
         max(1, len(options.prompts)),
         get_distance(options.distance, options.device),
         options.dtype,
-        torch.float64
-        if isinstance(path.schedule, RectifiedFlow)
-        else torch.promote_types(options.dtype, torch.float32),
-        published_table(kind, network.config, path.schedule),
-        [network, vae, *content],
+        torch.float64 if isinstance(schedule, RectifiedFlow) else torch.promote_types(options.dtype, torch.float32),
+        published_table(pipeline.kind, pipeline.network.config, schedule),
+        [pipeline.network, vae, *content],
     )
 
 
-def _load(name: str, options: ModelOptions) -> Component:
-    try:
-        from diffusers import DiffusionPipeline
-    except ImportError as error:
-        raise ValueError(
-            f"{name}: diffusers models need the package diffusers: pip install 'ld3[diffusers]'"
-        ) from error
-    folder = Path(name)
-    if folder.exists() and not (folder / _INDEX).is_file():
-        raise ValueError(f"{name} is no folder of a diffusers pipeline: it has no {_INDEX}")
-    if not folder.exists() and name.count("/") != 1:
-        raise ValueError(f"{name} is neither a folder nor the id of a model on the hub (OWNER/NAME)")
-    try:
-        pipe = DiffusionPipeline.from_pretrained(name, **_left_out(folder), dtype=options.dtype)
-    except Exception as error:  # whatever is wrong with a folder or a connection, in whichever library
-        cause = str(error).strip().partition("\n")[0].rstrip(".")
-        raise ValueError(f"{name} cannot be loaded by diffusers: {type(error).__name__}: {cause}") from error
-    return pipe.to(options.device)
-
-
-def _left_out(folder: Path) -> Mapping[str, None]:
-    """Components that no sampler needs."""
-    if not folder.exists():
-        return {"safety_checker": None}
-    index = json.loads((folder / _INDEX).read_text())
-    return {"safety_checker": None} if "safety_checker" in index else {}
-
-
-def _component(pipe: Component, *names: str) -> Component:
-    """The first of these components that the pipeline has, or None."""
-    return next((part for name in names if (part := pipe.components.get(name)) is not None), None)
-
-
-def _shape(name: str, kind: str, config: Component, vae: Component, resolution: int | None) -> tuple[int, int, int]:
-    """(C, H, W) of what is noised.
+def _size(pipeline: Pipeline, resolution: int | None) -> int:
+    """Height and width of what is noised.
 
     Raises:
-        ValueError: if the channels of network and VAE do not fit, or the resolution does not.
+        ValueError: if images of this resolution cannot be made.
     """
-    packed = 4 if kind == "FluxTransformer2DModel" else 1
-    inputs, outputs = config.in_channels // packed, (config.out_channels or config.in_channels) // packed
-    if outputs not in (inputs, 2 * inputs):
-        raise ValueError(f"{name}: the network takes {inputs} channels and answers with {outputs}; it must be as many")
-    if vae is not None and vae.config.latent_channels != inputs:
-        raise ValueError(
-            f"{name}: the network takes {inputs} channels, its VAE makes {vae.config.latent_channels}; "
-            "models that are given an image as well (inpainting, editing) are not supported"
-        )
-    factor = 1 if vae is None else _halvings(vae)
-    multiple = factor * _smallest_size(kind, config)
+    config, name = pipeline.network.config, pipeline.name
+    multiple = pipeline.factor * _smallest_size(pipeline.kind, config)
     if resolution is None:
         size = config.get("sample_size") or 128  # Flux has none; its pipeline takes 128
         if not isinstance(size, int):
             raise ValueError(f"{name}: the network is made for images of {size}; give a resolution")
-        resolution = size * factor
+        resolution = size * pipeline.factor
     if resolution < multiple or resolution % multiple:
         raise ValueError(f"{name}: resolution must be a positive multiple of {multiple}, got {resolution}")
-    return inputs, resolution // factor, resolution // factor
-
-
-def _halvings(vae: Component) -> int:
-    """How many times smaller than the images the latents are."""
-    return int(2 ** (len(vae.config.block_out_channels) - 1))
+    return resolution // pipeline.factor
 
 
 def _smallest_size(kind: str, config: Component) -> int:
@@ -183,12 +120,14 @@ def _smallest_size(kind: str, config: Component) -> int:
     return int(config.patch_size) if kind == "SD3Transformer2DModel" else 2 ** (len(config.block_out_channels) - 1)
 
 
-def _call(
-    name: str, kind: str, pipe: Component, network: Component, options: ModelOptions
-) -> tuple[Network, list[object]]:
-    """The network with its prompts, and what the fingerprint must know of these."""
-    usual = _SDXL_GUIDANCE if is_sdxl(network) else NETWORKS[kind]
-    scale = usual if options.guidance_scale is None else options.guidance_scale
+def _call(pipeline: Pipeline, options: ModelOptions) -> tuple[Network, list[object]]:
+    """The network with its prompts, and what the fingerprint must know of these.
+
+    Raises:
+        ValueError: if prompts, guidance or negative prompt are missing, or of no use to the model.
+    """
+    name, kind, network = pipeline.name, pipeline.kind, pipeline.network
+    scale = pipeline.guidance if options.guidance_scale is None else options.guidance_scale
     negative = options.negative_prompt
     if negative is not None and (scale <= 1.0 or kind in ("UNet2DModel", "FluxTransformer2DModel")):
         raise ValueError(f"{name}: negative_prompt {negative!r} needs a model with guidance, and a scale above 1")
@@ -196,26 +135,20 @@ def _call(
         if options.prompts or scale != 1.0:
             asked = f"prompts {list(options.prompts)}" if options.prompts else f"guidance_scale {scale}"
             raise ValueError(f"{name} is an unconditional model, it takes no prompts and no guidance; got {asked}")
-        if network.config.time_embedding_type != "positional" or network.config.class_embed_type is not None:
-            raise ValueError(f"{name}: U-Nets with learned or Fourier time embeddings or classes are not supported")
         return unconditional(network), []
-    if network.config.get("addition_embed_type") not in (None, "text_time"):
-        raise ValueError(
-            f"{name}: U-Nets with addition_embed_type {network.config.addition_embed_type} are not supported"
-        )
     if not options.prompts:
         raise ValueError(f"prompts must hold at least one prompt for {name}, got none")
     if not scale >= 0:
         raise ValueError(f"guidance_scale must be a number >= 0, got {scale}")
-    prompts = encode(pipe, network, list(options.prompts))
+    prompts = encode(pipeline.parts, network, list(options.prompts))
     if kind == "FluxTransformer2DModel":
         return plain(flux_transformer(network, scale), prompts), [vars(prompts), scale]
     prompted: Prompted = sd3_transformer(network)
     if kind == "UNet2DConditionModel":
-        prompted = sdxl_unet(network, _halvings(pipe.vae)) if is_sdxl(network) else prompted_unet(network)
+        prompted = sdxl_unet(network, pipeline.factor) if is_sdxl(network) else prompted_unet(network)
     if scale <= 1.0:
         return plain(prompted, prompts), [vars(prompts)]
-    away = encode_negative(pipe, network, negative)
+    away = encode_negative(pipeline.parts, network, negative)
     return guided(prompted, prompts, away, scale), [vars(prompts), vars(away), scale]
 
 

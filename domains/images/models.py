@@ -10,8 +10,9 @@ import torch
 
 from domains.errors import InputError, InputProblem
 from domains.images.conditioned import ConditionedFlow
-from domains.images.diffusers_files import ModelOptions, load_diffusers
+from domains.images.diffusers_files import ModelOptions, pipeline_flow
 from domains.images.diffusers_flow import DiffusersFlow
+from domains.images.diffusers_pipeline import load_pipeline
 from domains.images.distances import check_images, get_distance
 from domains.images.edm.flow import EDMFlow
 from domains.images.edm.weights import FORMAT as EDM_FORMAT
@@ -117,7 +118,12 @@ def _diffusers(model: str, wanted: Wanted) -> DiffusersFlow:
         compile=wanted.compile,
     )
     try:
-        return load_diffusers(model, options)
+        pipeline = load_pipeline(model, options.device, options.dtype)
+    except ValueError as error:
+        remedy = "give a supported model: a folder that save_pretrained wrote, or the id of one on the hub"
+        raise InputError(InputProblem("--model", "", str(error), remedy)) from error
+    try:
+        return pipeline_flow(pipeline, options)
     except ValueError as error:
         remedy = "see --prompts, --negative-prompt, --guidance, --resolution and --distance"
         raise InputError(InputProblem("--model", "", str(error), remedy)) from error
