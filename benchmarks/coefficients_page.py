@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -142,11 +143,14 @@ def verdict(rows: Sequence[Row]) -> str:
     lines = []
     for variant in VARIANTS:
         gaps = [row.minus_joint for row in rows if row.variant == variant.name and row.minus_joint is not None]
+        known = [gap for gap in gaps if math.isfinite(gap.low) and math.isfinite(gap.high)]
         if gaps:
-            nearer, farther = sum(gap.high < 0 for gap in gaps), sum(gap.low > 0 for gap in gaps)
+            nearer, farther = sum(gap.high < 0 for gap in known), sum(gap.low > 0 for gap in known)
+            open_cases, broken = len(known) - nearer - farther, len(gaps) - len(known)
             lines.append(
                 f"- *{variant.name}* against *{JOINT.name}*: nearer to the teacher in {nearer} of {len(gaps)} cases, "
-                f"farther in {farther}; in {len(gaps) - nearer - farther} the interval of the difference contains 0"
+                f"farther in {farther}; in {open_cases} the interval of the difference contains 0"
+                + (f", in {broken} images are not finite" if broken else "")
             )
     return "\n".join(lines)
 

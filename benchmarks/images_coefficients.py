@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,15 +22,13 @@ from rich.console import Console
 from benchmarks.coefficients_page import BLOCK, block, put_table, summarise, write_results
 from benchmarks.coefficients_rows import Fitted, Seed, seed_work, work
 from benchmarks.command_line import command_line
+from benchmarks.endings import GOES_ON, run_command
 from benchmarks.options import check_nfe, mistake, prepare_folder
 from benchmarks.progress import WorkBar
-from benchmarks.readme import with_block
+from benchmarks.readme import check_page
 from benchmarks.store import Store
-from domains.errors import InputError
 from domains.images.models import BUILT_IN, Wanted, load_image_flow
 from ld3.solvers import Solver, get_solver
-
-CANNOT_RUN, INTERRUPTED = 2, 130
 
 
 @dataclass(frozen=True)
@@ -58,29 +57,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the comparison with the command line's arguments; the exit status."""
     options = tyro.cli(Options, args=arguments, description=__doc__, prog="python -m benchmarks.images_coefficients")
     log = Console(stderr=True, highlight=False, soft_wrap=True)
-    try:
-        compare(options, log)
-    except (InputError, OSError, ValueError) as error:
-        log.print(f"error: {error}", markup=False)
-        return CANNOT_RUN
-    except KeyboardInterrupt:
-        log.print(f"stopped; the same command goes on from here ({options.out})", markup=False)
-        return INTERRUPTED
-    return 0
+    less_memory = "learn from fewer --pairs"
+    return run_command(partial(compare, options, log), log, less_memory, f"{GOES_ON} ({options.out})")
 
 
-def compare(options: Options, log: Console) -> None:
+def compare(options: Options, log: Console) -> int:
     """Fit, make images, and write, seed by seed.
 
     Raises:
         InputError: for an option that makes no sense.
-        ValueError: if the page lacks its markers.
-        OSError: if it cannot be read or written.
     """
     solvers = check(options)
-    if options.page is not None:
-        with_block(options.page.read_text(), "", BLOCK)  # before half an hour of fits, not after them
-    prepare_folder(options.out)
     flow = load_image_flow(BUILT_IN, Wanted(torch.device("cpu")))
     store = Store(options.out / "cache")
     config = json.loads(json.dumps(asdict(options), default=str))
@@ -101,10 +88,11 @@ def compare(options: Options, log: Console) -> None:
     if options.page is not None:
         put_table(options.page, content)
     print(content)
+    return 0
 
 
 def check(options: Options) -> list[Solver]:
-    """The solvers that were asked for.
+    """The solvers that were asked for; makes the output folder.
 
     Raises:
         InputError: naming the option, what is wrong with it, and the remedy.
@@ -117,14 +105,18 @@ def check(options: Options) -> list[Solver]:
         if not solver.multistep:
             raise mistake("solver", f"{solver.name} remembers no earlier step", "give multistep solvers")
         check_nfe("nfe", options.nfe, solver)
-    for name, numbers in (("solver", options.solver), ("seeds", options.seeds)):
-        if not numbers or len(set(numbers)) < len(numbers):
-            raise mistake(name, f"got {' '.join(map(str, numbers)) or 'none'}", "give at least one, and each once")
+    if len(set(options.solver)) < max(1, len(options.solver)):
+        raise mistake("solver", f"got {' '.join(options.solver) or 'none'}", "give at least one, and each once")
+    if len(set(options.seeds)) < max(1, len(options.seeds)) or min(options.seeds) < 0:
+        raise mistake("seeds", f"got {list(options.seeds)}", "give at least one number >= 0, and each once")
     if min(options.pairs) < 1:
         raise mistake("pairs", f"got {options.pairs}", "give at least one to learn from and one to choose by")
     for name, least in (("samples", 2), ("steps", 2)):
         if getattr(options, name) < least:
             raise mistake(name, f"got {getattr(options, name)}", f"give a number >= {least}")
+    if options.page is not None:
+        check_page("page", options.page, BLOCK)
+    prepare_folder(options.out)
     return solvers
 
 

@@ -160,6 +160,10 @@ def test_the_verdict_is_that_of_the_intervals() -> None:
         f"- *all* against *{JOINT.name}*: nearer to the teacher in 2 of 4 cases, farther in 1; in 1 the interval of "
         "the difference contains 0"
     )
+    broken = replace(last, minus_joint=Interval(np.inf, np.nan, np.inf))
+    said = verdict([broken])
+    assert "0 of 1 cases, farther in 0; in 0 the interval" in said
+    assert said.endswith("contains 0, in 1 images are not finite")
 
 
 @pytest.mark.parametrize(
@@ -169,11 +173,12 @@ def test_the_verdict_is_that_of_the_intervals() -> None:
         (("--solver", "heun"), "--solver: heun remembers no earlier step; give multistep solvers"),
         (("--solver", "dpmpp_2m", "dpmpp_2m"), "--solver: got dpmpp_2m dpmpp_2m"),
         (("--nfe", "0"), "--nfe: "),
-        (("--seeds",), "--seeds: got none"),
+        (("--seeds",), "--seeds: got []"),
+        (("--seeds", "1", "1"), "--seeds: got [1, 1]"),
         (("--pairs", "0", "3"), "--pairs: got (0, 3)"),
         (("--samples", "1"), "--samples: got 1"),
         (("--steps", "1"), "--steps: got 1"),
-        (("--page", "missing.md"), "No such file"),
+        (("--page", "missing.md"), "--page: missing.md cannot take the table"),
         (("--page", str(LICENSE)), "page must have one line"),
     ],
 )
