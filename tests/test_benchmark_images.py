@@ -69,15 +69,19 @@ Bench = Callable[..., Run]
 
 @pytest.fixture
 def bench(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """Run with an untrained small model and fits of a few gradients."""
+    """Run with an untrained small model and fits of a few gradients; pictures, which take longer than all the rest, are
+    drawn where they are asked for."""
     quick = {learn: replace(fit, steps=3, validate_every=1) for learn, fit in images_fits.FITS.items()}
     monkeypatch.setattr(images_fits, "FITS", quick)
     weights = write_small(tmp_path / "small.safetensors")
 
-    def run(*arguments: str | Path, out: str = "out") -> Run:
+    def run(*arguments: str | Path, out: str = "out", pictures: bool = False) -> Run:
         capsys.readouterr()
         given = ("--model", weights, *QUICK, *arguments, "--out", tmp_path / out)
-        status = images.main([str(word) for word in given])
+        with monkeypatch.context() as patch:
+            for name in () if pictures else ("plot_distances", "plot_grids", "plot_samples"):
+                patch.setattr(images, name, lambda path, report: path.touch())
+            status = images.main([str(word) for word in given])
         return Run(status, tmp_path / out, *capsys.readouterr())
 
     return run
@@ -92,7 +96,7 @@ def without_timings(results: dict[str, Any]) -> dict[str, Any]:
 
 def test_end_to_end(bench: Bench, tmp_path: Path) -> None:
     """Figures are those of the plain loop over the same starts."""
-    run = bench("--nfe", "4", "6", "--guidance", "1.5")
+    run = bench("--nfe", "4", "6", "--guidance", "1.5", pictures=True)
     assert run.status == 0, run.stderr
     results, rows = run.results, run.rows
     assert results["complete"]
@@ -135,7 +139,7 @@ def test_end_to_end(bench: Bench, tmp_path: Path) -> None:
 
 
 def test_the_page_holds_the_figures_of_a_run(bench: Bench, tmp_path: Path) -> None:
-    run = bench("--label", "3")
+    run = bench("--label", "3", pictures=True)
     page = tmp_path / "digits.md"
     page.write_text("before\n<!-- table: digits -->\n<!-- end of table: digits -->\nafter\n")
     images_page.main(images_page.Options(run.out, page))
