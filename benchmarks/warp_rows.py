@@ -26,7 +26,7 @@ Method = Literal["hand", "gits", "fitted", "warp", "curve"]
 drift."""
 
 TEACHER: Final = Teacher(solver="unipc_bh1_3", grid="edm", nfe=32, tolerance=1e-4, checked=8, chunk=256)
-FIT: Final = FitConfig(optimiser="lbfgs", phases=("joint",), steps=1000, chunk=256, validate_every=10, patience=6)
+FIT: Final = FitConfig(optimiser="bfgs", phases=("joint",), steps=1000, chunk=256, validate_every=10, patience=6)
 WARP: Final = WarpConfig(chunk=256)
 
 _FINE: Final = 60  # steps of the trajectories of GITS

@@ -25,6 +25,7 @@ from ld3.learn import (
     Teacher,
     bounded,
     fit,
+    other_flows,
     run_teacher,
     soft_loss,
 )
@@ -283,8 +284,27 @@ def test_teacher_is_resumed_and_reused(tmp_path: Path) -> None:
     torch.testing.assert_close(load_file(folder / "start.safetensors")["x"], start, rtol=0, atol=0)
     torch.testing.assert_close(run_teacher(flow, start, teacher, tmp_path).end, plain.end, rtol=0, atol=0)
     assert flow.evaluations == plain.network_evaluations
+    smaller = run_teacher(flow, start, dataclasses.replace(teacher, chunk=3), tmp_path)
+    torch.testing.assert_close(smaller.end, plain.end, rtol=0, atol=0)
+    assert flow.evaluations == plain.network_evaluations
     run_teacher(flow, start + 1, teacher, tmp_path)
     assert flow.evaluations == 2 * plain.network_evaluations
+
+
+def test_teacher_runs_of_other_flows_are_told(tmp_path: Path) -> None:
+    flow, other = counting(), mixture()
+    start = flow.prior(2, torch.Generator().manual_seed(0))
+    assert flow.fingerprint() != other.fingerprint()
+    assert other_flows(tmp_path, flow) == []
+    run_teacher(flow, start, Teacher(nfe=2), tmp_path)
+    assert other_flows(tmp_path, flow) == []
+    assert other_flows(tmp_path, other) == [flow.fingerprint()]
+    for text in ("{", "{}", "[]"):
+        (tmp_path / "damaged").mkdir(exist_ok=True)
+        (tmp_path / "damaged" / "manifest.json").write_text(text)
+        assert other_flows(tmp_path, other) == [flow.fingerprint()]
+    run_teacher(other, start, Teacher(nfe=2), tmp_path)
+    assert other_flows(tmp_path, other) == []
 
 
 def test_teacher_errors_name_the_argument() -> None:
@@ -529,7 +549,7 @@ class BreakingBackwards(MixtureFlow):
         return "breaking backwards"
 
 
-@pytest.mark.parametrize("optimiser", ["adam", "lbfgs"])
+@pytest.mark.parametrize("optimiser", ["adam", "bfgs"])
 def test_a_sample_whose_gradient_breaks_costs_nobody_else_the_fit(
     setting: tuple[MixtureFlow, Pairs[Tensor], Pairs[Tensor]], optimiser: Optimiser
 ) -> None:

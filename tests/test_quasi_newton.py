@@ -1,4 +1,4 @@
-"""L-BFGS-B: the minimiser itself against a known minimum, and fits that use it."""
+"""BFGS: the minimiser itself against a known minimum, and fits that use it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ld3.learn.quasi_newton import QuasiNewton, Variable
 from ld3.solvers import get_solver
 
 SOLVER = get_solver("dpmpp_2m")
-QUICK = FitConfig(optimiser="lbfgs", phases=("joint",), steps=20)
+QUICK = FitConfig(optimiser="bfgs", phases=("joint",), steps=20)
 
 
 class Valley:
@@ -105,7 +105,7 @@ def test_lower_loss_than_adam_for_the_same_gradients(setting: tuple[Any, Pairs[T
     flow, train, _ = setting
     config = FitConfig(phases=("joint",), steps=40)
     adam = fit(flow, train, train, SOLVER, 5, config)
-    newton = fit(flow, train, train, SOLVER, 5, dataclasses.replace(config, optimiser="lbfgs"))
+    newton = fit(flow, train, train, SOLVER, 5, dataclasses.replace(config, optimiser="bfgs"))
     assert newton.gradient_evaluations <= adam.gradient_evaluations == 5 * 64 * 40
     assert newton.loss_learned < 0.9 * adam.loss_learned
 
@@ -138,7 +138,7 @@ def test_interrupted_fit_goes_on_to_the_same_result(
     assert resumed.network_evaluations == whole.network_evaluations
 
 
-@pytest.mark.parametrize("optimiser", ["adam", "lbfgs"])
+@pytest.mark.parametrize("optimiser", ["adam", "bfgs"])
 def test_a_budget_of_evaluations_is_kept(optimiser: Any) -> None:  # noqa: ANN401
     flow = counting()
     train, valid = pairs(flow, 16, 0), pairs(flow, 8, 1)
@@ -171,8 +171,8 @@ def test_a_sample_that_breaks_costs_nobody_else_the_fit(
 
 
 def test_config_refuses_what_it_cannot_do() -> None:
-    with pytest.raises(ValueError, match=r"optimiser must be 'adam' or 'lbfgs', got 'sgd'"):
+    with pytest.raises(ValueError, match=r"optimiser must be 'adam' or 'bfgs', got 'sgd'"):
         FitConfig(optimiser="sgd")  # type: ignore[arg-type]
     for radius in (0.1, {"x": 0.1}):
-        with pytest.raises(ValueError, match=r"radius must be 0 with optimiser 'lbfgs'"):
-            FitConfig(optimiser="lbfgs", radius=radius)
+        with pytest.raises(ValueError, match=r"radius must be 0 with optimiser 'bfgs'"):
+            FitConfig(optimiser="bfgs", radius=radius)

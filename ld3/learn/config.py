@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from ld3.learn.student import Phase
 
-Optimiser = Literal["adam", "lbfgs"]
+Optimiser = Literal["adam", "bfgs"]
 
 
 @dataclass(frozen=True)
@@ -20,23 +20,23 @@ class FitConfig:
         shared_clock: one clock for all factors, or one per factor.
         phases: what is learned, in order: "times" of the solver alone, "joint" with the levels the network is told,
             "coefficients" of the solver alone, or "all".
-        optimiser: "adam", a new batch a step; or "lbfgs" (Byrd et al. 1995), which builds up the curvature of the loss
+        optimiser: "adam", a new batch a step; or "bfgs" (quasi-Newton), which builds up the curvature of the loss
             of one batch and needs far fewer steps where that loss is smooth.
         steps: gradients per phase, at most.
-        batch: pairs per gradient; 0 = all. L-BFGS draws its batch once a phase.
+        batch: pairs per gradient; 0 = all. BFGS draws its batch once a phase.
         chunk: pairs whose activations are held at once.
         learning_rate: Adam's, on log-gaps and offsets.
-        coefficient_rate: that of the solver's coefficients, as a share of learning_rate; for L-BFGS, the unit in which
+        coefficient_rate: that of the solver's coefficients, as a share of learning_rate; for BFGS, the unit in which
             they are measured.
         coefficient_depth: nodes that they weigh; 0 = the solver's order.
         clip: Adam's gradients longer than this are shortened to it.
-        validate_every: Adam's steps, or iterations of L-BFGS, between validations.
-        patience: validations without improvement before Adam's learning rate falls, or L-BFGS ends the phase.
+        validate_every: Adam's steps, or iterations of BFGS, between validations.
+        patience: validations without improvement before Adam's learning rate falls, or BFGS ends the phase.
         decay: by what factor it falls.
         anneal: instead, lower the learning rate linearly to zero over the second half of each phase.
         min_learning_rate: below this the phase ends.
         radius: of the ball, in standard deviations of the prior: one number, or one per factor; 0 = plain loss. Adam's
-            only: the loss that L-BFGS minimises must not change under it.
+            only: the loss that BFGS minimises must not change under it.
         shift_rate: length of a shift's first step, as a share of the radius.
         scale: of the bounded distance, in the units of the flow's distance before squaring; None = unbounded.
         checkpoint: recompute activations in the backward pass instead of keeping them.
@@ -73,10 +73,10 @@ class FitConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.optimiser not in ("adam", "lbfgs"):
-            raise ValueError(f"optimiser must be 'adam' or 'lbfgs', got {self.optimiser!r}")
+        if self.optimiser not in ("adam", "bfgs"):
+            raise ValueError(f"optimiser must be 'adam' or 'bfgs', got {self.optimiser!r}")
         if unknown := [phase for phase in self.phases if phase not in get_args(Phase)]:
             raise ValueError(f"phases must be of {', '.join(get_args(Phase))}, got {unknown[0]!r}")
         radii = self.radius.values() if isinstance(self.radius, Mapping) else (self.radius,)
-        if self.optimiser == "lbfgs" and any(radii):
-            raise ValueError(f"radius must be 0 with optimiser 'lbfgs', got {self.radius}; use 'adam' for a ball")
+        if self.optimiser == "bfgs" and any(radii):
+            raise ValueError(f"radius must be 0 with optimiser 'bfgs', got {self.radius}; use 'adam' for a ball")

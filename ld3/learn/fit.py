@@ -13,7 +13,7 @@ import copy
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Generic
 
@@ -97,7 +97,8 @@ class _Fit(Generic[State]):
         self.path: Path | None = None
         if folder is not None:
             pairs = [tensors(x) for x in (train.start, train.end, valid.start, valid.end)]
-            key = fingerprint(_FORMAT, flow.fingerprint(), pairs, solver.name, nfe, config, starts)
+            learned = replace(config, chunk=1, checkpoint=False)  # these are questions of memory alone
+            key = fingerprint(_FORMAT, flow.fingerprint(), pairs, solver.name, nfe, learned, starts)
             self.path = folder / f"fit-{key}.pt"
         self.earlier, self.started = 0.0, time.monotonic()
 
@@ -162,7 +163,7 @@ class _Fit(Generic[State]):
         self.at.rate, self.at.worse = rate, 0
 
     def minimise(self, phase: Phase) -> None:
-        """The phase by L-BFGS, on one batch."""
+        """The phase by BFGS, on one batch."""
         at, config = self.at, self.config
         if at.phase_steps == 0:
             at.rows, at.answers, at.origin, at.worse = self.draw().tolist(), [], copy.deepcopy(at.best), 0

@@ -34,7 +34,7 @@ class WarpConfig:
         shared_clock: one clock for all factors, or one per factor.
         drift: let the warp change with the number of steps.
         network: learn what the network is told as well.
-        iterations: of L-BFGS, at most.
+        iterations: of BFGS, at most.
         patience: iterations without improvement on the validation pairs before the fit ends.
         chunk: pairs whose activations are held at once.
         scale: of the bounded distance, in the units of the flow's distance before squaring; None = unbounded.
@@ -74,7 +74,7 @@ def fit_warp(
     """Learn a warp whose grids are good at every budget of `nfe`.
 
     Minimised is the mean over budgets of the logarithm of the mean loss, so that each budget counts for what it gains
-    in proportion, by L-BFGS with exact gradients over all pairs.
+    in proportion, by BFGS with exact gradients over all pairs.
 
     Args:
         flow: whose starts and ends the pairs are.

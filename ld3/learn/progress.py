@@ -33,7 +33,7 @@ class Progress:
         step, phase_steps: gradients in all, and in this phase.
         rate: learning rate of Adam.
         worse: validations without improvement.
-        origin, rows, answers: of a phase of L-BFGS: the parameters that it started from, its batch, and the losses and
+        origin, rows, answers: of a phase of BFGS: the parameters that it started from, its batch, and the losses and
             gradients that the minimiser was given.
     """
 

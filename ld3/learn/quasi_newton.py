@@ -1,4 +1,8 @@
-"""Quasi-Newton steps with L-BFGS-B (Byrd, Lu, Nocedal & Zhu 1995), of scipy, in a form that can be interrupted."""
+"""Quasi-Newton steps with BFGS (Nocedal & Wright 2006, section 6.1), of scipy, in a form that can be interrupted.
+
+With all of the curvature rather than L-BFGS's last few steps of it: there are some ten to a hundred parameters, and an
+evaluation costs a whole batch through the solver.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +14,14 @@ from typing import NamedTuple, final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.optimize import OptimizeResult, minimize
 from torch import nn
 
 Answer = tuple[float, list[float]]
 """A loss, and its gradient."""
 
-_REMEMBERED = 40  # pairs of steps and gradients: as many as there are parameters, for most grids
 _FLAT = 1e-7  # the minimiser stops when an iteration lowers the loss by less than this share of the first one
+_BROKEN = 1e6  # what an infinite loss counts, in units of the first one: the search along a line interpolates
 _ENDLESS = 10**9
 
 
@@ -71,6 +75,7 @@ class QuasiNewton:
         """
         known, asked, iteration = len(self.answers), 0, 0
         best = self._point()
+        before = math.inf
 
         def answer(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
             nonlocal asked, best
@@ -83,22 +88,33 @@ class QuasiNewton:
             asked += 1
             if loss < self.lowest:
                 self.lowest, best = loss, point.copy()
-            first = self.answers[0][0]
-            scale = first if 0 < first < math.inf else 1.0
-            return loss / scale, np.array(gradient) / scale
+            return min(loss / self._scale, _BROKEN), self._within_bounds(point, np.array(gradient) / self._scale)
 
-        def accepted(point: NDArray[np.float64]) -> None:
-            nonlocal iteration
+        def accepted(intermediate_result: OptimizeResult) -> None:
+            nonlocal iteration, before
             iteration += 1
             if asked > known:
-                self._move(point)
+                self._move(intermediate_result.x)
                 on_iteration(iteration)
+            if before - intermediate_result.fun < _FLAT:
+                raise _Over
+            before = intermediate_result.fun
 
-        bounds = [(v.lowest / v.unit, math.inf) for v in self.variables for _ in range(v.parameter.numel())]
-        options = {"maxcor": _REMEMBERED, "maxiter": _ENDLESS, "maxfun": _ENDLESS, "ftol": _FLAT, "gtol": 0.0}
+        options = {"maxiter": _ENDLESS, "gtol": 0.0}
         with suppress(_Over):
-            minimize(answer, best, jac=True, method="L-BFGS-B", bounds=bounds, callback=accepted, options=options)
+            minimize(answer, best, jac=True, method="BFGS", callback=accepted, options=options)
         self._move(best)
+
+    @property
+    def _scale(self) -> float:
+        """Of the losses: the first one."""
+        first = self.answers[0][0]
+        return first if 0 < first < math.inf else 1.0
+
+    def _within_bounds(self, point: NDArray[np.float64], gradient: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The gradient of the loss at the nearest point within the bounds, which is flat beyond them."""
+        low = np.concatenate([np.full(v.parameter.numel(), v.lowest / v.unit) for v in self.variables])
+        return np.where((point < low) | ((point == low) & (gradient > 0)), 0.0, gradient)
 
     def _point(self) -> NDArray[np.float64]:
         return np.concatenate([v.parameter.detach().cpu().numpy().ravel() / v.unit for v in self.variables])
@@ -117,4 +133,4 @@ class QuasiNewton:
     def _move(self, point: NDArray[np.float64]) -> None:
         parts = torch.from_numpy(point).split([v.parameter.numel() for v in self.variables])
         for v, part in zip(self.variables, parts, strict=True):
-            v.parameter.copy_(v.unit * part.view_as(v.parameter))
+            v.parameter.copy_((v.unit * part.view_as(v.parameter)).clamp(min=v.lowest))

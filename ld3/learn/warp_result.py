@@ -27,7 +27,7 @@ class WarpFit:
         start: hand-made grid that the fit started from.
         loss_start: budget -> validation loss of the start.
         loss_learned: budget -> validation loss of `warp`.
-        iterations: of L-BFGS.
+        iterations: of BFGS.
         network_evaluations: all forward evaluations of the network, per sample; the teacher's are with its pairs.
         gradient_evaluations: those of them that were also differentiated.
         failed: times that a training sample came out not finite, and was left out.
