@@ -20,7 +20,7 @@ from benchmarks.docking_options import Options, check
 from benchmarks.docking_plots import plot_grids, plot_success
 from benchmarks.docking_report import Report
 from benchmarks.docking_run import run
-from benchmarks.endings import CANNOT_RUN, GOES_ON, run_command
+from benchmarks.endings import CANNOT_RUN, run_command
 from benchmarks.report import sentence, table
 from benchmarks.saved_grids import saved_grids
 from domains.docking.weights import load_weights
@@ -32,10 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark with the command line's arguments; the exit status."""
     options = tyro.cli(Options, args=arguments, description=__doc__, prog="python -m benchmarks.docking")
     log = Console(stderr=True, highlight=False, soft_wrap=True)
-    kept = f"{GOES_ON} ({options.out})"
-    return run_command(
-        partial(_benchmark, options, log), log, "dock in a smaller --pocket, or on another --device", kept
-    )
+    less_memory = "dock in a smaller --pocket, or on another --device"
+    return run_command(partial(_benchmark, options, log), log, less_memory, options.out)
 
 
 def _benchmark(options: Options, log: Console) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import torch
@@ -13,8 +14,6 @@ from domains.errors import InputError
 CANNOT_RUN: Final = 2
 INTERRUPTED: Final = 130
 
-GOES_ON: Final = "the same command goes on from here"
-NOTHING_KEPT: Final = "nothing was kept: give --out"
 FIXED_SIZE: Final = "free some: the size of this job is fixed"
 
 # What torch says where memory is full and the error has no type of its own: main memory, oneDNN's, Apple's GPU.
@@ -26,15 +25,16 @@ _FULL: Final = (
 )
 
 
-def run_command(work: Callable[[], int], log: Console, less_memory: str, kept: str = GOES_ON) -> int:
+def run_command(work: Callable[[], int], log: Console, less_memory: str, out: Path | None) -> int:
     """The status of `work`; mistakes of the user, full memory and Ctrl-C end it with one line each.
 
     Args:
         work: the command.
         log: standard error.
         less_memory: what the user can do where memory runs out.
-        kept: what becomes of all that was computed.
+        out: folder in which the same command finds what it has computed; None where nothing is kept.
     """
+    lost = "nothing was kept: give --out"
     try:
         return work()
     except InputError as error:
@@ -42,8 +42,10 @@ def run_command(work: Callable[[], int], log: Console, less_memory: str, kept: s
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
+        kept = lost if out is None else f"what was computed so far is kept in {out}"
         log.print(f"error: memory ran out; {less_memory}; {kept}", markup=False)
     except KeyboardInterrupt:
+        kept = lost if out is None else f"the same command goes on from here ({out})"
         log.print(f"stopped; {kept}", markup=False)
         return INTERRUPTED
     return CANNOT_RUN

@@ -18,8 +18,8 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from benchmarks.endings import CANNOT_RUN, FIXED_SIZE, GOES_ON, NOTHING_KEPT, run_command
-from benchmarks.images_options import Options, check
+from benchmarks.endings import CANNOT_RUN, FIXED_SIZE, run_command
+from benchmarks.images_options import OUT, Options, check
 from benchmarks.images_plots import plot_distances, plot_grids, plot_samples
 from benchmarks.images_reference import run_reference_case
 from benchmarks.images_report import Report
@@ -39,9 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = tyro.cli(Options, args=arguments, description=__doc__, prog="python -m benchmarks.images")
     log = Console(stderr=True, highlight=False, soft_wrap=True)
     if options.reference_case is None:
-        return run_command(partial(_benchmark, options, log), log, "lower --batch, or give --checkpoint")
-    kept = NOTHING_KEPT if options.out is None else GOES_ON
-    return run_command(partial(_reference_case, options, log), log, FIXED_SIZE, kept)
+        less_memory = "lower --batch, or give --checkpoint"
+        return run_command(partial(_benchmark, options, log), log, less_memory, options.out or OUT)
+    return run_command(partial(_reference_case, options, log), log, FIXED_SIZE, options.out)
 
 
 def _benchmark(options: Options, log: Console) -> int:

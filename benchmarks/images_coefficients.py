@@ -22,7 +22,7 @@ from rich.console import Console
 from benchmarks.coefficients_page import BLOCK, block, put_table, summarise, write_results
 from benchmarks.coefficients_rows import Fitted, Seed, seed_work, work
 from benchmarks.command_line import command_line
-from benchmarks.endings import GOES_ON, run_command
+from benchmarks.endings import run_command
 from benchmarks.options import check_nfe, mistake, prepare_folder
 from benchmarks.progress import WorkBar
 from benchmarks.readme import check_page
@@ -45,7 +45,7 @@ class Options:
     """teacher pairs to learn from, and to choose by"""
     samples: int = 1000
     """images of a seed, from starts that no fit has seen"""
-    steps: int = 96
+    steps: int = 64
     """gradients of a fit"""
     out: Path = Path("out/coefficients")
     """folder for the results"""
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = tyro.cli(Options, args=arguments, description=__doc__, prog="python -m benchmarks.images_coefficients")
     log = Console(stderr=True, highlight=False, soft_wrap=True)
     less_memory = "learn from fewer --pairs"
-    return run_command(partial(compare, options, log), log, less_memory, f"{GOES_ON} ({options.out})")
+    return run_command(partial(compare, options, log), log, less_memory, options.out)
 
 
 def compare(options: Options, log: Console) -> int:

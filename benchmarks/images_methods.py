@@ -19,7 +19,7 @@ from ld3.fingerprint import fingerprint
 from ld3.grid import HAND_MADE, Grid
 from ld3.learn import Teacher
 from ld3.solvers import Solver, get_solver, integrate
-from ld3.state import take
+from ld3.state import cat, take
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,11 +69,18 @@ def on_grids(grids: Mapping[str, Grid], solver: Solver, nfe: int) -> list[Method
 
 
 def make(method: Method, flow: ConditionedFlow, starts: Sequence[Conditioned], store: Store, bar: WorkBar) -> Made:
-    """Take every batch of starts to its end, or read what an earlier run has made."""
-    n = sum(len(start.x) for start in starts)
-    parts = [_kept(method, flow, start, store, bar) for start in starts]
-    seconds = sum(float(part["seconds"]) for part in parts)
-    return Made(torch.cat([part["x"] for part in parts]), 1000 * seconds / n)
+    """Take every batch of starts to its end, or read what an earlier run has made, be it in other batches."""
+    whole = _key(method, flow, cat(starts))
+    found = store.tensors(whole)
+    if found is None:
+        parts = [_kept(method, flow, start, store, bar) for start in starts]
+        seconds = torch.stack([part["seconds"] for part in parts]).sum()
+        found = {"x": torch.cat([part["x"] for part in parts]), "seconds": seconds}
+        store.put_tensors(whole, found)
+        if len(starts) > 1:
+            for start in starts:
+                store.drop_tensors(_key(method, flow, start))
+    return Made(found["x"], 1000 * float(found["seconds"]) / len(found["x"]))
 
 
 def make_goals(
@@ -91,12 +98,16 @@ def make_goals(
 
 
 def _kept(method: Method, flow: ConditionedFlow, start: Conditioned, store: Store, bar: WorkBar) -> dict[str, Tensor]:
-    key = f"images-{fingerprint(flow.fingerprint(), *start, method.key)}"
+    key = _key(method, flow, start)
     found = store.tensors(key)
     if found is None:
         found = _solve(method, flow, start, bar)
         store.put_tensors(key, found)
     return found
+
+
+def _key(method: Method, flow: ConditionedFlow, start: Conditioned) -> str:
+    return f"images-{fingerprint(flow.fingerprint(), *start, method.key)}"
 
 
 def _solve(method: Method, flow: ConditionedFlow, start: Conditioned, bar: WorkBar) -> dict[str, Tensor]:

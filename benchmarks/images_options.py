@@ -16,7 +16,7 @@ from ld3.learn.student import WITH_COEFFICIENTS
 from ld3.solvers import Solver, get_solver
 
 _NFE: Final = (5,)
-_OUT: Final = Path("out/images")
+OUT: Final = Path("out/images")
 _PRECISIONS: Final = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -109,7 +109,7 @@ def check(options: Options) -> Choices:
     if any(phase in WITH_COEFFICIENTS for phase in FITS[options.learn].phases) and not solver.multistep:
         message = f"{solver.name} remembers no earlier step, so that it has no coefficients to learn"
         raise mistake("learn", message, f"use --learn joint, or a multistep solver such as --solver {SOLVER}")
-    nfe, out = options.nfe or _NFE, options.out or _OUT
+    nfe, out = options.nfe or _NFE, options.out or OUT
     check_nfe("nfe", nfe, solver)
     check_nfe("teacher_nfe", (options.teacher_nfe,), get_solver(TEACHER.solver))
     wanted = Wanted(

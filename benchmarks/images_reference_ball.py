@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import track
 from scipy.stats import t as student_t
 
-from benchmarks.endings import FIXED_SIZE, GOES_ON, run_command
+from benchmarks.endings import FIXED_SIZE, run_command
 from benchmarks.images_reference_case import ReferenceCase, load_case
 from benchmarks.images_reference_rows import mse_to_teacher
 from benchmarks.images_reference_table import spread
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study; the exit status."""
     options = tyro.cli(Options, args=arguments, description=__doc__, prog="python -m benchmarks.images_reference_ball")
     log = Console(stderr=True, highlight=False, soft_wrap=True)
-    return run_command(partial(_run, options, log), log, FIXED_SIZE, f"{GOES_ON} ({options.out})")
+    return run_command(partial(_run, options, log), log, FIXED_SIZE, options.out)
 
 
 def _run(options: Options, log: Console) -> int:

@@ -37,6 +37,10 @@ class Store:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in value.items()}, part)
         os.replace(part, path)
 
+    def drop_tensors(self, key: str) -> None:
+        """Forget tensors, if there are any of that name."""
+        (self.folder / f"{key}.safetensors").unlink(missing_ok=True)
+
     def json(self, key: str) -> Any:  # noqa: ANN401
         """What was kept under that name; None if nothing was."""
         path = self.folder / f"{key}.json"

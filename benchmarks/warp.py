@@ -19,7 +19,7 @@ import tyro
 from rich.console import Console
 
 from benchmarks import manifest
-from benchmarks.endings import GOES_ON, run_command
+from benchmarks.endings import run_command
 from benchmarks.images_reference_case import load_case
 from benchmarks.options import check_nfe, mistake, prepare_folder
 from benchmarks.readme import check_page
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = tyro.cli(Options, args=arguments, description=__doc__, prog="python -m benchmarks.warp")
     log = Console(stderr=True, highlight=False, soft_wrap=True)
     less_memory = "learn from fewer --pairs"
-    return run_command(partial(compare, options, log), log, less_memory, f"{GOES_ON} ({options.out})")
+    return run_command(partial(compare, options, log), log, less_memory, options.out)
 
 
 def compare(options: Options, log: Console) -> int:

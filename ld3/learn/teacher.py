@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Generic
 
@@ -90,9 +90,10 @@ def run_teacher(
 ) -> Pairs[State]:
     """Solve the flow from every state of `start`.
 
-    With a `folder`, the starts and each finished chunk of ends are written there as safetensors, and manifest.json says
-    what they are and, at the end, how far the check was off; a run that was interrupted goes on, and one whose flow,
-    starts and settings are unchanged is read back.
+    With a `folder`, the starts and each finished chunk of ends, or in the end all of them, are written there as
+    safetensors, and manifest.json says what they are and, at the end, how far the check was off; a run that was
+    interrupted goes on, and one whose flow, starts and settings are unchanged is read back. `teacher.chunk` may change,
+    for it is a question of memory alone.
 
     Args:
         on_progress: called as on_progress(network evaluations done, in all).
@@ -105,20 +106,30 @@ def run_teacher(
     total = teacher.nfe * (n + 2 * checked)
     done = 0
 
-    def solve(name: str, samples: State, nfe: int) -> State:
+    def count(evaluations: int) -> None:
         nonlocal done
+        done += evaluations
+        if on_progress is not None:
+            on_progress(done, total)
+
+    def solve(name: str, samples: State, nfe: int) -> State:
+        kept = store.read(name, samples) if store else None
+        if kept is not None:
+            count(nfe * size(samples))
+            return kept
         ends = []
-        for k, low in enumerate(range(0, size(samples), teacher.chunk)):
+        for low in range(0, size(samples), teacher.chunk):
             part = take(samples, slice(low, low + teacher.chunk))
-            end = store.read(f"{name}-{k:05d}", part) if store else None
+            piece = f"{name}-{low}-{low + size(part)}"
+            end = store.read(piece, part) if store else None
             if end is None:
                 end = _solve(flow, part, teacher, nfe)
                 if store:
-                    store.write(f"{name}-{k:05d}", end)
+                    store.write(piece, end)
             ends.append(end)
-            done += nfe * size(part)
-            if on_progress is not None:
-                on_progress(done, total)
+            count(nfe * size(part))
+        if store:
+            store.join(name, cat(ends))
         return cat(ends)
 
     end = solve("end", start, teacher.nfe)
@@ -154,11 +165,11 @@ def _solve(flow: ProbabilityFlow[State], start: State, teacher: Teacher, nfe: in
 
 
 class _Store:
-    """Starts and chunks of ends in a folder that belongs to one flow, one set of starts and one teacher."""
+    """Starts and ends, whole or in pieces, in a folder that belongs to one flow, one set of starts and one teacher."""
 
     def __init__(self, folder: Path, flow: ProbabilityFlow[State], start: State, teacher: Teacher) -> None:
         own = flow.fingerprint()
-        key = fingerprint(own, tensors(start), teacher)
+        key = fingerprint(own, tensors(start), replace(teacher, chunk=1))
         self.folder = folder / key
         settings = {"samples": size(start), "teacher": asdict(teacher)}
         self.manifest = {"schema": SCHEMA, "version": 2, "key": key, "flow": own, **settings}
@@ -177,6 +188,12 @@ class _Store:
         part = self.folder / "manifest.part"
         part.write_text(json.dumps({**self.manifest, **progress}, indent=2, allow_nan=False))
         os.replace(part, self.folder / "manifest.json")
+
+    def join(self, name: str, state: State) -> None:
+        """Write `state` in place of its pieces, which another chunk would not find."""
+        self.write(name, state)
+        for piece in self.folder.glob(f"{name}-*.safetensors"):
+            piece.unlink()
 
     def read(self, name: str, like: State) -> State | None:
         path = self.folder / f"{name}.safetensors"
