@@ -45,7 +45,8 @@ def _saved_grid(path: Path, numbers: Sequence[int], solver: Solver, clock: Clock
     try:
         fit = FitResult.load(path)
     except ValueError as error:
-        raise _unfit(path, f"it is no saved fit ({error.__cause__ or error})", again) from error
+        cause = str(error).partition(": ")[2]  # after the file's name, which is said already
+        raise _unfit(path, f"it is no saved fit ({cause})", again) from error
     if fit.solver != solver.name:
         raise _unfit(path, f"its grid was learned for {fit.solver}, not {solver.name}", f"use --solver {fit.solver}")
     if fit.nfe not in numbers:

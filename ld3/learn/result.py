@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from ld3.grid import Grid
-from ld3.learn.saved_values import count, loss, number, positive, rows, table, take, text, without_infinities
+from ld3.learn.saved_values import cause_of, count, loss, number, positive, rows, table, take, text, without_infinities
 from ld3.path_points import FactorPath
 from ld3.solvers import Coefficients, Solver, get_solver
 
@@ -110,8 +110,7 @@ class FitResult:
                 raise ValueError("it is of another schema or version")
             return _read(content)
         except (OSError, KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
-            cause = str(error).partition("\n")[0]
-            raise ValueError(f"{path} is no fit saved by ld3: {cause}") from error
+            raise ValueError(f"{path} is no fit saved by ld3: {cause_of(error)}") from error
 
 
 def _read(content: Mapping[str, object]) -> FitResult:

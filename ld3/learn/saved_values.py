@@ -18,6 +18,12 @@ def without_infinities(content: object) -> object:
     return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
+def cause_of(error: Exception) -> str:
+    """What is wrong with a file, in one line."""
+    reason = error.strerror if isinstance(error, OSError) else None
+    return reason or str(error).partition("\n")[0]
+
+
 def take(content: Mapping[str, object], name: str, read: Callable[[str, object], Value]) -> Value:
     """`read(name, content[name])`.
 
@@ -60,6 +66,20 @@ def positive(name: str, value: object) -> float:
 def loss(name: str, value: object) -> float:
     """A number, which is infinite where None or infinity is written; ValueError for anything else."""
     return math.inf if value is None or value == math.inf else number(name, value)
+
+
+def flag(name: str, value: object) -> bool:
+    """True or False; ValueError for anything else."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be true or false, got {value!r}")
+    return value
+
+
+def numbers(name: str, value: object) -> list[float]:
+    """A list of finite numbers; ValueError for anything else."""
+    if not isinstance(value, list):
+        raise ValueError(f"{name} must be a list, got {value!r}")
+    return [number(f"{name}[{i}]", x) for i, x in enumerate(value)]
 
 
 def table(name: str, value: object) -> Mapping[str, object]:

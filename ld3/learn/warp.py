@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ld3.grid import Grid
 from ld3.learn.gaps import lead_share, scaled_gaps
+from ld3.learn.saved_values import count, flag, numbers, table, take
 
 SCHEMA = "ld3.warp"
 VERSION = 1
@@ -105,14 +106,18 @@ class Warp(nn.Module):
             ValueError: if `text` is no such object.
         """
         try:
-            content = json.loads(text)
-            if (content["schema"], content["version"]) != (SCHEMA, VERSION):
-                raise ValueError(f"it is of schema {content['schema']!r}, version {content['version']!r}")
-            warp = cls(Grid.from_json(json.dumps(content["init"])), content["fewest"], content["shared"])
-            tensors = {name: torch.tensor(v, dtype=torch.float64) for name, v in content["parameters"].items()}
-            warp.load_state_dict(tensors)
+            content = table("text", json.loads(text))
+            if (found := (content.get("schema"), content.get("version"))) != (SCHEMA, VERSION):
+                raise ValueError(f"it is of schema {found[0]!r}, version {found[1]!r}")
+            init = Grid.from_json(json.dumps(take(content, "init", table)))
+            warp = cls(init, take(content, "fewest", count), take(content, "shared", flag))
+            parameters = {name: numbers(name, x) for name, x in take(content, "parameters", table).items()}
+            wanted = {name: len(value) for name, value in warp.state_dict().items()}
+            if (given := {name: len(x) for name, x in parameters.items()}) != wanted:
+                raise ValueError(f"parameters must be of lengths {wanted}, got {given}")
+            warp.load_state_dict({name: torch.tensor(x, dtype=torch.float64) for name, x in parameters.items()})
             return warp
-        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        except ValueError as error:
             raise ValueError(f"text is no warp written by Warp.to_json: {error}") from error
 
 

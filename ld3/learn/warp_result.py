@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import final
 
+from ld3.learn.saved_values import cause_of, count, loss, number, table, take, text, without_infinities
 from ld3.learn.warp import Warp
+from ld3.solvers import get_solver
 
 SCHEMA = "ld3.warp_fit"
 VERSION = 1
@@ -51,10 +53,10 @@ class WarpFit:
     flow: str
 
     def save(self, path: Path) -> None:
-        """Write the result as JSON; replaces `path` atomically."""
+        """Write the result as JSON, null for losses that are infinite; replaces `path` atomically."""
         content = {"schema": SCHEMA, "version": VERSION, **vars(self), "warp": json.loads(self.warp.to_json())}
         part = path.with_suffix(path.suffix + ".part")
-        part.write_text(json.dumps(content, indent=2))
+        part.write_text(json.dumps(without_infinities(content), indent=2, allow_nan=False))
         os.replace(part, path)
 
     @classmethod
@@ -62,16 +64,51 @@ class WarpFit:
         """Read what `save` wrote.
 
         Raises:
-            ValueError: naming the file, if it holds anything else.
+            ValueError: in one line, naming the file, if it holds anything else: the first value that is missing, of
+                another type, or does not go with the others.
         """
         try:
-            content = json.loads(path.read_text())
-            if (content.pop("schema"), content.pop("version")) != (SCHEMA, VERSION):
+            content = table("the file", json.loads(path.read_text()))
+            if (content.get("schema"), content.get("version")) != (SCHEMA, VERSION):
                 raise ValueError("it is of another schema or version")
-            warp = Warp.from_json(json.dumps(content.pop("warp")))
-            content["nfe"] = tuple(content["nfe"])
-            for name in ("loss_start", "loss_learned"):
-                content[name] = {int(budget): loss for budget, loss in content[name].items()}
-            return cls(warp=warp, **content)
-        except (OSError, UnicodeDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} is no warp saved by ld3: {error}") from error
+            return _read(content)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path} is no warp saved by ld3: {cause_of(error)}") from error
+
+
+def _read(content: Mapping[str, object]) -> WarpFit:
+    known = {"schema", "version", *(field.name for field in fields(WarpFit))}
+    if unknown := sorted(content.keys() - known):
+        raise ValueError(f"{unknown[0]} is no part of a fit of a warp")
+    solver = get_solver(take(content, "solver", text))
+    nfe = take(content, "nfe", _budgets)
+    for budget in nfe:
+        solver.steps(budget)
+    return WarpFit(
+        warp=Warp.from_json(json.dumps(take(content, "warp", table))),
+        solver=solver.name,
+        nfe=nfe,
+        start=take(content, "start", text),
+        loss_start=_losses(content, "loss_start", nfe),
+        loss_learned=_losses(content, "loss_learned", nfe),
+        iterations=take(content, "iterations", count),
+        network_evaluations=take(content, "network_evaluations", count),
+        gradient_evaluations=take(content, "gradient_evaluations", count),
+        failed=take(content, "failed", count),
+        seconds=take(content, "seconds", number),
+        config=take(content, "config", table),
+        flow=take(content, "flow", text),
+    )
+
+
+def _budgets(name: str, value: object) -> tuple[int, ...]:
+    if not isinstance(value, list) or not value:
+        raise ValueError(f"{name} must be a list of at least one number, got {value!r}")
+    return tuple(count(f"{name}[{i}]", budget) for i, budget in enumerate(value))
+
+
+def _losses(content: Mapping[str, object], name: str, nfe: tuple[int, ...]) -> Mapping[int, float]:
+    found = take(content, name, table)
+    if sorted(found) != sorted(map(str, nfe)):
+        raise ValueError(f"{name} must hold the loss at each of nfe {list(nfe)}, got {sorted(found)}")
+    return {budget: loss(f"{name}[{budget}]", found[str(budget)]) for budget in nfe}
