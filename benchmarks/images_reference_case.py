@@ -14,12 +14,14 @@ from torch import Tensor
 
 from benchmarks.images_reference_model import SHAPE, Classifier, DigitsFlow, load_classifier, load_flow
 from domains.images.frechet import Gaussian
+from ld3.fingerprint import fingerprint
 from ld3.learn import Pairs
 
 _LABELS: Mapping[str, str] = {"unipc_bh1_3": "A_o3", "unipc_bh1_2": "C_o2", "ipndm_3": "K_ipndm3"}
 """Solver -> how the case's results call the runs of the published code as it is, in its own configuration."""
 
-_FAMILIES: Mapping[str, str] = {"unipc_bh1_3": "uni_pc 3", "unipc_bh1_2": "uni_pc 2", "ipndm_3": "ipndm 3"}
+_NAMES: Mapping[str, str] = {"uni_pc": "unipc_bh1_{}", "ipndm": "ipndm_{}", "dpmpp": "dpmpp_{}m"}
+"""How the case's results call a family of solvers -> our name, with its order."""
 
 
 @final
@@ -65,6 +67,12 @@ class ReferenceCase:
     real_features: Gaussian
     runs: Mapping[tuple[str, int], Sequence[ReferenceRun]]
     hand: Mapping[tuple[str, int], Mapping[str, float]]
+
+    def fingerprint(self) -> str:
+        """Hash of all that a fit and its evaluation see."""
+        tensors = (self.pairs.start, self.pairs.end, self.test_start, self.test_end)
+        quality = (self.classifier.state_dict(), *self.real_pixels, *self.real_features)
+        return fingerprint(self.flow.fingerprint(), *tensors, *quality)
 
 
 def load_case(folder: Path) -> ReferenceCase:
@@ -118,9 +126,9 @@ def _results(
             for run in content["runs"]:
                 if run["name"] == f"{label}_N{run['steps']}_s{run['seed']}":
                     runs.setdefault((solver, run["steps"]), []).append(_run(run))
-            for row in content["hand"]:
-                if f"{row['solver']} {row['order']}" == _FAMILIES[solver]:
-                    hand.setdefault((solver, row["N"]), {})[row["skip"]] = float(row["mse"])
+        for row in content["hand"]:
+            solver = _NAMES[row["solver"]].format(row["order"])
+            hand.setdefault((solver, row["N"]), {})[row["skip"]] = float(row["mse"])
         return runs, hand
     except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} must hold the results of the reference: {type(error).__name__}: {error}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, final
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from benchmarks.images_reference_case import ReferenceCase, ReferenceRun
 from benchmarks.images_reference_fits import Fitted, Setting
+from benchmarks.store import finite
 from domains.images.frechet import frechet_distance, gaussian
 from ld3.flow import EuclideanFlow
 from ld3.grid import Grid
@@ -31,10 +33,12 @@ class CaseRow:
         solver: name in the registry.
         nfe: network evaluations a sample.
         seed: of the fit.
-        mse: mean squared distance of pixels to the teacher, over the test starts.
-        fd_pixel, fd_feat: Fréchet distance to real digits, in pixels and in the classifier's features.
+        mse: mean squared distance of pixels to the teacher, over the test starts; None if one is not finite.
+        fd_pixel, fd_feat: Fréchet distance to real digits, in pixels and in the classifier's features; None likewise.
         network_evaluations: of fit and teacher.
         cpu_seconds: of fit and teacher.
+        teacher_disagreement: median mse of our own teacher to the same one at twice the steps; None with the pairs of
+            the case.
         start: hand-made or learned grid that the fit started from.
         grid: what was learned, as Grid.to_json has it.
         reference_mse: of the published code, mean over its seeds; None, like the rest, if it was not run there.
@@ -46,11 +50,12 @@ class CaseRow:
     solver: str
     nfe: int
     seed: int
-    mse: float
-    fd_pixel: float
-    fd_feat: float
+    mse: float | None
+    fd_pixel: float | None
+    fd_feat: float | None
     network_evaluations: int
     cpu_seconds: float
+    teacher_disagreement: float | None
     start: str
     grid: dict[str, Any]
     reference_mse: float | None
@@ -63,12 +68,12 @@ class CaseRow:
 @final
 @dataclass(frozen=True)
 class HandRow:
-    """A hand-made grid: its mse over the test starts."""
+    """A hand-made grid: its mse over the test starts; None if one is not finite."""
 
     solver: str
     nfe: int
     grid: str
-    mse: float
+    mse: float | None
 
 
 def case_row(case: ReferenceCase, setting: Setting, solver: str, nfe: int, seed: int, fitted: Fitted) -> CaseRow:
@@ -81,19 +86,30 @@ def case_row(case: ReferenceCase, setting: Setting, solver: str, nfe: int, seed:
         solver=solver,
         nfe=nfe,
         seed=seed,
-        mse=mse_to_teacher(case, fitted.result.grid, student),
+        mse=finite(mse_to_teacher(case, fitted.result.grid, student)),
         fd_pixel=pixels,
         fd_feat=features,
         network_evaluations=fitted.network_evaluations,
         cpu_seconds=fitted.cpu_seconds,
+        teacher_disagreement=fitted.teacher_disagreement,
         start=fitted.result.start,
         grid=json.loads(fitted.result.grid.to_json()),
-        reference_mse=_mean([run.mse for run in runs]),
+        reference_mse=mean([run.mse for run in runs]) if runs else None,
         reference_mse_best=min((run.mse for run in runs), default=None),
-        reference_fd_feat=_mean([run.fd_feat for run in runs]),
-        reference_network_evaluations=_mean([run.network_evaluations for run in runs]),
-        reference_cpu_seconds=_mean([run.cpu_seconds for run in runs]),
+        reference_fd_feat=mean([run.fd_feat for run in runs]) if runs else None,
+        reference_network_evaluations=mean([run.network_evaluations for run in runs]) if runs else None,
+        reference_cpu_seconds=mean([run.cpu_seconds for run in runs]) if runs else None,
     )
+
+
+def mse_of(row: CaseRow | HandRow) -> float:
+    """Its mse; infinite if a sample is not finite."""
+    return math.inf if row.mse is None else row.mse
+
+
+def mean(values: Sequence[float]) -> float:
+    """Of at least one value."""
+    return sum(values) / len(values)
 
 
 def mse_to_teacher(case: ReferenceCase, grid: Grid, solver: Solver) -> float:
@@ -106,9 +122,11 @@ def limit(runs: Sequence[ReferenceRun]) -> int:
     return min(run.network_evaluations for run in runs)
 
 
-def _frechet(case: ReferenceCase, grid: Grid, solver: Solver) -> tuple[float, float]:
+def _frechet(case: ReferenceCase, grid: Grid, solver: Solver) -> tuple[float, float] | tuple[None, None]:
     start = case.flow.prior(_FD_SAMPLES, torch.Generator().manual_seed(_FD_SEED))
     images = case.flow.decode(_sample(case.flow, start, grid, solver)).float()
+    if not images.isfinite().all():
+        return None, None
     pixels = frechet_distance(gaussian(images.flatten(1)), case.real_pixels)
     return pixels, frechet_distance(gaussian(case.classifier(images)), case.real_features)
 
@@ -116,7 +134,3 @@ def _frechet(case: ReferenceCase, grid: Grid, solver: Solver) -> tuple[float, fl
 @torch.no_grad()
 def _sample(flow: EuclideanFlow, start: Tensor, grid: Grid, solver: Solver) -> Tensor:
     return torch.cat([integrate(flow, part, grid, solver) for part in start.split(_AT_ONCE)])
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None

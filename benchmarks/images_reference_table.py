@@ -1,13 +1,13 @@
-"""The reference case for the eye: a table with both sides, and the best of all grids in words."""
+"""The reference case for the eye: one line a setting, solver and NFE, with both sides."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from rich.table import Table
 
-from benchmarks.images_reference_rows import CaseRow, HandRow
+from benchmarks.images_reference_rows import CaseRow, mean, mse_of
 
 HEADINGS = (
     "setting",
@@ -32,7 +32,7 @@ CAPTION = (
 
 
 def table(rows: Sequence[CaseRow]) -> Table:
-    """One line a setting, solver and NFE."""
+    """The lines, for a terminal."""
     found = Table(title="reference case, ours and the published code's", caption=CAPTION)
     for heading in HEADINGS:
         found.add_column(heading, justify="left" if heading in HEADINGS[:2] else "right", no_wrap=True)
@@ -43,10 +43,10 @@ def table(rows: Sequence[CaseRow]) -> Table:
 
 
 def cells(rows: Sequence[CaseRow]) -> Iterator[tuple[str, ...]]:
-    """The lines of the table; "-" where the published code was not run."""
-    for (setting, solver, nfe), same in groupby(rows, lambda row: (row.setting, row.solver, row.nfe)):
-        seeds = list(same)
-        mses, features = [row.mse for row in seeds], [row.fd_feat for row in seeds]
+    """The lines of the table; "-" where there is no number."""
+    for (setting, solver, nfe), group in groupby(rows, lambda row: (row.setting, row.solver, row.nfe)):
+        seeds = list(group)
+        mses, features = [mse_of(row) for row in seeds], [row.fd_feat for row in seeds if row.fd_feat is not None]
         first = seeds[0]
         reference = first.reference_mse
         yield (
@@ -54,51 +54,21 @@ def cells(rows: Sequence[CaseRow]) -> Iterator[tuple[str, ...]]:
             solver,
             str(nfe),
             spread(mses),
-            _number(reference),
-            "-" if reference is None else f"{_mean(mses) / reference:.2f}",
-            f"{_mean(features):.2f}",
+            _decimal(reference, 5),
+            "-" if reference is None else f"{mean(mses) / reference:.2f}",
+            _decimal(mean(features) if len(features) == len(seeds) else None, 2),
             _decimal(first.reference_fd_feat, 2),
-            f"{_mean([row.network_evaluations for row in seeds]):.0f}",
+            f"{mean([row.network_evaluations for row in seeds]):.0f}",
             _decimal(first.reference_network_evaluations, 0),
-            f"{_mean([row.cpu_seconds for row in seeds]):.1f}",
+            f"{mean([row.cpu_seconds for row in seeds]):.1f}",
             _decimal(first.reference_cpu_seconds, 1),
-        )
-
-
-def best_of_all(
-    rows: Sequence[CaseRow], hand: Sequence[HandRow], published: Mapping[tuple[str, int], Mapping[str, float]]
-) -> Iterator[str]:
-    """Per NFE: the best learned grid of all solvers (by its mean over seeds) against the best hand-made one.
-
-    The hand-made ones are ours and those of the published code, which has converged otherwise on some of them.
-    """
-    for nfe in sorted({row.nfe for row in rows}):
-        groups = groupby((row for row in rows if row.nfe == nfe), lambda row: (row.setting, row.solver))
-        learned = {key: [row.mse for row in same] for key, same in groups}
-        best = min(learned, key=lambda key: _mean(learned[key]))
-        grids = {(row.solver, row.grid): row.mse for row in hand if row.nfe == nfe}
-        for (solver, n), listed in published.items():
-            if n == nfe:
-                grids |= {(solver, f"{name} of the published code"): mse for name, mse in listed.items()}
-        by_hand = min(grids, key=grids.__getitem__)
-        yield (
-            f"{nfe} NFE, best learned: {spread(learned[best])} ({best[1]}, {best[0]}); "
-            f"best hand-made: {_number(grids[by_hand])} ({by_hand[0]}, {by_hand[1]})"
         )
 
 
 def spread(values: Sequence[float]) -> str:
     """Mean, lowest and highest."""
-    return f"{_number(_mean(values))} ({_number(min(values))} - {_number(max(values))})"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.5f}"
+    return f"{mean(values):.5f} ({min(values):.5f} - {max(values):.5f})"
 
 
 def _decimal(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

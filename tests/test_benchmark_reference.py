@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,14 @@ from conftest import shared
 from reference_cases import EVALUATIONS, REFERENCE, SECONDS, write_case
 from rich.console import Console
 
-from benchmarks import images, images_reference, images_reference_fits
+from benchmarks import images, images_reference, images_reference_fits, images_reference_hand
 from benchmarks.images_reference_case import load_case
 from benchmarks.images_reference_fits import SHARE, PairCounts
 from benchmarks.images_reference_page import block
 from benchmarks.images_reference_page import main as page_main
 from ld3 import HAND_MADE, Grid, get_solver, integrate
+from ld3.gits import gits
+from ld3.solvers import SOLVERS
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +78,10 @@ def test_mse_is_that_of_the_grid_on_the_test_starts(case: Path, results: dict[st
         with torch.no_grad():
             end = integrate(loaded.flow, 80 * torch.from_numpy(test["latent"]), grid, get_solver(row["solver"]))
         assert row["mse"] == pytest.approx(float(np.mean((end.numpy() - test["teacher"]) ** 2)), rel=1e-5)
-        hand = [h["mse"] for h in results["hand_made"] if h["solver"] == row["solver"]]
+        ours = [h for h in results["hand_made"] if "published" not in h["grid"]]
+        hand = [h["mse"] for h in ours if h["solver"] == row["solver"]]
         assert row["mse"] < min(hand)
+        assert row["teacher_disagreement"] is None or row["setting"] == "own_pairs"
 
 
 def test_seeds_differ(results: dict[str, Any]) -> None:
@@ -91,7 +97,7 @@ def test_a_finished_fit_is_not_made_again(
 
     monkeypatch.setattr(images_reference, "PAIRS", PairCounts(choose=8, own=24, few=8, few_steps=5, many=12))
     monkeypatch.setattr(images_reference, "fit_case", refuse)
-    monkeypatch.setattr(images_reference, "mse_to_teacher", refuse)
+    monkeypatch.setattr(images_reference_hand, "mse_to_teacher", refuse)
     images_reference.run_reference_case(case, out, [4], [0, 1], Console(stderr=True, quiet=True))
     assert json.loads((out / "results.json").read_text())["reference_case"] == results["reference_case"]
 
@@ -107,7 +113,31 @@ def test_page_says_what_is_reached_and_what_is_missed(results: dict[str, Any], o
     assert "- same_pairs, 4 NFE: missed: no seed above the published code's best" in text
     text = block({**results, "reference_case": [{**row, "mse": 0.2} for row in rows]})
     assert "- same_pairs, 4 NFE: all targets reached" in text
-    assert "best hand-made: 0.00000 (ipndm_3, dmn of the published code)" in text
+    assert "- 4 NFE: missed: best learned 0.20000 (0.20000 - 0.20000) (unipc_bh1_3, same_pairs), " in text
+    assert "best hand-made 0.00000 (ipndm_3, dmn of the published code)" in text
+    hand = [{**row, "mse": None if row["nfe"] == 4 else 1.0} for row in results["hand_made"]]
+    text = block({**results, "reference_case": [{**row, "mse": 0.2} for row in rows], "hand_made": hand})
+    assert "- 4 NFE: reached: best learned 0.20000" in text
+
+
+def test_every_solver_is_tried_on_every_grid_that_nobody_learned(case: Path, results: dict[str, Any]) -> None:
+    """GITS among them, from trajectories; Heun at half as many steps."""
+    ours = [row for row in results["hand_made"] if "published" not in row["grid"]]
+    assert {(row["solver"], row["grid"]) for row in ours} == set(product(SOLVERS, (*HAND_MADE, "gits")))
+    loaded, test = load_case(case), np.load(case / "test_set.npz")
+    start = loaded.flow.prior(256, torch.Generator().manual_seed(0))
+    for name, steps in (("heun", 2), ("unipc_bh1_3", 4)):
+        (mse,) = [row["mse"] for row in ours if (row["solver"], row["grid"]) == (name, "gits")]
+        with torch.no_grad():
+            grid = gits(loaded.flow, start, steps)
+            end = integrate(loaded.flow, 80 * torch.from_numpy(test["latent"]), grid, get_solver(name))
+        assert mse == pytest.approx(float(np.mean((end.numpy() - test["teacher"]) ** 2)), rel=1e-4)
+
+
+def test_a_case_with_other_quality_is_another_case(case: Path) -> None:
+    loaded = load_case(case)
+    other = replace(loaded, real_pixels=loaded.real_features._replace(mean=loaded.real_pixels.mean + 1))
+    assert other.fingerprint() != loaded.fingerprint() == load_case(case).fingerprint()
 
 
 @pytest.mark.parametrize(
