@@ -34,6 +34,8 @@ class Options:
     """--out of benchmarks.images --reference-case"""
     page: Path = Path(__file__).parents[1] / "docs" / "reference_case.md"
     """Markdown file with the markers"""
+    block: str = BLOCK
+    """name of the markers"""
 
 
 def block(results: Mapping[str, Any]) -> str:
@@ -49,10 +51,10 @@ def block(results: Mapping[str, Any]) -> str:
     except (KeyError, TypeError) as error:
         raise ValueError(f"results must be those of the reference case; {type(error).__name__}: {error}") from error
     state = "" if complete else " **The run has not ended: some fits are missing.**"
-    seeds = ", ".join(str(seed) for seed in sorted({row.seed for row in rows}))
+    seeds = " ".join(str(seed) for seed in sorted({row.seed for row in rows}))
     origin = (
-        f"Made by `python -m benchmarks.images --reference-case DIR --out OUT` and "
-        f"`python -m benchmarks.images_reference_page OUT`; seeds {seeds}; threads: {threads}.{state}"
+        f"Made by `python -m benchmarks.images --reference-case DIR --seeds {seeds} --out OUT` and "
+        f"`python -m benchmarks.images_reference_page OUT`; threads: {threads}.{state}"
     )
     table = [HEADINGS, ["---"] * len(HEADINGS), *cells(rows)]
     lines = "\n".join(f"| {' | '.join(line)} |" for line in table)
@@ -66,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = tyro.cli(Options, args=arguments, description=__doc__, prog="python -m benchmarks.images_reference_page")
     try:
         results = json.loads((options.run / "results.json").read_text())
-        write_text(options.page, with_block(options.page.read_text(), block(results), BLOCK))
+        write_text(options.page, with_block(options.page.read_text(), block(results), options.block))
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -20,11 +20,13 @@ from benchmarks import readme
 from benchmarks.docking_options import Options
 from benchmarks.summary import MethodRow, Paired
 from ld3 import HAND_MADE
+from ld3.learn import FitResult
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = readme.markers("demo")
 PAGE = (ROOT / "README.md").read_text()
 GRIDS = (ROOT / "docs" / "grids.md").read_text()
+WARP = (ROOT / "docs" / "warp.md").read_text()
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
 
 BLOCKS = [(kind, body) for kind, body in re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)]
@@ -115,6 +117,19 @@ def test_example_of_starts_runs_as_printed() -> None:
     start, before, after = printed.getvalue().split()
     assert start in {*HAND_MADE, "gits", "ays"}
     assert float(after) < 0.5 * float(before)
+
+
+def test_example_of_a_warp_runs_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its grids, written as fits, are better than the hand-made ones at every number of evaluations."""
+    (source,) = re.findall(r"<!-- example: warp -->\n```python\n(.*?)```", WARP, flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(source, "warp.md", "exec"), {"__name__": "example"})
+    for line in printed.getvalue().splitlines():
+        nfe, warp, hand = line.split()
+        assert float(warp) < 0.1 * float(hand)
+        assert FitResult.load(tmp_path / f"warp_nfe{nfe}.json").start == "warp"
 
 
 def test_the_page_of_grids_has_all_of_the_registry() -> None:
