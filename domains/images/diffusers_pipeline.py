@@ -80,7 +80,7 @@ def load_pipeline(name: str, device: torch.device, dtype: torch.dtype) -> Pipeli
     Raises:
         ValueError: in one line: what cannot be loaded, is not supported, or does not fit together.
     """
-    parts = _load(name, dtype).to(device)
+    parts = _load(name, device, dtype)
     network, vae = _component(parts, "unet", "transformer"), _component(parts, "vae", "vqvae")
     kind = type(network).__name__
     if kind not in _GUIDANCE:
@@ -97,7 +97,7 @@ def load_pipeline(name: str, device: torch.device, dtype: torch.dtype) -> Pipeli
     return Pipeline(name, parts, network, vae, path)
 
 
-def _load(name: str, dtype: torch.dtype) -> Component:
+def _load(name: str, device: torch.device, dtype: torch.dtype) -> Component:
     try:
         from diffusers import DiffusionPipeline
     except ImportError as error:
@@ -111,7 +111,9 @@ def _load(name: str, dtype: torch.dtype) -> Component:
         raise ValueError(f"{name} is neither a folder nor the id of a model on the hub (OWNER/NAME)")
     try:
         with _silent_libraries():
-            return DiffusionPipeline.from_pretrained(name, **_left_out(folder), dtype=dtype)
+            return DiffusionPipeline.from_pretrained(name, **_left_out(folder), dtype=dtype).to(device)
+    except torch.OutOfMemoryError:
+        raise
     except Exception as error:  # whatever is wrong with a folder or a connection, in whichever library
         cause = str(error).strip().partition("\n")[0].partition(". ")[0].rstrip(".")
         raise ValueError(f"{name} cannot be loaded by diffusers: {type(error).__name__}: {cause}") from error

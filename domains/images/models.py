@@ -9,6 +9,7 @@ from typing import Final, final
 import torch
 
 from domains.errors import InputError, InputProblem
+from domains.images.compiling import check_compiler
 from domains.images.conditioned import ConditionedFlow
 from domains.images.diffusers_files import ModelOptions, pipeline_flow
 from domains.images.diffusers_flow import DiffusersFlow
@@ -60,6 +61,8 @@ def load_image_flow(model: str, wanted: Wanted) -> ConditionedFlow:
     Raises:
         InputError: if there is no such model, or it cannot give what is wanted.
     """
+    if wanted.compile:
+        check_compiler(wanted.device)
     path = DIGITS_WEIGHTS if model == BUILT_IN else Path(model)
     if path.suffix == ".safetensors":
         return _edm(path, wanted) if file_format(path) == EDM_FORMAT else _digits(path, wanted)
