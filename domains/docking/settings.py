@@ -9,7 +9,7 @@ import torch
 
 from ld3.learn import FitConfig, Teacher
 
-_ON_CPU: Final = 16  # a step with gradients costs half of what it costs with 64, which no longer fit the caches
+_ON_CPU: Final = 16  # with more, the activations of a step with gradients no longer fit the caches
 _ON_GPU: Final = 512
 
 
