@@ -15,8 +15,8 @@ TEACHER: Final = Teacher(solver="unipc_bh1_3", grid="edm", nfe=40, tolerance=1e-
 """Tolerance: of the mean squared difference between images in [-1, 1]."""
 
 FIT: Final = FitConfig(optimiser="bfgs", phases=("joint",), steps=60)
-"""Times and levels at once, by quasi-Newton steps on all training pairs: after 60 gradients validation no longer
-improves."""
+"""Times and levels at once, by quasi-Newton steps on all training pairs. When validation stopped improving is in the
+curve of a saved fit."""
 
 _PATIENCE: Final = 8
 """With coefficients: validation wavers for longer before it improves again."""
