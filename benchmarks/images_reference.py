@@ -18,11 +18,20 @@ from rich.console import Console
 
 from benchmarks import manifest
 from benchmarks.images_reference_case import ReferenceCase, ReferenceRun, load_case
-from benchmarks.images_reference_fits import CONFIG, PAIRS, SETTINGS, SHARE, TEACHER, Setting, fit_case
+from benchmarks.images_reference_fits import (
+    CONFIG,
+    PAIRS,
+    SETTINGS,
+    SHARE,
+    TEACHER,
+    WITH_COEFFICIENTS,
+    Setting,
+    fit_case,
+)
 from benchmarks.images_reference_hand import HandMade, published_rows
 from benchmarks.images_reference_rows import CaseRow, HandRow, case_row, limit
 from benchmarks.images_reference_table import table
-from benchmarks.images_reference_targets import AIMED, best_of_all, targets
+from benchmarks.images_reference_targets import AIMED, best_of_all, gains, targets
 from benchmarks.progress import WorkBar
 from benchmarks.store import Store, write_text
 from ld3.fingerprint import fingerprint
@@ -71,7 +80,7 @@ def _show(rows: Sequence[CaseRow], hand: Sequence[HandRow], console: Console) ->
     printed = Console(highlight=False)
     printed = printed if printed.is_terminal else Console(highlight=False, width=_PAGE)
     printed.print(table(rows))
-    for sentence in (*targets(rows), *best_of_all(rows, hand)):
+    for sentence in (*targets(rows), *gains(rows), *best_of_all(rows, hand)):
         printed.print(sentence, markup=False)
     worst = max(row.teacher_disagreement or 0.0 for row in rows)
     if worst > TEACHER.tolerance:
@@ -142,7 +151,8 @@ def _write(out: Path, case: ReferenceCase, rows: Sequence[CaseRow], hand: Sequen
         "versions": manifest.versions(_PACKAGES),
         "commit": manifest.commit(),
         "machine": manifest.machine(torch.device("cpu")),
-        "reference_case": [asdict(row) for row in rows],
+        "reference_case": [asdict(row) for row in rows if row.setting != WITH_COEFFICIENTS],
+        WITH_COEFFICIENTS: [asdict(row) for row in rows if row.setting == WITH_COEFFICIENTS],
         "hand_made": [asdict(row) for row in hand],
     }
     write_text(out / "results.json", json.dumps(content, indent=2, allow_nan=False))

@@ -7,6 +7,8 @@ own_pairs: pairs from a teacher of our own, whose starts the seed draws; the tea
 together are no more than the published code's. First fits to a few of the pairs, one from each of several hand-made
 grids, end in different minima; the best of them on many other pairs is the start of the fit to all.
 
+with_coefficients: the same, but the fit to all pairs learns the solver's coefficients as well (S4S, arXiv 2502.17423).
+
 An evaluation is one sample once through the network. A gradient adds none, here as in the reference's count.
 """
 
@@ -21,11 +23,12 @@ from torch import Tensor
 
 from benchmarks.images_reference_case import ReferenceCase
 from ld3.grid import Grid
-from ld3.learn import FitConfig, FitResult, Pairs, Teacher, fit, run_teacher
+from ld3.learn import FitConfig, FitResult, Pairs, Phase, Teacher, fit, run_teacher
 from ld3.solvers import get_solver
 
-Setting = Literal["same_pairs", "own_pairs"]
-SETTINGS: Final[tuple[Setting, ...]] = ("same_pairs", "own_pairs")
+Setting = Literal["same_pairs", "own_pairs", "with_coefficients"]
+WITH_COEFFICIENTS: Final = "with_coefficients"
+SETTINGS: Final[tuple[Setting, ...]] = ("same_pairs", "own_pairs", WITH_COEFFICIENTS)
 SHARE: Final = 5
 """In same_pairs, the published code's evaluations over ours."""
 
@@ -93,24 +96,27 @@ def fit_case(case: ReferenceCase, setting: Setting, solver: str, nfe: int, seed:
     """
     began = time.process_time()
     generator = torch.Generator().manual_seed(seed)
-    learn = _same_pairs if setting == "same_pairs" else _own_pairs
-    result, spent, disagreement = learn(case, solver, nfe, generator, limit)
+    disagreement: float | None = None
+    if setting == "same_pairs":
+        result = _same_pairs(case, solver, nfe, generator, limit)
+        spent = result.network_evaluations
+    else:
+        phase: Phase = "joint" if setting == "own_pairs" else "all"
+        result, spent, disagreement = _own_pairs(case, solver, nfe, generator, limit, phase)
     return Fitted(result, spent, time.process_time() - began, disagreement)
 
 
-def _same_pairs(
-    case: ReferenceCase, solver: str, nfe: int, generator: torch.Generator, limit: int
-) -> tuple[FitResult, int, None]:
+def _same_pairs(case: ReferenceCase, solver: str, nfe: int, generator: torch.Generator, limit: int) -> FitResult:
     order = torch.randperm(len(case.pairs), generator=generator)
     train = case.pairs.take(order[: len(order) // 2])
     config = replace(CONFIG, max_evaluations=limit // SHARE)
-    result = fit(case.flow, train, train.take(slice(0, PAIRS.choose)), get_solver(solver), nfe, config)
-    return result, result.network_evaluations, None
+    return fit(case.flow, train, train.take(slice(0, PAIRS.choose)), get_solver(solver), nfe, config)
 
 
 def _own_pairs(
-    case: ReferenceCase, solver: str, nfe: int, generator: torch.Generator, limit: int
+    case: ReferenceCase, solver: str, nfe: int, generator: torch.Generator, limit: int, phase: Phase
 ) -> tuple[FitResult, int, float]:
+    """The fit, evaluations in all, and the teacher's disagreement with itself."""
     own = max(2, min(PAIRS.own, limit // (_TEACHER_SHARE * TEACHER.nfe)))
     pairs = run_teacher(case.flow, case.flow.prior(own, generator), TEACHER)
     spent = pairs.network_evaluations
@@ -128,5 +134,5 @@ def _own_pairs(
     for start in PAIRS.starts:
         config = replace(CONFIG, start=start, steps=PAIRS.few_steps)
         grids[f"from {start}"] = further(few, few.take(slice(0, PAIRS.choose)), config, {}).grid
-    result = further(pairs, many, CONFIG, grids)
+    result = further(pairs, many, replace(CONFIG, phases=(phase,)), grids)
     return result, spent, float(pairs.disagreement.median())

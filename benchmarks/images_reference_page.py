@@ -14,13 +14,15 @@ from typing import Annotated, Any, Final
 
 import tyro
 
+from benchmarks.images_reference_fits import WITH_COEFFICIENTS
 from benchmarks.images_reference_rows import CaseRow, HandRow
 from benchmarks.images_reference_table import CAPTION, HEADINGS, cells
-from benchmarks.images_reference_targets import best_of_all, targets
+from benchmarks.images_reference_targets import best_of_all, gains, targets
 from benchmarks.readme import with_block
 from benchmarks.store import write_text
 
 BLOCK: Final = "reference case"
+_GAINS: Final = "Learned solver coefficients on top of times and levels, for the same evaluations:"
 _BEST: Final = (
     "The best learned grid of all solvers against the best that nobody learned, of every solver in the registry:"
 )
@@ -45,7 +47,7 @@ def block(results: Mapping[str, Any]) -> str:
         ValueError: if `results` is not what the run writes.
     """
     try:
-        rows = [CaseRow(**row) for row in results["reference_case"]]
+        rows = [CaseRow(**row) for row in (*results["reference_case"], *results[WITH_COEFFICIENTS])]
         hand = [HandRow(**row) for row in results["hand_made"]]
         threads, complete = results["machine"]["threads"], results["complete"]
     except (KeyError, TypeError) as error:
@@ -59,8 +61,9 @@ def block(results: Mapping[str, Any]) -> str:
     table = [HEADINGS, ["---"] * len(HEADINGS), *cells(rows)]
     lines = "\n".join(f"| {' | '.join(line)} |" for line in table)
     aimed = "\n".join(f"- {sentence}" for sentence in targets(rows))
+    more = "\n".join(f"- {sentence}" for sentence in gains(rows))
     best = "\n".join(f"- {sentence}" for sentence in best_of_all(rows, hand))
-    return "\n\n".join([origin, lines, f"{CAPTION[0].upper()}{CAPTION[1:]}.", aimed, _BEST, best])
+    return "\n\n".join([origin, lines, f"{CAPTION[0].upper()}{CAPTION[1:]}.", aimed, _GAINS, more, _BEST, best])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

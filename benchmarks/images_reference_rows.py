@@ -29,7 +29,7 @@ class CaseRow:
     """One fit.
 
     Attributes:
-        setting: "same_pairs" or "own_pairs".
+        setting: "same_pairs", "own_pairs" or "with_coefficients".
         solver: name in the registry.
         nfe: network evaluations a sample.
         seed: of the fit.
@@ -44,6 +44,7 @@ class CaseRow:
         reference_mse: of the published code, mean over its seeds; None, like the rest, if it was not run there.
         reference_mse_best: its best seed's.
         reference_fd_feat, reference_network_evaluations, reference_cpu_seconds: means over its seeds.
+        coefficients: learned with the grid, as Coefficients.to_dict has them; None leaves the solver as published.
     """
 
     setting: str
@@ -63,6 +64,7 @@ class CaseRow:
     reference_fd_feat: float | None
     reference_network_evaluations: float | None
     reference_cpu_seconds: float | None
+    coefficients: dict[str, Any] | None = None
 
 
 @final
@@ -78,7 +80,7 @@ class HandRow:
 
 def case_row(case: ReferenceCase, setting: Setting, solver: str, nfe: int, seed: int, fitted: Fitted) -> CaseRow:
     """Evaluate a fit."""
-    student = fitted.result.student()
+    student, coefficients = fitted.result.student(), fitted.result.coefficients
     pixels, features = _frechet(case, fitted.result.grid, student)
     runs = case.runs.get((solver, nfe), ())
     return CaseRow(
@@ -99,6 +101,7 @@ def case_row(case: ReferenceCase, setting: Setting, solver: str, nfe: int, seed:
         reference_fd_feat=mean([run.fd_feat for run in runs]) if runs else None,
         reference_network_evaluations=mean([run.network_evaluations for run in runs]) if runs else None,
         reference_cpu_seconds=mean([run.cpu_seconds for run in runs]) if runs else None,
+        coefficients=None if coefficients is None else coefficients.to_dict(),
     )
 
 

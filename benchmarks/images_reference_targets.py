@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Final
 
+from benchmarks.images_reference_fits import WITH_COEFFICIENTS
 from benchmarks.images_reference_rows import CaseRow, HandRow, mean, mse_of
 from benchmarks.images_reference_table import spread
 
@@ -18,8 +19,8 @@ _OWN_TARGETS: Final[Mapping[int, float]] = {4: 0.0045, 5: 0.0020, 6: 0.0010, 8: 
 
 
 def targets(rows: Sequence[CaseRow]) -> Iterator[str]:
-    """Per setting and NFE of UniPC: whether what was aimed at is reached."""
-    aimed = [row for row in rows if row.solver == AIMED]
+    """Per setting and NFE of UniPC: whether what was aimed at, for times and levels, is reached."""
+    aimed = [row for row in rows if row.solver == AIMED and row.setting != WITH_COEFFICIENTS]
     for (setting, nfe), group in groupby(aimed, lambda row: (row.setting, row.nfe)):
         seeds = list(group)
         checks = dict(_same_pairs(seeds) if setting == "same_pairs" else _own_pairs(seeds, nfe))
@@ -42,6 +43,17 @@ def best_of_all(rows: Sequence[CaseRow], hand: Sequence[HandRow]) -> Iterator[st
             f"{nfe} NFE: {verdict}: best learned {spread(values)} ({solver}, {setting}), "
             f"best hand-made {mse_of(best):.5f} ({best.solver}, {best.grid})"
         )
+
+
+def gains(rows: Sequence[CaseRow]) -> Iterator[str]:
+    """Per solver and NFE: what learned coefficients add to own_pairs' times and levels, for the same evaluations."""
+    by_case: dict[tuple[str, int], dict[str, list[float]]] = {}
+    for row in rows:
+        by_case.setdefault((row.solver, row.nfe), {}).setdefault(row.setting, []).append(mse_of(row))
+    for (solver, nfe), settings in by_case.items():
+        if {"own_pairs", WITH_COEFFICIENTS} <= settings.keys():
+            plain, more = settings["own_pairs"], settings[WITH_COEFFICIENTS]
+            yield f"{solver}, {nfe} NFE: {spread(more)} with coefficients, {mean(more) / mean(plain):.2f} of without"
 
 
 def _same_pairs(seeds: Sequence[CaseRow]) -> Iterator[tuple[str, bool]]:

@@ -22,7 +22,7 @@ from benchmarks.images_reference_page import block
 from benchmarks.images_reference_page import main as page_main
 from ld3 import HAND_MADE, Grid, get_solver, integrate
 from ld3.gits import gits
-from ld3.solvers import SOLVERS
+from ld3.solvers import SOLVERS, Coefficients
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,9 @@ def test_every_setting_solver_and_seed_has_a_row(results: dict[str, Any]) -> Non
     solvers = ("unipc_bh1_3", "ipndm_3")
     assert keys == {(s, solver, 4, seed) for s in ("same_pairs", "own_pairs") for solver in solvers for seed in (0, 1)}
     assert len(rows) == 8
+    assert {(row["setting"], row["solver"], row["seed"]) for row in results["with_coefficients"]} == {
+        ("with_coefficients", solver, seed) for solver in solvers for seed in (0, 1)
+    }
 
 
 def test_reference_figures_are_those_of_the_folder(results: dict[str, Any]) -> None:
@@ -73,15 +76,17 @@ def test_budgets_are_kept(results: dict[str, Any]) -> None:
 
 def test_mse_is_that_of_the_grid_on_the_test_starts(case: Path, results: dict[str, Any]) -> None:
     loaded, test = load_case(case), np.load(case / "test_set.npz")
-    for row in results["reference_case"]:
-        grid = Grid.from_json(json.dumps(row["grid"]))
+    for row in (*results["reference_case"], *results["with_coefficients"]):
+        grid, solver = Grid.from_json(json.dumps(row["grid"])), get_solver(row["solver"])
+        if row["setting"] == "with_coefficients":
+            solver = replace(solver, coefficients=Coefficients.from_dict(row["coefficients"]))
         with torch.no_grad():
-            end = integrate(loaded.flow, 80 * torch.from_numpy(test["latent"]), grid, get_solver(row["solver"]))
+            end = integrate(loaded.flow, 80 * torch.from_numpy(test["latent"]), grid, solver)
         assert row["mse"] == pytest.approx(float(np.mean((end.numpy() - test["teacher"]) ** 2)), rel=1e-5)
         ours = [h for h in results["hand_made"] if "published" not in h["grid"]]
         hand = [h["mse"] for h in ours if h["solver"] == row["solver"]]
         assert row["mse"] < min(hand)
-        assert row["teacher_disagreement"] is None or row["setting"] == "own_pairs"
+        assert (row["teacher_disagreement"] is None) == (row["setting"] == "same_pairs")
 
 
 def test_seeds_differ(results: dict[str, Any]) -> None:
@@ -109,15 +114,24 @@ def test_page_says_what_is_reached_and_what_is_missed(results: dict[str, Any], o
     assert "| same_pairs | unipc_bh1_3 | 4 |" in page.read_text()
     rows = [row for row in results["reference_case"] if row["setting"] == "same_pairs"]
     rows = [{**row, "mse": 0.3, "cpu_seconds": 1.0} for row in rows if row["solver"] == "unipc_bh1_3"]
-    text = block({**results, "reference_case": rows})
+    text = block({**results, "with_coefficients": [], "reference_case": rows})
     assert "- same_pairs, 4 NFE: missed: no seed above the published code's best" in text
-    text = block({**results, "reference_case": [{**row, "mse": 0.2} for row in rows]})
+    text = block({**results, "with_coefficients": [], "reference_case": [{**row, "mse": 0.2} for row in rows]})
     assert "- same_pairs, 4 NFE: all targets reached" in text
     assert "- 4 NFE: missed: best learned 0.20000 (0.20000 - 0.20000) (unipc_bh1_3, same_pairs), " in text
     assert "best hand-made 0.00000 (ipndm_3, dmn of the published code)" in text
     hand = [{**row, "mse": None if row["nfe"] == 4 else 1.0} for row in results["hand_made"]]
-    text = block({**results, "reference_case": [{**row, "mse": 0.2} for row in rows], "hand_made": hand})
+    text = block(
+        {**results, "with_coefficients": [], "reference_case": [{**row, "mse": 0.2} for row in rows], "hand_made": hand}
+    )
     assert "- 4 NFE: reached: best learned 0.20000" in text
+
+
+def test_page_says_what_coefficients_add(results: dict[str, Any]) -> None:
+    rows = [{**row, "mse": 0.4} for row in results["reference_case"]]
+    more = [{**row, "mse": 0.1} for row in results["with_coefficients"]]
+    text = block({**results, "reference_case": rows, "with_coefficients": more})
+    assert "- unipc_bh1_3, 4 NFE: 0.10000 (0.10000 - 0.10000) with coefficients, 0.25 of without" in text
 
 
 def test_every_solver_is_tried_on_every_grid_that_nobody_learned(case: Path, results: dict[str, Any]) -> None:
