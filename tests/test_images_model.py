@@ -18,8 +18,9 @@ from domains.images import digits
 from domains.images.classifier import Classifier, accuracy, load_classifier
 from domains.images.denoiser import Denoiser
 from domains.images.digits import Digits
-from domains.images.flow import DigitsFlow, guided
+from domains.images.flow import DigitsFlow
 from domains.images.frechet import Gaussian, frechet_distance, gaussian
+from domains.images.guidance import guided
 from domains.images.models import Wanted, load_image_flow
 from domains.images.preconditioning import NoiseDistribution, c_in, c_noise, c_out, c_skip, loss_weight
 from domains.images.quality import DigitsQuality

@@ -13,7 +13,7 @@ from domains.images.diffusers_networks import (
     Network,
     Prompted,
     flux_transformer,
-    guided,
+    led_away,
     plain,
     prompted_unet,
     sd3_transformer,
@@ -149,7 +149,7 @@ def _call(pipeline: Pipeline, options: ModelOptions) -> tuple[Network, list[obje
     if scale <= 1.0:
         return plain(prompted, prompts), [vars(prompts)]
     away = encode_negative(pipeline.parts, network, negative)
-    return guided(prompted, prompts, away, scale), [vars(prompts), vars(away), scale]
+    return led_away(prompted, prompts, away, scale), [vars(prompts), vars(away), scale]
 
 
 @final

@@ -16,6 +16,8 @@ from typing import Any, TypeAlias, final
 import torch
 from torch import Tensor
 
+from domains.images.guidance import guided
+
 Component: TypeAlias = Any
 """A part of a diffusers pipeline; its attributes come from a config, of which mypy knows nothing."""
 
@@ -116,8 +118,8 @@ def flux_transformer(transformer: Component, distilled_guidance: float) -> Promp
     return network
 
 
-def guided(network: Prompted, prompts: Prompts, negative: Prompts, scale: float) -> Network:
-    """Classifier-free guidance (Ho & Salimans, arXiv 2207.12598): u + s (c - u), both answers from one call.
+def led_away(network: Prompted, prompts: Prompts, negative: Prompts, scale: float) -> Network:
+    """Guidance from a negative prompt to each image's own, both answers from one call.
 
     Args:
         negative: a single prompt.
@@ -126,7 +128,7 @@ def guided(network: Prompted, prompts: Prompts, negative: Prompts, scale: float)
     def with_guidance(x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
         both = negative.take(torch.zeros_like(condition)).followed_by(prompts.take(condition))
         without, with_prompt = network(torch.cat([x_t, x_t]), t, both).chunk(2)
-        return without + scale * (with_prompt - without)
+        return guided(with_prompt, without, scale)
 
     return with_guidance
 

@@ -12,14 +12,10 @@ from torch import Tensor
 from domains.images.conditioned import ConditionedFlow
 from domains.images.denoiser import Denoiser
 from domains.images.distances import Distance, get_distance
+from domains.images.guidance import guided
 from ld3.fingerprint import fingerprint
 from ld3.flow import noise_from_clean
 from ld3.schedule import EDM
-
-
-def guided(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
-    """Classifier-free guidance (Ho & Salimans, arXiv 2207.12598): u + w (c - u); w = 1 is the conditional answer c."""
-    return unconditional + scale * (conditional - unconditional)
 
 
 @final
