@@ -64,8 +64,8 @@ class Options:
     """images side by side; lower it where memory runs out"""
     learn: Learn = "joint"
     """times: those of the solver alone, which every other sampler can take; joint: also the levels that the network is
-    told, which is better; coefficients: those of a multistep solver, on the best grid that is not learned; all: times,
-    levels and coefficients, which is best and takes twice as long"""
+    told, which is better; coefficients: those of a multistep solver, on the best grid that is not learned; all: joint,
+    and then the coefficients as well, at twice the gradients"""
     checkpoint: bool = False
     """in the fit, compute activations again in place of keeping them: slower, in less memory"""
     reference_case: Path | None = None
