@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Final
 
 from rich.console import Console
 
-from domains.docking.train import Held, prepare_output, validation_losses
+from domains.docking.train import Held, validation_losses
 from domains.docking.train_config import TrainConfig
 from domains.docking.training_run import Run, new_run, train_step
 from domains.docking.training_set import BatchSampler
 from domains.long_runs import append_row, forget_after
+from domains.training import prepare_output
 
 _CHECKS: Final = 4  # measurements of the held-out losses, evenly spread over the budget
 _UNKNOWN: Final = 10**9  # steps, while no step has been timed
@@ -40,7 +41,7 @@ def train_for(
     if (config.out / "state.pt").exists():
         run.restore(config.out / "state.pt")
         forget_after(log, run.step)
-    prepare_output(config)
+    prepare_output(config.out, asdict(config))
     saved = time.monotonic()
     while run.seconds < budget and not stop():
         before, began = run.seconds, time.process_time()

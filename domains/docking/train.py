@@ -7,7 +7,6 @@ moving average of the weights), ``log.jsonl`` (losses by step, and success rates
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -28,6 +27,7 @@ from domains.docking.training_set import BatchSampler, Split, names_in, split
 from domains.docking.weights import DockingModel
 from domains.errors import InputError, InputProblem
 from domains.long_runs import append_row, forget_after, stop_on_signals
+from domains.training import prepare_output
 
 _VALIDATION_SEED = 12345  # the same noise at every validation, so that its losses can be compared
 _VALIDATION_POSES = 8
@@ -120,20 +120,6 @@ def train(
     run.save(config)
 
 
-def prepare_output(config: TrainConfig) -> None:
-    """Make the output folder and write config.json into it.
-
-    Raises:
-        InputError: if that is not possible.
-    """
-    try:
-        config.out.mkdir(parents=True, exist_ok=True)
-        (config.out / "config.json").write_text(json.dumps(asdict(config), default=str, indent=1))
-    except OSError as error:
-        problem = InputProblem(str(config.out), "", f"cannot write there ({error.strerror})", "choose another --out")
-        raise InputError(problem) from error
-
-
 def main(config: TrainConfig, stop: Callable[[], bool]) -> None:
     """Train, or go on training, until the end or until `stop` says so after a step; then save.
 
@@ -147,7 +133,7 @@ def main(config: TrainConfig, stop: Callable[[], bool]) -> None:
         run.restore(config.out / "state.pt")
         forget_after(config.out / "log.jsonl", run.step)
         console.print(f"going on at step {run.step}")
-    prepare_output(config)
+    prepare_output(config.out, asdict(config))
     parts, embedded = load_data(config, console)
     counts = f"{len(parts.train)} complexes and {len(embedded)} embedded ones"
     console.print(

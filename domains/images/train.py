@@ -8,7 +8,6 @@ seconds so far), ``config.json``.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -18,12 +17,13 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from domains.errors import InputError, InputProblem
+from domains.errors import InputError
 from domains.images import digits
 from domains.images.digits import Digits
 from domains.images.train_config import TrainConfig
 from domains.images.training_run import Run, denoising_loss, new_run, train_step
 from domains.long_runs import append_row, forget_after, stop_on_signals
+from domains.training import prepare_output
 
 _VALIDATION_SEED = 12345  # the same noise at every validation, so that its losses can be compared
 _VALIDATION_DRAWS = 4  # noise levels an image
@@ -68,20 +68,6 @@ def train(
     run.save(config)
 
 
-def prepare_output(config: TrainConfig) -> None:
-    """Make the output folder and write config.json into it.
-
-    Raises:
-        InputError: if that is not possible.
-    """
-    try:
-        config.out.mkdir(parents=True, exist_ok=True)
-        (config.out / "config.json").write_text(json.dumps(asdict(config), default=str, indent=1))
-    except OSError as error:
-        problem = InputProblem(str(config.out), "", f"cannot write there ({error.strerror})", "choose another --out")
-        raise InputError(problem) from error
-
-
 def main(config: TrainConfig, stop: Callable[[], bool]) -> None:
     """Train, or go on training, until the end or until `stop` says so after a step; then save.
 
@@ -98,7 +84,7 @@ def main(config: TrainConfig, stop: Callable[[], bool]) -> None:
         run.restore(config.out / "state.pt")
         forget_after(config.out / "log.jsonl", run.step)
         console.print(f"going on at step {run.step}")
-    prepare_output(config)
+    prepare_output(config.out, asdict(config))
     console.print(f"training on {len(data)} digits; {len(valid)} are held out")
     columns = (TextColumn("step"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, TextColumn("{task.fields[loss]}"), console=console) as progress:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -11,12 +10,12 @@ from typing import final
 import torch
 from torch import Tensor
 
-from domains.errors import InputError, InputProblem
 from domains.images.denoiser import Denoiser
 from domains.images.digits import Digits
 from domains.images.preconditioning import NoiseDistribution, loss_weight
 from domains.images.train_config import TrainConfig
 from domains.images.weights import save_weights
+from domains.training import Part, descend, follow, learning_rate, load_state, save_state
 
 _CLIP = 1.0  # largest norm of a step's gradient
 
@@ -36,19 +35,8 @@ class Run:
 
     def save(self, config: TrainConfig) -> None:
         """Write state.pt in `config.out`, atomically."""
-        state = {
-            "denoiser": self.denoiser.state_dict(),
-            "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "generator": self.generator.get_state(),
-            "torch": torch.get_rng_state(),
-            "step": self.step,
-            "seconds": self.seconds,
-            "best_loss": self.best_loss,
-        }
-        part = config.out / "state.part"
-        torch.save(state, part)
-        os.replace(part, config.out / "state.pt")
+        numbers = {"step": self.step, "seconds": self.seconds, "best_loss": self.best_loss}
+        save_state(config.out, self._parts(), self.generator, numbers)
 
     def keep_if_best(self, loss: float, config: TrainConfig) -> None:
         """Write weights.safetensors in `config.out` if no average had a lower validation loss."""
@@ -62,18 +50,11 @@ class Run:
         Raises:
             InputError: if the file is damaged or belongs to another network.
         """
-        try:
-            state = torch.load(path, weights_only=True)
-            self.denoiser.load_state_dict(state["denoiser"])
-            self.average.load_state_dict(state["average"])
-            self.optimiser.load_state_dict(state["optimiser"])
-        except Exception as error:  # torch raises whatever its readers raise
-            message = f"the run cannot be continued ({type(error).__name__}: {str(error).splitlines()[0]})"
-            remedy = "give the options that it was started with, or another --out"
-            raise InputError(InputProblem(str(path), "", message, remedy)) from error
-        self.generator.set_state(state["generator"])
-        torch.set_rng_state(state["torch"])  # dropout has no generator of its own
+        state = load_state(path, self._parts(), self.generator)
         self.step, self.seconds, self.best_loss = state["step"], state["seconds"], state["best_loss"]
+
+    def _parts(self) -> dict[str, Part]:
+        return {"denoiser": self.denoiser, "average": self.average, "optimiser": self.optimiser}
 
 
 def new_run(config: TrainConfig, sigma_data: float) -> Run:
@@ -84,13 +65,6 @@ def new_run(config: TrainConfig, sigma_data: float) -> Run:
     average.load_state_dict(denoiser.state_dict())
     optimiser = torch.optim.Adam(denoiser.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
     return Run(denoiser, average, optimiser, torch.Generator().manual_seed(config.seed))
-
-
-def learning_rate(step: int, config: TrainConfig) -> float:
-    """Warm up, hold, fall linearly to zero over the last `config.decay` of the run."""
-    warm = min(1.0, (step + 1) / config.warm_up)
-    left = (config.steps - step) / max(1.0, config.decay * config.steps)
-    return config.learning_rate * min(warm, max(left, 0.0), 1.0)
 
 
 def denoising_loss(
@@ -110,22 +84,13 @@ def train_step(run: Run, data: Digits, config: TrainConfig) -> float:
     Raises:
         FloatingPointError: if the gradient is not finite; the weights are as they were.
     """
-    for group in run.optimiser.param_groups:
-        group["lr"] = learning_rate(run.step, config)
     run.denoiser.train()
     rows = torch.randint(len(data), (config.batch,), generator=run.generator)
     forget = torch.rand(config.batch, generator=run.generator) < config.class_dropout
     label = torch.where(forget, run.denoiser.no_class, data.label[rows])
     loss = denoising_loss(run.denoiser, data.pixels(run.generator, rows), label, config.noise, run.generator)
-    run.optimiser.zero_grad(set_to_none=True)
-    torch.autograd.backward(loss)
-    norm = torch.nn.utils.clip_grad_norm_(run.denoiser.parameters(), _CLIP)
-    if not torch.isfinite(norm):
+    if not descend(loss, run.denoiser, run.optimiser, learning_rate(run.step, config), _CLIP):
         raise FloatingPointError(f"the gradient of step {run.step} is not finite; try a lower learning_rate")
-    run.optimiser.step()
     run.step += 1
-    keep = min(config.ema, (1 + run.step) / (10 + run.step))
-    with torch.no_grad():
-        for mean, value in zip(run.average.parameters(), run.denoiser.parameters(), strict=True):
-            mean.lerp_(value, 1 - keep)
+    follow(run.average, run.denoiser, run.step, config.ema)
     return loss.item()

@@ -1,0 +1,115 @@
+"""What every training does alike: the learning rate over the run, a careful step, the moving average of the weights,
+and a state on disk that a stopped run goes on from.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from domains.errors import InputError, InputProblem
+
+
+class Settings(Protocol):
+    """What this module needs to know of a run's settings.
+
+    Attributes:
+        steps: of the run.
+        learning_rate: at its highest.
+        warm_up: steps over which it rises.
+        decay: last part of the run, over which it falls to zero.
+        ema: decay of the moving average.
+    """
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def learning_rate(self) -> float: ...
+    @property
+    def warm_up(self) -> int: ...
+    @property
+    def decay(self) -> float: ...
+    @property
+    def ema(self) -> float: ...
+
+
+class Part(Protocol):
+    """A network or an optimiser."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...  # noqa: ANN401
+
+
+def learning_rate(step: int, config: Settings) -> float:
+    """Warm up, hold, fall linearly to zero over the last `config.decay` of the run."""
+    warm = min(1.0, (step + 1) / config.warm_up)
+    left = (config.steps - step) / max(1.0, config.decay * config.steps)
+    return config.learning_rate * min(warm, max(left, 0.0), 1.0)
+
+
+def descend(loss: Tensor, network: nn.Module, optimiser: torch.optim.Optimizer, rate: float, clip: float) -> bool:
+    """One step of the optimiser, with the gradient shortened to `clip`; False, and no step, if it is not finite."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    optimiser.zero_grad(set_to_none=True)
+    torch.autograd.backward(loss)
+    norm = torch.nn.utils.clip_grad_norm_(network.parameters(), clip)
+    if not torch.isfinite(norm):
+        return False
+    optimiser.step()
+    return True
+
+
+@torch.no_grad()
+def follow(average: nn.Module, network: nn.Module, step: int, ema: float) -> None:
+    """w̄ <- k w̄ + (1 - k) w with k = min(ema, (1 + n)/(10 + n)) after n steps."""
+    keep = min(ema, (1 + step) / (10 + step))
+    for mean, value in zip(average.parameters(), network.parameters(), strict=True):
+        mean.lerp_(value, 1 - keep)
+
+
+def save_state(out: Path, parts: Mapping[str, Part], generator: torch.Generator, numbers: Mapping[str, float]) -> None:
+    """Write state.pt in `out`, atomically: networks and optimiser, all randomness, and the run's own numbers."""
+    state = {name: part.state_dict() for name, part in parts.items()}
+    part = out / "state.part"
+    torch.save({**state, "generator": generator.get_state(), "torch": torch.get_rng_state(), **numbers}, part)
+    os.replace(part, out / "state.pt")
+
+
+def load_state(path: Path, parts: Mapping[str, Part], generator: torch.Generator) -> dict[str, Any]:
+    """Put back what `save_state` wrote; the state, for the run's own numbers.
+
+    Raises:
+        InputError: if the file is damaged or belongs to another network.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True)
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+    except Exception as error:  # torch raises whatever its readers raise
+        message = f"the run cannot be continued ({type(error).__name__}: {str(error).splitlines()[0]})"
+        remedy = "give the options that it was started with, or another --out"
+        raise InputError(InputProblem(str(path), "", message, remedy)) from error
+    generator.set_state(state["generator"])
+    torch.set_rng_state(state["torch"])  # dropout has no generator of its own
+    return state
+
+
+def prepare_output(out: Path, settings: Mapping[str, object]) -> None:
+    """Make the output folder and write the settings into its config.json.
+
+    Raises:
+        InputError: if that is not possible.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "config.json").write_text(json.dumps(settings, default=str, indent=1))
+    except OSError as error:
+        problem = InputProblem(str(out), "", f"cannot write there ({error.strerror})", "choose another --out")
+        raise InputError(problem) from error
