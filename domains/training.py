@@ -92,12 +92,12 @@ def load_state(path: Path, parts: Mapping[str, Part], generator: torch.Generator
         state: dict[str, Any] = torch.load(path, weights_only=True)
         for name, part in parts.items():
             part.load_state_dict(state[name])
+        generator.set_state(state["generator"])
+        torch.set_rng_state(state["torch"])  # dropout has no generator of its own
     except Exception as error:  # torch raises whatever its readers raise
-        message = f"the run cannot be continued ({type(error).__name__}: {str(error).splitlines()[0]})"
+        message = f"the run cannot be continued ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
         remedy = "give the options that it was started with, or another --out"
         raise InputError(InputProblem(str(path), "", message, remedy)) from error
-    generator.set_state(state["generator"])
-    torch.set_rng_state(state["torch"])  # dropout has no generator of its own
     return state
 
 

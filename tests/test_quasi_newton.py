@@ -70,6 +70,24 @@ def test_a_bound_holds_at_every_evaluation() -> None:
     assert 400 * x * (x**2 - 1.44) + 2 * (x - 1) == pytest.approx(0, abs=0.5)
 
 
+def test_what_oversteps_its_bound_comes_back() -> None:
+    """(x - 3)² + (y - x + 1)² + 0.1 with y >= 0 falls with y -> 0 at first, and is lowest, 0.1, at (3, 2)."""
+    valley = Valley()
+
+    def evaluate() -> float:
+        valley.x.grad = valley.y.grad = None
+        loss = (valley.x - 3) ** 2 + (valley.y - valley.x + 1) ** 2 + 0.1
+        loss.sum().backward()
+        return loss.item()
+
+    with torch.no_grad():
+        valley.x.fill_(0.0)
+        valley.y.fill_(0.3)
+    search = QuasiNewton(valley.variables(lowest=0.0))
+    search.run(evaluate, lambda: False, lambda iteration: None)
+    assert (valley.x.item(), valley.y.item()) == pytest.approx((3.0, 2.0), abs=1e-3)
+
+
 def test_earlier_answers_lead_to_the_same_place_at_no_cost() -> None:
     whole = Valley()
     search = QuasiNewton(whole.variables())

@@ -130,7 +130,7 @@ class _WarpFit(Generic[State]):
         began = time.monotonic()
         self.choose_start()
         start, loss_start = self.warp.init.name, self.best_losses
-        QuasiNewton(self.variables()).run(self.evaluate, self.is_over, self.judge)
+        QuasiNewton(self.variables(), scale=1.0).run(self.evaluate, self.is_over, self.judge)
         self.warp.load_state_dict(self.best)
         costs = [objective.cost for objective in self.objectives.values()]
         return WarpFit(

@@ -63,7 +63,7 @@ class LearnedGrid(nn.Module):
         """The solver's λ, shape (N+1,)."""
         return scaled_gaps(getattr(self, f"nodes_{factor}"), self.gaps[self._clock(factor)])
 
-    def networkscaled_gaps(self, factor: str) -> Tensor:
+    def network_levels(self, factor: str) -> Tensor:
         """λ told to the network, shape (N,)."""
         clock = self._clock(factor)
         levels = scaled_gaps(getattr(self, f"network_nodes_{factor}"), self.gaps[clock] + self.network_gaps[clock])
@@ -73,7 +73,7 @@ class LearnedGrid(nn.Module):
     def forward(self) -> Grid:
         """The grid, differentiable in the parameters."""
         solver: Levels = {f: self.nodes(f) for f in self.factors}
-        network: Levels = {f: self.networkscaled_gaps(f) for f in self.factors}
+        network: Levels = {f: self.network_levels(f) for f in self.factors}
         return Grid(solver, network, f"learned from {self.init_name}")
 
     @torch.no_grad()

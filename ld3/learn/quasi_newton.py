@@ -20,8 +20,8 @@ from torch import nn
 Answer = tuple[float, list[float]]
 """A loss, and its gradient."""
 
-_FLAT = 1e-7  # the minimiser stops when an iteration lowers the loss by less than this share of the first one
-_BROKEN = 1e6  # what an infinite loss counts, in units of the first one: the search along a line interpolates
+_FLAT = 1e-7  # the minimiser stops when an iteration lowers the loss by less than this share of the scale
+_BROKEN = 1e6  # what an infinite loss counts, in units of the scale: the search along a line interpolates
 _ENDLESS = 10**9
 
 
@@ -43,6 +43,10 @@ class _Over(Exception):
     """The caller wants no more."""
 
 
+class _Outside(Exception):
+    """A step has overstepped a bound, and there is no slope that leads back."""
+
+
 @final
 class QuasiNewton:
     """One minimisation.
@@ -53,19 +57,27 @@ class QuasiNewton:
     Args:
         variables: what to move, from where they are.
         answers: those that an earlier run was given from there.
+        scale: by what the minimiser divides the losses; None = the first of them.
 
     Attributes:
         answers: all that were given.
         lowest: the lowest loss among them.
     """
 
-    def __init__(self, variables: Sequence[Variable], answers: Sequence[Answer] = ()) -> None:
+    def __init__(
+        self, variables: Sequence[Variable], answers: Sequence[Answer] = (), scale: float | None = None
+    ) -> None:
         self.variables = tuple(variables)
+        self.scale = scale
         self.answers = list(answers)
         self.lowest = math.inf
 
     def run(self, evaluate: Callable[[], float], over: Callable[[], bool], on_iteration: Callable[[int], None]) -> None:
         """Minimise, and leave the parameters at the lowest loss that was seen.
+
+        Where a step has led beyond a bound from which the loss falls inwards, a new search starts on the bound. The last
+        one ends where no step lowers the loss; a gradient that is another function's, as where samples break, can
+        bring that on.
 
         Args:
             evaluate: the loss at the present parameters, with its gradient left in them.
@@ -74,47 +86,57 @@ class QuasiNewton:
                 earlier run.
         """
         known, asked, iteration = len(self.answers), 0, 0
-        best = self._point()
+        start = best = self._point()
+        low = np.concatenate([np.full(v.parameter.numel(), v.lowest / v.unit) for v in self.variables])
+        inside, slope = np.full_like(start, math.nan), start
         before = math.inf
 
         def answer(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-            nonlocal asked, best
-            self._move(point)
-            if asked == len(self.answers):
-                if over():
-                    raise _Over
-                self.answers.append((evaluate(), self._gradient()))
-            loss, gradient = self.answers[asked]
-            asked += 1
+            """The loss at the nearest point within the bounds; it is flat beyond them."""
+            nonlocal asked, best, inside, slope
+            if not np.array_equal(inside, np.maximum(point, low)):
+                inside = np.maximum(point, low)
+                self._move(inside)
+                if asked == len(self.answers):
+                    if over():
+                        raise _Over
+                    self.answers.append((evaluate(), self._gradient()))
+                asked += 1
+            loss, gradient = self.answers[asked - 1]
+            slope = np.array(gradient) / self._scale
             if loss < self.lowest:
-                self.lowest, best = loss, point.copy()
-            return min(loss / self._scale, _BROKEN), self._within_bounds(point, np.array(gradient) / self._scale)
+                self.lowest, best = loss, inside
+            flat = (point < low) | ((point == low) & (slope > 0))
+            return min(loss / self._scale, _BROKEN), np.where(flat, 0.0, slope)
 
         def accepted(intermediate_result: OptimizeResult) -> None:
             nonlocal iteration, before
             iteration += 1
+            x = intermediate_result.x
             if asked > known:
-                self._move(intermediate_result.x)
+                self._move(np.maximum(x, low))
                 on_iteration(iteration)
             if before - intermediate_result.fun < _FLAT:
                 raise _Over
             before = intermediate_result.fun
+            if np.array_equal(inside, np.maximum(x, low)) and ((x < low) & (slope < 0)).any():
+                raise _Outside
 
         options = {"maxiter": _ENDLESS, "gtol": 0.0}
         with suppress(_Over):
-            minimize(answer, best, jac=True, method="BFGS", callback=accepted, options=options)
+            while True:
+                try:
+                    minimize(answer, start, jac=True, method="BFGS", callback=accepted, options=options)
+                    break
+                except _Outside:
+                    start = inside
         self._move(best)
 
     @property
     def _scale(self) -> float:
-        """Of the losses: the first one."""
-        first = self.answers[0][0]
+        """Of the losses."""
+        first = self.answers[0][0] if self.scale is None else self.scale
         return first if 0 < first < math.inf else 1.0
-
-    def _within_bounds(self, point: NDArray[np.float64], gradient: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The gradient of the loss at the nearest point within the bounds, which is flat beyond them."""
-        low = np.concatenate([np.full(v.parameter.numel(), v.lowest / v.unit) for v in self.variables])
-        return np.where((point < low) | ((point == low) & (gradient > 0)), 0.0, gradient)
 
     def _point(self) -> NDArray[np.float64]:
         return np.concatenate([v.parameter.detach().cpu().numpy().ravel() / v.unit for v in self.variables])
@@ -133,4 +155,4 @@ class QuasiNewton:
     def _move(self, point: NDArray[np.float64]) -> None:
         parts = torch.from_numpy(point).split([v.parameter.numel() for v in self.variables])
         for v, part in zip(self.variables, parts, strict=True):
-            v.parameter.copy_((v.unit * part.view_as(v.parameter)).clamp(min=v.lowest))
+            v.parameter.copy_(v.unit * part.view_as(v.parameter))
