@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 FARTHEST: Final = 12.0
-"""Where parameters stop having an effect. Of ordinary gaps, one of exp(-24) times its neighbour is still one in float64;
+"""Where parameters stop having an effect. Of ordinary gaps, one of exp(-24) times its neighbour is one in float64;
 a line search that went on would reach levels that are equal."""
 
 

@@ -75,9 +75,9 @@ class QuasiNewton:
     def run(self, evaluate: Callable[[], float], over: Callable[[], bool], on_iteration: Callable[[int], None]) -> None:
         """Minimise, and leave the parameters at the lowest loss that was seen.
 
-        Where a step has led beyond a bound from which the loss falls inwards, a new search starts on the bound. The last
-        one ends where no step lowers the loss; a gradient that is another function's, as where samples break, can
-        bring that on.
+        Where a step has led beyond a bound from which the loss falls inwards, a new search starts on the bound. The
+        last one ends where no step lowers the loss; a gradient that is another function's, as where samples break,
+        can bring that on.
 
         Args:
             evaluate: the loss at the present parameters, with its gradient left in them.
