@@ -33,6 +33,7 @@ SHARE: Final = 5
 """In same_pairs, the published code's evaluations over ours."""
 
 _STEPS: Final = 1000  # more than any budget allows
+_FEWEST: Final = 8  # pairs of our own that are worth a fit
 _TEACHER_SHARE: Final = 4  # our own teacher has at most one in so many of all evaluations
 
 CONFIG: Final = FitConfig(optimiser="bfgs", phases=("joint",), steps=_STEPS, chunk=256, validate_every=_STEPS)
@@ -92,7 +93,7 @@ def fit_case(case: ReferenceCase, setting: Setting, solver: str, nfe: int, seed:
         limit: evaluations that the published code needed.
 
     Raises:
-        ValueError: if the solver has no such name or cannot spend `nfe`.
+        ValueError: if the solver has no such name or cannot spend `nfe`, or `limit` leaves nothing for a fit.
     """
     began = time.process_time()
     generator = torch.Generator().manual_seed(seed)
@@ -117,7 +118,9 @@ def _own_pairs(
     case: ReferenceCase, solver: str, nfe: int, generator: torch.Generator, limit: int, phase: Phase
 ) -> tuple[FitResult, int, float]:
     """The fit, evaluations in all, and the teacher's disagreement with itself."""
-    own = max(2, min(PAIRS.own, limit // (_TEACHER_SHARE * TEACHER.nfe)))
+    own = min(PAIRS.own, limit // (_TEACHER_SHARE * TEACHER.nfe))
+    if own < _FEWEST:
+        raise ValueError(f"the published code's {limit} evaluations at {nfe} NFE do not suffice for {_FEWEST} pairs")
     pairs = run_teacher(case.flow, case.flow.prior(own, generator), TEACHER)
     spent = pairs.network_evaluations
 

@@ -24,7 +24,8 @@ from benchmarks.store import write_text
 BLOCK: Final = "reference case"
 _GAINS: Final = "Learned solver coefficients on top of times and levels, for the same evaluations:"
 _BEST: Final = (
-    "The best learned grid of all solvers against the best that nobody learned, of every solver in the registry:"
+    "The best learned grid of all solvers, and the best with learned coefficients, against the best grid that nobody "
+    "learned, of every solver in the registry:"
 )
 
 
@@ -54,8 +55,9 @@ def block(results: Mapping[str, Any]) -> str:
         raise ValueError(f"results must be those of the reference case; {type(error).__name__}: {error}") from error
     state = "" if complete else " **The run has not ended: some fits are missing.**"
     seeds = " ".join(str(seed) for seed in sorted({row.seed for row in rows}))
+    nfe = " ".join(str(n) for n in sorted({row.nfe for row in rows}))
     origin = (
-        f"Made by `python -m benchmarks.images --reference-case DIR --seeds {seeds} --out OUT` and "
+        f"Made by `python -m benchmarks.images --reference-case DIR --nfe {nfe} --seeds {seeds} --out OUT` and "
         f"`python -m benchmarks.images_reference_page OUT`; threads: {threads}.{state}"
     )
     table = [HEADINGS, ["---"] * len(HEADINGS), *cells(rows)]

@@ -29,20 +29,24 @@ def targets(rows: Sequence[CaseRow]) -> Iterator[str]:
 
 
 def best_of_all(rows: Sequence[CaseRow], hand: Sequence[HandRow]) -> Iterator[str]:
-    """Per NFE: whether the best learned grid of all solvers, by its mean over seeds, beats the best hand-made one.
+    """Per NFE: whether the best learned result of all solvers, by its mean over seeds, beats the best hand-made grid.
 
-    The hand-made ones are ours and those of the published code, which has converged otherwise on some of them.
+    Grids alone first, then what has learned coefficients. The hand-made ones are ours and those of the published code,
+    which has converged otherwise on some of them.
     """
     for nfe in sorted({row.nfe for row in rows}):
-        groups = groupby((row for row in rows if row.nfe == nfe), lambda row: (row.setting, row.solver))
-        learned = {key: [mse_of(row) for row in group] for key, group in groups}
-        (setting, solver), values = min(learned.items(), key=lambda item: mean(item[1]))
         best = min((row for row in hand if row.nfe == nfe), key=mse_of)
-        verdict = "reached" if mean(values) < mse_of(best) else "missed"
-        yield (
-            f"{nfe} NFE: {verdict}: best learned {spread(values)} ({solver}, {setting}), "
-            f"best hand-made {mse_of(best):.5f} ({best.solver}, {best.grid})"
-        )
+        for coefficients in (False, True):
+            own = [row for row in rows if row.nfe == nfe and (row.setting == WITH_COEFFICIENTS) == coefficients]
+            groups = groupby(own, lambda row: (row.setting, row.solver))
+            learned = {key: [mse_of(row) for row in group] for key, group in groups}
+            if learned:
+                (setting, solver), values = min(learned.items(), key=lambda item: mean(item[1]))
+                verdict = "reached" if mean(values) < mse_of(best) else "missed"
+                yield (
+                    f"{nfe} NFE: {verdict}: best learned {spread(values)} ({solver}, {setting}), "
+                    f"best hand-made {mse_of(best):.5f} ({best.solver}, {best.grid})"
+                )
 
 
 def gains(rows: Sequence[CaseRow]) -> Iterator[str]:

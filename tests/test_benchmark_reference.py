@@ -182,6 +182,11 @@ def test_bad_numbers_are_named(case: Path, nfe: list[int], seeds: list[int], mes
         images_reference.run_reference_case(case, None, nfe, seeds, Console(quiet=True))
 
 
+def test_evaluations_that_suffice_for_no_fit_are_refused(case: Path) -> None:
+    with pytest.raises(ValueError, match="500 evaluations at 4 NFE do not suffice"):
+        images_reference_fits.fit_case(load_case(case), "own_pairs", "unipc_bh1_3", 4, 0, 500)
+
+
 def test_the_real_denoiser_does_what_its_case_says() -> None:
     folder = shared("oracles/ld3")
     loaded = load_case(folder)

@@ -40,7 +40,8 @@ class FitConfig:
         shift_rate: length of a shift's first step, as a share of the radius.
         scale: of the bounded distance, in the units of the flow's distance before squaring; None = unbounded.
         checkpoint: recompute activations in the backward pass instead of keeping them.
-        max_evaluations: end before the fit has spent more forward evaluations of the network; None = no limit.
+        max_evaluations: end before the fit has spent more forward evaluations of the network; None = no limit. The
+            choice of the start, and runs again without samples that broke, are counted but not foreseen.
         seconds: stop after this much wall time; None = no limit.
         seed: of the batches.
 
