@@ -32,11 +32,12 @@ class Row:
     Attributes:
         solver, nfe, variant: which.
         starts: the grid that each seed's fit started from.
-        mse: mean over images of the squared distance to the teacher's, with a 95% interval (seeds, then images,
-            resampled).
+        mse: mean over images of the squared distance to the teacher's, with a 95% interval over images (resampled
+            within each seed): of these very fits, for there are too few to say how others would differ.
         median: of the same distances.
-        minus_joint: difference of the means to times and levels alone, image by image; None for that one itself.
-        quotient: of the means.
+        minus_joint: difference of the means to times and levels alone, image by image, with an interval of the same
+            kind; None for that one itself.
+        quotients: of the means, by seed.
         network_evaluations, seconds: of each seed's fit.
     """
 
@@ -47,7 +48,7 @@ class Row:
     mse: Interval
     median: float
     minus_joint: Interval | None
-    quotient: float
+    quotients: tuple[float, ...]
     network_evaluations: tuple[int, ...]
     seconds: tuple[float, ...]
 
@@ -67,16 +68,18 @@ def summarise(fitted: Sequence[Fitted]) -> list[Row]:
 def _row(own: Sequence[Fitted], joint: Sequence[Fitted]) -> Row:
     """Both in the order of their seeds."""
     values, others = ([fitted.distances for fitted in part] for part in (own, joint))
-    pooled, compared = np.concatenate(values), np.concatenate(others)
+    with np.errstate(invalid="ignore"):  # inf / inf
+        quotients = tuple(float(part.mean() / other.mean()) for part, other in zip(values, others, strict=True))
+    compared = None if own[0].variant == JOINT.name else bootstrap_difference(values, others, "mean", 0, strata=True)
     return Row(
         solver=own[0].solver,
         nfe=own[0].nfe,
         variant=own[0].variant,
         starts=tuple(fitted.start for fitted in own),
-        mse=bootstrap_interval(values, "mean", seed=0),
-        median=float(np.median(pooled)),
-        minus_joint=None if own[0].variant == JOINT.name else bootstrap_difference(values, others, "mean", seed=0),
-        quotient=float(pooled.mean() / compared.mean()),
+        mse=bootstrap_interval(values, "mean", seed=0, strata=True),
+        median=float(np.median(np.concatenate(values))),
+        minus_joint=compared,
+        quotients=quotients,
         network_evaluations=tuple(fitted.network_evaluations for fitted in own),
         seconds=tuple(fitted.seconds for fitted in own),
     )
@@ -90,7 +93,7 @@ def write_results(out: Path, config: Mapping[str, Any], fitted: Sequence[Fitted]
     """
     content = {
         "schema": SCHEMA,
-        "version": 1,
+        "version": 2,
         "complete": complete,
         "config": config,
         "variants": [asdict(variant) for variant in VARIANTS],
@@ -118,22 +121,23 @@ def block(command: str, config: Mapping[str, Any], rows: Sequence[Row]) -> str:
         f"Made by `{command}`. {train} teacher pairs to learn from and {valid} to choose by, the same for all fits of "
         f"a seed; at most {config['steps']} gradients a fit; {len(config['seeds'])} seeds x {config['samples']} images "
         "from starts that no fit has seen. Squared distances to the teacher's image, mean over pixels, times "
-        f"{_SCALE}. Intervals: 95%, bootstrap over seeds, then images; differences are paired, image by image."
+        f"{_SCALE}. Quotients: of the means, seed by seed. Intervals: 95%, bootstrap over images, within each seed: "
+        "they are those of these very fits, and say nothing of other seeds. Differences are paired, image by image."
     )
     headings = (
         "solver",
         "NFE",
         "learned",
         "mean",
-        "95%",
+        "95%, of images",
         "median",
-        "mean / that of",
-        "mean minus that of",
+        "mean / that of, by seed",
+        "mean minus that of, of images",
         "evaluations",
     )
     lines = [headings, ("---", "---:", "---", *["---:"] * 6), *map(_cells, rows)]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    table = table.replace("that of |", f"that of {JOINT.name} |")
+    table = table.replace("that of,", f"that of {JOINT.name},")
     legend = "\n".join(f"- *{variant.name}*: {variant.asks}" for variant in VARIANTS)
     return "\n\n".join([origin, table, legend, verdict(rows)])
 
@@ -142,14 +146,15 @@ def verdict(rows: Sequence[Row]) -> str:
     """In how many cases each variant is nearer to the teacher than times and levels alone, in words."""
     lines = []
     for variant in VARIANTS:
-        gaps = [row.minus_joint for row in rows if row.variant == variant.name and row.minus_joint is not None]
-        known = [gap for gap in gaps if math.isfinite(gap.low) and math.isfinite(gap.high)]
-        if gaps:
-            nearer, farther = sum(gap.high < 0 for gap in known), sum(gap.low > 0 for gap in known)
-            open_cases, broken = len(known) - nearer - farther, len(gaps) - len(known)
+        cases = [row.quotients for row in rows if row.variant == variant.name != JOINT.name]
+        known = [quotients for quotients in cases if all(map(math.isfinite, quotients))]
+        if cases:
+            nearer = sum(max(quotients) < 1 for quotients in known)
+            farther = sum(min(quotients) > 1 for quotients in known)
+            mixed, broken = len(known) - nearer - farther, len(cases) - len(known)
             lines.append(
-                f"- *{variant.name}* against *{JOINT.name}*: nearer to the teacher in {nearer} of {len(gaps)} cases, "
-                f"farther in {farther}; in {open_cases} the interval of the difference contains 0"
+                f"- *{variant.name}* against *{JOINT.name}*: in {nearer} of {len(cases)} cases all seeds are nearer to "
+                f"the teacher, in {farther} all are farther, in {mixed} seeds differ"
                 + (f", in {broken} images are not finite" if broken else "")
             )
     return "\n".join(lines)
@@ -176,7 +181,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         _number(row.mse.estimate),
         f"{_number(row.mse.low)} - {_number(row.mse.high)}",
         _number(row.median),
-        "" if own else f"{row.quotient:.2f}",
+        "" if own else ", ".join(f"{quotient:.2f}" for quotient in row.quotients),
         "" if row.minus_joint is None else _signed(row.minus_joint),
         "" if row.variant == BASELINE else f"{spent:,.0f}",
     )

@@ -27,7 +27,12 @@ class Interval(NamedTuple):
 
 
 def bootstrap_interval(
-    values: Sequence[NDArray[Any]], statistic: Statistic, seed: int, resamples: int = 2000, level: float = 0.95
+    values: Sequence[NDArray[Any]],
+    statistic: Statistic,
+    seed: int,
+    resamples: int = 2000,
+    level: float = 0.95,
+    strata: bool = False,
 ) -> Interval:
     """Percentile interval of the mean or median over all poses of all complexes.
 
@@ -37,6 +42,8 @@ def bootstrap_interval(
         seed: of the resampling.
         resamples: number of resamples.
         level: coverage.
+        strata: the complexes are kept as they are, and only the poses within each are drawn: an interval for these very
+            complexes, where there are too few of them to say anything about others.
 
     Raises:
         ValueError: if there is no complex, a complex has no pose, a value is NaN, or an argument is out of range.
@@ -44,7 +51,7 @@ def bootstrap_interval(
     _check(values, statistic, resamples, level)
     counts = [len(poses) for poses in values]
     pooled = np.concatenate(values).astype(np.float64)
-    drawn = [_statistic(pooled, draws, statistic) for draws in _draws(counts, resamples, seed)]
+    drawn = [_statistic(pooled, draws, statistic) for draws in _draws(counts, resamples, seed, strata)]
     return _interval(_statistic(pooled, _once(counts), statistic), drawn, level)
 
 
@@ -55,6 +62,7 @@ def bootstrap_difference(
     seed: int,
     resamples: int = 2000,
     level: float = 0.95,
+    strata: bool = False,
 ) -> Interval:
     """Percentile interval of statistic(first) - statistic(second), for two methods on the same complexes and poses.
 
@@ -73,11 +81,11 @@ def bootstrap_difference(
         with np.errstate(invalid="ignore"):  # inf - inf
             return _statistic(a, draws, statistic) - _statistic(b, draws, statistic)
 
-    drawn = [difference(draws) for draws in _draws(counts, resamples, seed)]
+    drawn = [difference(draws) for draws in _draws(counts, resamples, seed, strata)]
     return _interval(difference(_once(counts)), drawn, level)
 
 
-def _draws(counts: Sequence[int], resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
+def _draws(counts: Sequence[int], resamples: int, seed: int, strata: bool) -> Iterator[NDArray[np.int64]]:
     """How often each pose is drawn, (a part of the resamples, poses).
 
     A complex drawn c times has its n poses drawn c n times, independently: one multinomial a complex.
@@ -86,7 +94,10 @@ def _draws(counts: Sequence[int], resamples: int, seed: int) -> Iterator[NDArray
     block = max(1, _BLOCK // sum(counts))
     for start in range(0, resamples, block):
         size = min(block, resamples - start)
-        complexes = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=size)
+        if strata:
+            complexes = np.ones((size, len(counts)), dtype=np.int64)
+        else:
+            complexes = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=size)
         poses = [rng.multinomial(complexes[:, k] * n, np.full(n, 1 / n)) for k, n in enumerate(counts)]
         yield np.concatenate(poses, axis=1)
 

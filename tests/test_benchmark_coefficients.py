@@ -21,7 +21,6 @@ from benchmarks.coefficients_page import block, summarise, verdict
 from benchmarks.coefficients_rows import BASELINE, JOINT, VARIANTS, Fitted
 from benchmarks.images_coefficients import Options, main
 from benchmarks.seeds import seed_of
-from domains.bootstrap import Interval
 from domains.images.models import Wanted, load_image_flow
 from domains.images.settings import TEACHER
 from ld3 import HAND_MADE, Grid, get_solver, integrate
@@ -84,7 +83,7 @@ def test_figures_are_those_of_the_plain_loop(run: Run, tmp_path: Path, capsys: p
         joint = [fit["mse"] for fit in found["fits"] if (fit["nfe"], fit["variant"]) == (row["nfe"], JOINT.name)]
         assert row["mse"][0] == pytest.approx(plain, rel=1e-4)
         assert row["minus_joint"][0] == pytest.approx(plain - np.mean(joint), rel=1e-3)
-        assert row["quotient"] == pytest.approx(plain / np.mean(joint), rel=1e-4)
+        assert row["quotients"] == pytest.approx(np.array(expected[row["nfe"]]) / joint, rel=1e-4)
         assert f"| {1000 * row['mse'][0]:.3g} |" in page.read_text()
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("after\n")
@@ -128,7 +127,7 @@ def fitted(variant: str, seed: int, *distances: float) -> Fitted:
 
 
 def test_differences_are_paired_image_by_image() -> None:
-    """A constant gap has an interval of no width, however the images differ."""
+    """A constant gap has an interval of no width, however the images differ; a quotient is that of one seed."""
     names = [BASELINE, *(variant.name for variant in VARIANTS)]
     gaps = dict(zip(names, (3.0, 1.0, 0.0, 2.0, -0.5), strict=True))
     found = [
@@ -140,7 +139,7 @@ def test_differences_are_paired_image_by_image() -> None:
     assert [row.variant for row in rows] == names
     for row in rows:
         assert row.mse.estimate == pytest.approx(10 + gaps[row.variant])
-        assert row.quotient == pytest.approx(1 + gaps[row.variant] / 10)
+        assert row.quotients == pytest.approx([1 + gaps[row.variant] / 5, 1 + gaps[row.variant] / 15])
         if row.variant == JOINT.name:
             assert row.minus_joint is None
         else:
@@ -149,21 +148,33 @@ def test_differences_are_paired_image_by_image() -> None:
     text = block("the command", {"pairs": [5, 3], "steps": 4, "seeds": [0, 1], "samples": 3}, rows)
     assert "| ipndm_3 | 5 | no fit (edm) | 1.3e+04 |" in text
     assert "| all | 9.5e+03 |" in text
-    assert "-500 [-500, -500] | 100 |" in text
+    assert "| 0.90, 0.97 | -500 [-500, -500] | 100 |" in text
 
 
-def test_the_verdict_is_that_of_the_intervals() -> None:
+def test_intervals_are_of_the_images_within_each_seed() -> None:
+    """Where all images of a seed are alike there is nothing to resample, however the seeds differ."""
+    names = [BASELINE, *(variant.name for variant in VARIANTS)]
+    far = {name: float(k) for k, name in enumerate(names)}
+    rows = summarise([fitted(name, seed, *[1 + far[name] * seed] * 3) for seed in (0, 1) for name in names])
+    (joint,) = (row for row in rows if row.variant == JOINT.name)
+    for row in rows:
+        assert row.mse == pytest.approx(3 * [1 + far[row.variant] / 2])
+        if row is not joint:
+            assert row.minus_joint == pytest.approx(3 * [(far[row.variant] - far[JOINT.name]) / 2])
+
+
+def test_the_verdict_counts_cases_in_which_the_seeds_agree() -> None:
     plain = summarise([fitted(name, 0, 1.0, 2.0) for name in (BASELINE, *(v.name for v in VARIANTS))])
     (last,) = (row for row in plain if row.variant == "all")
-    cases = [replace(last, minus_joint=Interval(0.0, low, high)) for low, high in ((-2, -1), (-3, -1), (1, 2), (-1, 1))]
+    cases = [replace(last, quotients=quotients) for quotients in ((0.5, 0.9), (0.1, 0.2), (1.1, 3.0), (0.2, 1.1))]
     assert verdict(cases) == (
-        f"- *all* against *{JOINT.name}*: nearer to the teacher in 2 of 4 cases, farther in 1; in 1 the interval of "
-        "the difference contains 0"
+        f"- *all* against *{JOINT.name}*: in 2 of 4 cases all seeds are nearer to the teacher, in 1 all are farther, "
+        "in 1 seeds differ"
     )
-    broken = replace(last, minus_joint=Interval(np.inf, np.nan, np.inf))
-    said = verdict([broken])
-    assert "0 of 1 cases, farther in 0; in 0 the interval" in said
-    assert said.endswith("contains 0, in 1 images are not finite")
+    for quotient in (np.inf, np.nan):
+        said = verdict([replace(last, quotients=(0.5, quotient))])
+        assert "in 0 of 1 cases all seeds are nearer to the teacher, in 0 all are farther, in 0 seeds differ" in said
+        assert said.endswith("differ, in 1 images are not finite")
 
 
 @pytest.mark.parametrize(

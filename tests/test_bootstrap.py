@@ -49,6 +49,17 @@ def test_variance_of_the_mean_is_that_of_two_stages() -> None:
     assert (interval.high - interval.low) / (2 * 1.96) == pytest.approx(deviation, rel=0.04)
 
 
+def test_variance_of_the_mean_in_strata_is_that_of_the_poses_alone() -> None:
+    """With n_k of n poses in stratum k it is the sum of (n_k/n)² var_k/n_k, however far apart the strata are."""
+    rng = np.random.default_rng(2)
+    values = [rng.normal(100 * k, 1 + k, size=size) for k, size in enumerate((40, 60, 100))]
+    deviation = np.sqrt(sum(v.var() * len(v) for v in values)) / 200
+    interval = bootstrap_interval(values, "mean", seed=3, resamples=20_000, strata=True)
+    assert (interval.high - interval.low) / (2 * 1.96) == pytest.approx(deviation, rel=0.04)
+    shifted = bootstrap_difference([v + k for k, v in enumerate(values)], values, "mean", seed=3, strata=True)
+    np.testing.assert_allclose(shifted, (60 + 2 * 100) / 200, rtol=1e-10)
+
+
 def test_equal_poses_leave_only_the_complexes() -> None:
     """Of two complexes with all or no successes, a resample has 0, 1 or 2 of the good one: 1/4, 1/2, 1/4."""
     values = [np.ones(6), np.zeros(6)]
