@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks.fine_steps import fine_steps
 from benchmarks.fit_pairs import fit_work
 from benchmarks.images_baselines import GITS
 from benchmarks.progress import WorkBar
@@ -30,8 +31,7 @@ BASELINE: Final = "no fit"
 
 T = TypeVar("T")
 
-_FORMAT: Final = 1  # of what is kept; raise it when the code that makes it changes
-_FINE: Final = 60  # steps of the trajectories of GITS
+_FORMAT: Final = 2  # of what is kept; raise it when the code that makes it changes
 _IMAGES: Final = 250  # side by side
 
 
@@ -102,12 +102,20 @@ class Seed:
         number: of the seed.
         pairs: to learn from, and to choose by.
         samples: to measure with.
+        finest: the most steps that a grid will have.
         store: where all is kept.
         bar: counts the teacher's evaluations.
     """
 
     def __init__(
-        self, flow: ConditionedFlow, number: int, pairs: tuple[int, int], samples: int, store: Store, bar: WorkBar
+        self,
+        flow: ConditionedFlow,
+        number: int,
+        pairs: tuple[int, int],
+        samples: int,
+        finest: int,
+        store: Store,
+        bar: WorkBar,
     ) -> None:
         self.flow, self.number, self.store = flow, number, store
         n_train, n_valid = pairs
@@ -118,22 +126,24 @@ class Seed:
         self.train = taught.take(slice(0, n_train))
         self.valid = taught.take(slice(n_train, n_train + n_valid))
         self.test = taught.take(slice(n_train + n_valid, None))
-        self.fine = edm(flow.clock, _FINE)
+        self.fine = edm(flow.clock, fine_steps(finest))
         self.costs = jump_costs(flow, self.train.start, self.fine, get_solver("ipndm_3"), on_progress=bar.counter())
 
     def run(self, solver: Solver, nfe: int, steps: int, bar: WorkBar) -> list[Fitted]:
         """The grid that is not learned, and every variant."""
         n = solver.steps(nfe)
-        by_gits = thinned(self.fine, cheapest_path(self.costs, n))
-        found = [self._fitted(solver, nfe, variant, steps, {GITS: by_gits}, bar) for variant in VARIANTS]
-        grids = {GITS: by_gits} | {name: make(self.flow.clock, n) for name, make in HAND_MADE.items()}
+        grids = {name: make(self.flow.clock, n) for name, make in HAND_MADE.items()}
+        grids[GITS] = thinned(self.fine, cheapest_path(self.costs, n))
+        found = [self._fitted(solver, nfe, variant, steps, grids, bar) for variant in VARIANTS]
         start = found[0].start
-        kept = self._kept(("distances", solver.name, nfe, start), lambda: self._distances(grids[start], solver, bar))
+        what = ("distances", solver.name, nfe, grids[start].solver)
+        kept = self._kept(what, lambda: self._distances(grids[start], solver, bar))
         return [Fitted(solver.name, nfe, self.number, BASELINE, start, _array(kept), 0, 0.0), *found]
 
     def _fitted(
-        self, solver: Solver, nfe: int, variant: Variant, steps: int, starts: Mapping[str, Grid], bar: WorkBar
+        self, solver: Solver, nfe: int, variant: Variant, steps: int, grids: Mapping[str, Grid], bar: WorkBar
     ) -> Fitted:
+        """A fit that starts from the best of `grids`."""
         config = variant.config(steps, self.number)
         count = bar.counter()
 
@@ -149,7 +159,7 @@ class Seed:
                 solver,
                 nfe,
                 config,
-                starts=starts,
+                starts={GITS: grids[GITS]},
                 folder=folder,
                 on_progress=on_progress,
             )
@@ -160,7 +170,8 @@ class Seed:
                 "seconds": result.seconds,
             }
 
-        kept = self._kept(("fitted", solver.name, nfe, starts, asdict(config)), learn)
+        levels = {name: grid.solver for name, grid in grids.items()}
+        kept = self._kept(("fitted", solver.name, nfe, levels, asdict(config)), learn)
         return Fitted(
             solver=solver.name,
             nfe=nfe,
@@ -193,9 +204,9 @@ class Seed:
         return [float(distance) if distance.isfinite() else None for distance in torch.cat(found)]
 
 
-def seed_work(pairs: tuple[int, int], samples: int) -> float:
+def seed_work(pairs: tuple[int, int], samples: int, finest: int) -> float:
     """Network evaluations of the teacher, and of the trajectories of GITS."""
-    return TEACHER.nfe * (sum(pairs) + samples + 3 * TEACHER.checked) + _FINE * pairs[0]
+    return TEACHER.nfe * (sum(pairs) + samples + 3 * TEACHER.checked) + fine_steps(finest) * pairs[0]
 
 
 def work(pairs: tuple[int, int], samples: int, steps: int, nfe: int) -> float:

@@ -25,7 +25,13 @@ _FULL: Final = (
 )
 
 
-def run_command(work: Callable[[], int], log: Console, less_memory: str, out: Path | None) -> int:
+def run_command(
+    work: Callable[[], int],
+    log: Console,
+    less_memory: str,
+    out: Path | None,
+    refusals: tuple[type[Exception], ...] = (),
+) -> int:
     """The status of `work`; mistakes of the user, full memory and Ctrl-C end it with one line each.
 
     Args:
@@ -33,12 +39,14 @@ def run_command(work: Callable[[], int], log: Console, less_memory: str, out: Pa
         log: standard error.
         less_memory: what the user can do where memory runs out.
         out: folder in which the same command finds what it has computed; None where nothing is kept.
+        refusals: errors besides `InputError` whose message is meant for the user.
     """
     lost = "nothing was kept: give --out"
+    refused: tuple[type[Exception], ...] = (InputError, *refusals)
     try:
         return work()
-    except InputError as error:
-        log.print(f"error: {error}", markup=False)
+    except refused as error:
+        log.print(f"error: {' '.join(str(error).split())}", markup=False)
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from benchmarks.fine_steps import fine_steps
 from benchmarks.fit_pairs import fit_split
 from benchmarks.images_methods import make_starts
 from benchmarks.images_options import Choices
@@ -29,7 +30,6 @@ GITS: Final = "gits"
 AYS: Final = "ays"
 
 _TRAJECTORIES: Final = 256  # as in the paper
-_FINE: Final = 60  # steps of a trajectory, as in the paper
 _SOLVER: Final = "ipndm_3"  # of the trajectories
 _CHUNK: Final = 64  # all steps of so many trajectories are in memory at once
 
@@ -94,5 +94,4 @@ def _gits(flow: ConditionedFlow, choices: Choices, store: Store, bar: WorkBar) -
 
 
 def _fine_steps(choices: Choices) -> int:
-    """At least twice as many as the finest grid that is asked for."""
-    return max(_FINE, 2 * max(map(choices.solver.steps, choices.nfe)))
+    return fine_steps(max(map(choices.solver.steps, choices.nfe)))

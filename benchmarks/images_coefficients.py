@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = tyro.cli(Options, args=arguments, description=__doc__, prog="python -m benchmarks.images_coefficients")
     log = Console(stderr=True, highlight=False, soft_wrap=True)
     less_memory = "learn from fewer --pairs"
-    return run_command(partial(compare, options, log), log, less_memory, options.out)
+    return run_command(partial(compare, options, log), log, less_memory, options.out, (ValueError, OSError))
 
 
 def compare(options: Options, log: Console) -> int:
@@ -69,6 +69,7 @@ def compare(options: Options, log: Console) -> int:
     """
     solvers = check(options)
     flow = load_image_flow(BUILT_IN, Wanted(torch.device("cpu")))
+    finest = _finest(options)
     store = Store(options.out / "cache")
     config = json.loads(json.dumps(asdict(options), default=str))
     found: list[Fitted] = []
@@ -76,7 +77,7 @@ def compare(options: Options, log: Console) -> int:
     with WorkBar(log, _plan(options), timings) as bar:
         for number in options.seeds:
             with bar.stage(f"teacher, seed {number}"):
-                seed = Seed(flow, number, options.pairs, options.samples, store, bar)
+                seed = Seed(flow, number, options.pairs, options.samples, finest, store, bar)
             for solver in solvers:
                 for nfe in options.nfe:
                     with bar.stage(_stage(number, solver.name, nfe)):
@@ -124,11 +125,16 @@ def _plan(options: Options) -> dict[str, float]:
     """Stage -> the network evaluations that it takes, at most."""
     plan: dict[str, float] = {}
     for number in options.seeds:
-        plan[f"teacher, seed {number}"] = seed_work(options.pairs, options.samples)
+        plan[f"teacher, seed {number}"] = seed_work(options.pairs, options.samples, _finest(options))
         for name in options.solver:
             for nfe in options.nfe:
                 plan[_stage(number, name, nfe)] = work(options.pairs, options.samples, options.steps, nfe)
     return plan
+
+
+def _finest(options: Options) -> int:
+    """The most steps that a grid will have."""
+    return max(get_solver(name).steps(nfe) for name in options.solver for nfe in options.nfe)
 
 
 def _stage(number: int, solver: str, nfe: int) -> str:

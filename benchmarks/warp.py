@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = tyro.cli(Options, args=arguments, description=__doc__, prog="python -m benchmarks.warp")
     log = Console(stderr=True, highlight=False, soft_wrap=True)
     less_memory = "learn from fewer --pairs"
-    return run_command(partial(compare, options, log), log, less_memory, options.out)
+    return run_command(partial(compare, options, log), log, less_memory, options.out, (ValueError, OSError))
 
 
 def compare(options: Options, log: Console) -> int:

@@ -13,13 +13,15 @@ from typing import Any, Final, Literal, final
 import torch
 from torch import Tensor
 
+from benchmarks.fine_steps import fine_steps
 from benchmarks.images_reference_case import ReferenceCase
 from benchmarks.store import Store, finite
 from ld3.fingerprint import fingerprint
 from ld3.gits import cheapest_path, jump_costs, thinned
-from ld3.grid import HAND_MADE, Grid
+from ld3.grid import HAND_MADE, Grid, edm
 from ld3.learn import FitConfig, Pairs, Teacher, WarpConfig, fit, fit_warp, run_teacher
 from ld3.solvers import get_solver, integrate
+from ld3.state import Levels
 
 Method = Literal["hand", "gits", "fitted", "warp", "curve"]
 """The hand-made grid that the validation pairs like best; GITS; the grid fitted for the budget; a warp; a warp without
@@ -29,8 +31,7 @@ TEACHER: Final = Teacher(solver="unipc_bh1_3", grid="edm", nfe=32, tolerance=1e-
 FIT: Final = FitConfig(optimiser="bfgs", phases=("joint",), steps=1000, chunk=256, validate_every=10, patience=6)
 WARP: Final = WarpConfig(chunk=256)
 
-_FINE: Final = 60  # steps of the trajectories of GITS
-_FORMAT: Final = 1  # of what is kept; raise it when the code that makes it changes
+_FORMAT: Final = 2  # of what is kept; raise it when the code that makes it changes
 
 
 @final
@@ -103,28 +104,35 @@ class Comparison:
         rows: list[Row] = []
         costs: list[Cost] = []
         for nfe in budgets:
-            found = self._kept("fitted", (nfe,), FIT, partial(self._fitted, nfe))
+            starts = self._hand_made(self.solver.steps(nfe))
+            found = self._kept("fitted", (nfe,), (FIT, starts), partial(self._fitted, nfe))
             rows += [Row("hand", nfe, self.seed, found["hand"]), Row("fitted", nfe, self.seed, found["fitted"])]
             costs.append(Cost("fitted", (nfe,), self.seed, found["network_evaluations"], found["cpu_seconds"]))
-        found = self._kept("gits", tuple(budgets), None, partial(self._gits, budgets))
+        fine = edm(self.case.flow.clock, fine_steps(max(map(self.solver.steps, budgets))))
+        found = self._kept("gits", tuple(budgets), fine.solver, partial(self._gits, fine, budgets))
         rows += [Row("gits", nfe, self.seed, mse) for nfe, mse in zip(budgets, found["mse"], strict=True)]
         spent = (found["network_evaluations"], found["cpu_seconds"])
         costs.append(Cost("gits", self.learned_on, self.seed, *spent))
         warps: tuple[tuple[Method, bool], ...] = (("warp", True), ("curve", False))
         for method, drift in warps:
             config = replace(WARP, drift=drift)
-            found = self._kept(method, (*self.learned_on, *budgets), config, partial(self._warp, config, budgets))
+            settings = (config, self._hand_made(config.knots))
+            found = self._kept(method, (*self.learned_on, *budgets), settings, partial(self._warp, config, budgets))
             rows += [Row(method, nfe, self.seed, mse) for nfe, mse in zip(budgets, found["mse"], strict=True)]
             spent = (found["network_evaluations"], found["cpu_seconds"])
             costs.append(Cost(method, self.learned_on, self.seed, *spent))
         return rows, costs
 
+    def _hand_made(self, n: int) -> dict[str, Levels]:
+        """Levels of the grids of `n` steps that a fit may start from."""
+        return {name: make(self.case.flow.clock, n).solver for name, make in HAND_MADE.items()}
+
     def _kept(
-        self, method: str, budgets: tuple[int, ...], config: object, make: Callable[[], dict[str, Any]]
+        self, method: str, budgets: tuple[int, ...], settings: object, make: Callable[[], dict[str, Any]]
     ) -> dict[str, Any]:
         case = self.case
         inputs = (case.flow.fingerprint(), case.test_start, case.test_end, TEACHER, self.n_train, self.n_valid)
-        key = fingerprint(_FORMAT, inputs, self.solver.name, self.seed, method, budgets, self.learned_on, config)
+        key = fingerprint(_FORMAT, inputs, self.solver.name, self.seed, method, budgets, self.learned_on, settings)
         found = self._store.json(key)
         if found is None:
             found = make()
@@ -140,16 +148,15 @@ class Comparison:
         mse = {"hand": self._mse(best), "fitted": self._mse(result.grid)}
         return {**mse, "network_evaluations": result.network_evaluations, "cpu_seconds": seconds}
 
-    def _gits(self, budgets: Sequence[int]) -> dict[str, Any]:
+    def _gits(self, fine: Grid, budgets: Sequence[int]) -> dict[str, Any]:
         flow = self.case.flow
         train, _ = self._taught()
-        fine = HAND_MADE["edm"](flow.clock, _FINE)
         began = time.process_time()
         costs = jump_costs(flow, train.start, fine, get_solver("ipndm_3"), WARP.chunk)
         paths = [cheapest_path(costs, self.solver.steps(nfe)) for nfe in budgets]
         seconds = time.process_time() - began
         mse = [self._mse(thinned(fine, path)) for path in paths]
-        return {"mse": mse, "network_evaluations": _FINE * len(train), "cpu_seconds": seconds}
+        return {"mse": mse, "network_evaluations": fine.n_steps * len(train), "cpu_seconds": seconds}
 
     def _warp(self, config: WarpConfig, budgets: Sequence[int]) -> dict[str, Any]:
         train, valid = self._taught()

@@ -16,7 +16,7 @@ from image_models import write_small
 from reference_cases import write_case
 from safetensors.torch import load_file, save_file
 
-from benchmarks import images, images_fits, images_methods, images_reference_ball, warp
+from benchmarks import images, images_coefficients, images_fits, images_methods, images_reference_ball, warp
 from benchmarks.images_methods import Method
 from ld3.learn import FitResult
 
@@ -300,6 +300,23 @@ def test_studies_say_what_is_kept(command: Command, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
+    "error",
+    [ValueError("config.start must be a grid with which samples\nstay finite"), OSError(28, "No space", "x.json")],
+)
+def test_what_no_option_foresees_is_one_line(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception
+) -> None:
+    """A fit that refuses its pairs, a disk that is full."""
+    case, out = write_case(tmp_path / "case"), tmp_path / "out"
+    monkeypatch.setattr(warp, "Comparison", Stop(error))
+    monkeypatch.setattr(images_coefficients, "Seed", Stop(error))
+    line = f"error: {' '.join(str(error).split())}"
+    assert command(warp.main, "--reference-case", case, "--out", out).error == line
+    said = command(images_coefficients.main, "--out", out)
+    assert (said.status, said.lines[-1]) == (2, line)
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("--solver", "rk4"), ("--solver", "'rk4'")),
@@ -320,8 +337,10 @@ def test_mistakes_about_the_ball(
         assert word in error
 
 
-def test_studies_of_figures_that_are_not_finite(command: Command, tmp_path: Path) -> None:
-    """A test start that is no number spoils the mean: null in the results, and the page says so."""
+def test_studies_of_figures_that_are_not_finite(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A test start that is no number spoils the mean: null in the results, and the page says so; it is kept as well."""
     case, out = write_case(tmp_path / "case"), tmp_path / "out"
     test = dict(np.load(case / "test_set.npz"))
     test["latent"][3] = np.nan
@@ -329,6 +348,8 @@ def test_studies_of_figures_that_are_not_finite(command: Command, tmp_path: Path
     options = ("--radius", "0", "0.3", "--nfe", "4", "--seeds", "0", "1", "--solver", "ddim")
     said = command(images_reference_ball.main, case, "--out", out, *options)
     assert said.status == 0, said.lines
+    monkeypatch.setattr(images_reference_ball, "fit", None)
+    assert command(images_reference_ball.main, case, "--out", out, *options).stdout == said.stdout
     rows = json.loads((out / "results.json").read_text())["rows"]
     assert [row["mse"] for row in rows] == [None] * 4
     assert "| 4 | 0.3 | not finite with 2 of 2 seeds | - | - |" in said.stdout

@@ -12,6 +12,7 @@ from reference_cases import write_case
 
 from benchmarks import images_reference_ball
 from benchmarks.images_reference_ball import block, main, quotient, verdict
+from ld3.grid import HAND_MADE, edm
 from ld3.learn import FitConfig
 
 MSE = {0.0: (1.0, 2.0), 0.1: (0.5, 1.0), 0.2: (1.0, 4.0)}
@@ -58,6 +59,11 @@ def test_a_small_study_goes_on_where_it_was_and_fills_its_page(
     monkeypatch.setattr(images_reference_ball, "fit", None)
     assert main(command) == 0
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == first
+    moved = {**HAND_MADE, "edm": lambda clock, n: edm(clock, n, rho=5.0)}
+    with monkeypatch.context() as patch:  # what is kept is that of the grids that fits could start from
+        patch.setattr(images_reference_ball, "HAND_MADE", moved)
+        with pytest.raises(TypeError, match="'NoneType' object is not callable"):
+            main(command)
     for option, values_given in (("--radius", ["0.1"]), ("--seeds", ["0"])):
         assert main([*command, option, *values_given]) == 2
         assert capsys.readouterr().err.strip().splitlines()[-1].startswith(f"error: {option}")

@@ -19,12 +19,14 @@ from image_models import write_small
 from benchmarks import coefficients_rows, images_coefficients
 from benchmarks.coefficients_page import block, summarise, verdict
 from benchmarks.coefficients_rows import BASELINE, JOINT, VARIANTS, Fitted
+from benchmarks.fine_steps import fine_steps
 from benchmarks.images_coefficients import Options, main
 from benchmarks.seeds import seed_of
 from domains.images.models import Wanted, load_image_flow
 from domains.images.settings import TEACHER
 from ld3 import HAND_MADE, Grid, get_solver, integrate
 from ld3.gits import gits
+from ld3.grid import edm
 
 Run = Callable[..., int]
 LICENSE = Path(__file__).parents[1] / "LICENSE"
@@ -95,7 +97,7 @@ def test_figures_are_those_of_the_plain_loop(run: Run, tmp_path: Path, capsys: p
 
 def test_every_variant_learns_what_it_says(run: Run, tmp_path: Path) -> None:
     """Fits of more than one phase share the gradients; none gets more of them than another."""
-    assert {variant.config(80, 0).steps * len(variant.phases) for variant in VARIANTS} == {80}
+    assert {variant.config(80, 0).steps * len(variant.phases) for variant in VARIANTS} == {61}
     assert run("--seeds", "3", "--steps", "12") == 0
     means = {fit["variant"]: fit["mse"] for fit in results(tmp_path / "out")["fits"]}
     assert len(set(means.values())) >= len(VARIANTS)
@@ -120,6 +122,31 @@ def test_a_stopped_comparison_goes_on(run: Run, tmp_path: Path, monkeypatch: pyt
     for fit in (*both[0], *both[1]):
         del fit["seconds"]
     assert both[0] == both[1]
+
+
+def test_other_grids_to_start_from_are_other_fits(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fits are kept under the levels that they could start from, not under names alone."""
+    assert run("--seeds", "0") == 0
+    fits: list[str] = []
+    original = coefficients_rows.fit
+
+    def counted(*given: Any, **options: Any) -> Any:  # noqa: ANN401
+        fits.append(given[3].name)
+        return original(*given, **options)
+
+    monkeypatch.setattr(coefficients_rows, "fit", counted)
+    assert run("--seeds", "0") == 0
+    assert fits == []
+    moved = {**HAND_MADE, "edm": lambda clock, n: edm(clock, n, rho=5.0)}
+    monkeypatch.setattr(coefficients_rows, "HAND_MADE", moved)
+    assert run("--seeds", "0") == 0
+    assert len(fits) == len(VARIANTS)
+
+
+def test_more_evaluations_than_the_paper_has_fine_steps(run: Run, tmp_path: Path) -> None:
+    assert run("--nfe", "61", "--seeds", "0", "--steps", "2", "--solver", "ipndm_2") == 0
+    assert {fit["nfe"] for fit in results(tmp_path / "out")["fits"]} == {61}
+    assert (fine_steps(5), fine_steps(80)) == (60, 160)
 
 
 def fitted(variant: str, seed: int, *distances: float) -> Fitted:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import shared
+from reference_cases import write_case
 
+from benchmarks import warp_rows
 from benchmarks.warp import main
 from benchmarks.warp_page import block, put_tables
+from ld3.grid import HAND_MADE, edm
 
 METHODS = ("hand", "gits", "fitted", "warp", "curve")
 
@@ -114,6 +118,46 @@ def test_mistakes_are_one_line(
     assert status == 2
     assert error.startswith("error: ")
     assert problem in error
+
+
+@pytest.fixture
+def short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The command line of a comparison of short fits on a small case."""
+    monkeypatch.setattr(warp_rows, "FIT", replace(warp_rows.FIT, steps=3))
+    monkeypatch.setattr(warp_rows, "WARP", replace(warp_rows.WARP, iterations=1))
+    case = write_case(tmp_path / "case")
+    return ["--reference-case", str(case), "--out", str(tmp_path / "out"), "--seeds", "0", "--pairs", "4", "2"]
+
+
+def test_more_evaluations_than_the_paper_has_fine_steps(short: list[str], tmp_path: Path) -> None:
+    assert main([*short, "--nfe", "80", "--unseen"]) == 0
+    rows = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
+    assert {(row["method"], row["nfe"]) for row in rows} == {(method, 80) for method in METHODS}
+    assert all(row["mse"] is not None for row in rows)
+
+
+def test_other_grids_to_start_from_are_other_fits(
+    short: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fits are kept under the levels that they could start from."""
+    made: list[str] = []
+    for name in ("fit", "fit_warp"):
+        original = getattr(warp_rows, name)
+
+        def counted(*given: Any, name: str = name, original: Any = original) -> Any:  # noqa: ANN401
+            made.append(name)
+            return original(*given)
+
+        monkeypatch.setattr(warp_rows, name, counted)
+    command = [*short, "--nfe", "4", "--unseen"]
+    for expected in (["fit", "fit_warp", "fit_warp"], []):
+        made.clear()
+        assert main(command) == 0
+        assert made == expected
+    moved = {**HAND_MADE, "edm": lambda clock, n: edm(clock, n, rho=5.0)}
+    monkeypatch.setattr(warp_rows, "HAND_MADE", moved)
+    assert main(command) == 0
+    assert made == ["fit", "fit_warp", "fit_warp"]
 
 
 @pytest.mark.slow

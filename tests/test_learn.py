@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ld3 import EDM, HAND_MADE, Grid, ProbabilityFlow
+from ld3.grid import edm
 from ld3.learn import (
     FitConfig,
     FitResult,
@@ -389,6 +390,39 @@ def test_interrupted_fit_goes_on_to_the_same_result(
         assert resumed.coefficients.to_dict() == whole.coefficients.to_dict()
     assert [(p.step, p.train, p.valid) for p in resumed.curve] == [(p.step, p.train, p.valid) for p in whole.curve]
     assert resumed.network_evaluations == whole.network_evaluations
+
+
+def test_a_saved_fit_is_that_of_its_candidate_grids(
+    setting: tuple[MixtureFlow, Pairs[Tensor], Pairs[Tensor]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of their levels: a hand-made grid that has changed under its old name leads to another fit."""
+    flow, train, valid = setting
+    for _ in range(2):
+        fit(flow, train, valid, SOLVER, 4, dataclasses.replace(QUICK, steps=0), folder=tmp_path)
+        assert len(list(tmp_path.iterdir())) == 1
+    monkeypatch.setattr("ld3.learn.starts.HAND_MADE", {**HAND_MADE, "edm": lambda clock, n: edm(clock, n, rho=5.0)})
+    fit(flow, train, valid, SOLVER, 4, dataclasses.replace(QUICK, steps=0), folder=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+def test_a_full_disk_is_an_os_error(setting: tuple[MixtureFlow, Pairs[Tensor], Pairs[Tensor]], tmp_path: Path) -> None:
+    flow, train, valid = setting
+    config = dataclasses.replace(QUICK, steps=0)
+    fit(flow, train, valid, SOLVER, 4, config, folder=tmp_path / "fits")
+    (saved,) = (tmp_path / "fits").iterdir()
+    saved.unlink()
+    saved.with_suffix(".part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        fit(flow, train, valid, SOLVER, 4, config, folder=tmp_path / "fits")
+    run_teacher(flow, train.start, Teacher(nfe=8, checked=1), tmp_path / "teacher")
+    (folder,) = (tmp_path / "teacher").iterdir()
+    for path in folder.iterdir():
+        path.unlink()
+    for name in ("start", "end"):
+        (folder / f"{name}.part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        run_teacher(flow, train.start, Teacher(nfe=8, checked=1), tmp_path / "teacher")
 
 
 def test_chunks_and_checkpointing_change_nothing(setting: tuple[MixtureFlow, Pairs[Tensor], Pairs[Tensor]]) -> None:

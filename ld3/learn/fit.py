@@ -10,6 +10,7 @@ validation pairs is kept. Its starts may move in a ball (:mod:`ld3.learn.ball`),
 from __future__ import annotations
 
 import copy
+import io
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -35,7 +36,7 @@ from ld3.learn.teacher import Pairs
 from ld3.solvers.integrate import Solver
 from ld3.state import State, tensors
 
-_FORMAT = 3  # of the saved fit; raise it when its content changes, so that no older one is taken up
+_FORMAT = 4  # of the saved fit; raise it when its content changes, so that no older one is taken up
 
 
 def fit(
@@ -98,7 +99,7 @@ class _Fit(Generic[State]):
         if folder is not None:
             pairs = [tensors(x) for x in (train.start, train.end, valid.start, valid.end)]
             learned = replace(config, chunk=1, checkpoint=False)  # these are questions of memory alone
-            key = fingerprint(_FORMAT, flow.fingerprint(), pairs, solver.name, nfe, learned, starts)
+            key = fingerprint(_FORMAT, flow.fingerprint(), pairs, solver.name, nfe, learned, self.grids)
             self.path = folder / f"fit-{key}.pt"
         self.earlier, self.started = 0.0, time.monotonic()
 
@@ -239,7 +240,9 @@ class _Fit(Generic[State]):
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
         part = self.path.with_suffix(".part")
-        torch.save(state, part)
+        content = io.BytesIO()
+        torch.save(state, content)
+        part.write_bytes(content.getvalue())  # an OSError where the disk is full, as torch's own error is not
         os.replace(part, self.path)
 
     def restore(self) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Generic
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ld3.fingerprint import fingerprint
@@ -204,5 +204,5 @@ class _Store:
 
     def write(self, name: str, state: State) -> None:
         part = self.folder / f"{name}.part"
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors(state).items()}, part)
+        part.write_bytes(save({k: v.detach().cpu().contiguous() for k, v in tensors(state).items()}))
         os.replace(part, self.folder / f"{name}.safetensors")
