@@ -8,13 +8,15 @@ comparison goes on. With --page, the table is put into a Markdown page, and with
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import tyro
 from rich.console import Console
 
+from benchmarks.command_line import command_line
 from benchmarks.docking_fits import FitData, fit_data
 from benchmarks.docking_inputs import Group, Inputs, load, make_groups
 from benchmarks.docking_methods import (
@@ -112,7 +114,7 @@ def compare(options: Options, log: Console) -> None:
             _one_seed(options, trials, choices, inputs, model, rows, seconds, bar)
         done = options.seeds[: options.seeds.index(seed) + 1]
         config = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
-        study = Study(config, summarise(trials, rows, seconds), len(inputs.complexes), done)
+        study = Study(_command(config, done), config, summarise(trials, rows, seconds), len(inputs.complexes), done)
         write(options.out, study)
         for page, name, content in pages:
             write_text(page, with_block(page.read_text(), content(study), name))
@@ -187,6 +189,11 @@ def _fitted(
         on_progress=lambda point: count(point.network_evaluations, 0),
     )
     return grid_procedure(trial.name, result.grid, result.student(), options.nfe), result.seconds
+
+
+def _command(config: Mapping[str, Any], seeds: Sequence[int]) -> str:
+    """The command line that makes the figures of the seeds that are done."""
+    return command_line("benchmarks.docking_trials", Options, {**config, "seeds": seeds}, ("out", "page", "ball_page"))
 
 
 def _chosen(options: Options) -> list[Trial]:

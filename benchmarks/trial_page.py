@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -55,12 +54,14 @@ class Study:
     """What was tried, on what.
 
     Attributes:
-        config: options of the command.
+        command: that makes it again.
+        config: its options.
         rows: in the order of the table.
         complexes: that were docked.
         seeds: that are done.
     """
 
+    command: str
     config: Mapping[str, Any]
     rows: Sequence[Row]
     complexes: int
@@ -133,12 +134,8 @@ def write(out: Path, study: Study) -> None:
 def origin(study: Study) -> str:
     """How the figures were made."""
     config = study.config
-    flags = [f"--{name} {config[name]}" for name in ("complexes", "only") if config[name] is not None]
-    flags.append(f"--seeds {' '.join(map(str, study.seeds))}")
-    if config["trials"]:
-        flags.append(f"--trials {shlex.join(config['trials'])}")
     return (
-        f"Made by `python -m benchmarks.docking_trials {' '.join(flags)}`. {study.complexes} complexes x "
+        f"Made by `{study.command}`. {study.complexes} complexes x "
         f"{config['samples']} poses x {len(study.seeds)} seeds, {config['nfe']} NFE unless said otherwise. "
         f"Intervals: 95%, bootstrap over complexes, then poses; differences to '{USUAL}' are paired."
     )

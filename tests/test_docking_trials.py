@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tyro
 from benchmark_runs import short_fits, write_complexes, write_weights
 
 from benchmarks.docking_trial_list import RADII, TRIALS, USUAL
-from benchmarks.docking_trials import main
+from benchmarks.docking_trials import Options, main
 from benchmarks.pose_rows import PoseRow
 from benchmarks.trial_ball import ball_block, verdict
 from benchmarks.trial_page import Study, summarise
@@ -49,14 +51,14 @@ def test_balls_of_several_radii_are_tried_each_changing_only_the_radius() -> Non
 
 
 def test_the_ball_table_has_radii_and_says_which_intervals_leave_out_zero() -> None:
-    config = {"complexes": "data", "only": None, "trials": ("ball 0.02", "one clock"), "samples": 1, "nfe": 5}
+    config = {"samples": 1, "nfe": 5}
     names = {USUAL: [1.0, 3.0], "one clock": [1.0, 1.0], "ball 0.02": [1.0, 1.5], "ball 0.2": [1.5, 9.0]}
     poses = {
         name: [pose(f"{k}", 0, *([rmsd] * 2)) for k in range(8) for rmsd in rmsds] for name, rmsds in names.items()
     }
-    study = Study(config, summarise(TRIALS, poses, {}), 8, (0, 1))
+    study = Study("the command", config, summarise(TRIALS, poses, {}), 8, (0, 1))
     page = ball_block(study)
-    assert "--complexes data --seeds 0 1 --trials 'ball 0.02' 'one clock'`. 8 complexes x 1 poses x 2 seeds" in page
+    assert page.startswith("Made by `the command`. 8 complexes x 1 poses x 2 seeds")
     assert [line.split(" | ")[0] for line in page.splitlines() if line.startswith("|")][2:] == [
         "| 0",
         "| 0.02",
@@ -91,7 +93,7 @@ class Case:
 def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
     short_fits(monkeypatch)
     monkeypatch.setattr(settings, "_STEP_EVALUATIONS", 16)
-    weights, data = write_weights(tmp_path / "model.safetensors"), write_complexes(tmp_path / "data", "1of6")
+    weights, data = write_weights(tmp_path / "model.safetensors"), write_complexes(tmp_path / "my data", "1of6")
     (tmp_path / "page.md").write_text(PAGE)
     arguments = ["--complexes", str(data), "--weights", str(weights), "--samples", "1", "--nfe", "2", "--twice", "3"]
     arguments += ["--fit-poses", "5"]
@@ -111,7 +113,9 @@ def test_every_seed_is_a_fit_of_its_own_and_lands_in_results_and_page(case: Case
     assert (len(rows["one clock"]["seconds"]), rows["one clock"]["poses"]) == (2, 2)
     assert case.results["seeds"] == [0, 1]
     page = case.page.read_text()
-    assert "--seeds 0 1 --trials 'one clock' 'ball 0.2'`" in page
+    line = page.partition("Made by `")[2].partition("`")[0]
+    again, meant = (tyro.cli(Options, args=given) for given in (shlex.split(line)[3:], [*case.arguments, *chosen]))
+    assert replace(again, out=meant.out, page=meant.page, ball_page=meant.ball_page) == meant
     assert "| one clock |" in page
     balls = ball_page.read_text()
     assert balls.count("| 0.2 |") == balls.count("| 0 |") == 1
