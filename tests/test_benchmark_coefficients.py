@@ -97,7 +97,7 @@ def test_figures_are_those_of_the_plain_loop(run: Run, tmp_path: Path, capsys: p
 
 def test_every_variant_learns_what_it_says(run: Run, tmp_path: Path) -> None:
     """Fits of more than one phase share the gradients; none gets more of them than another."""
-    assert {variant.config(80, 0).steps * len(variant.phases) for variant in VARIANTS} == {61}
+    assert {variant.config(80, 0).steps * len(variant.phases) for variant in VARIANTS} == {80}
     assert run("--seeds", "3", "--steps", "12") == 0
     means = {fit["variant"]: fit["mse"] for fit in results(tmp_path / "out")["fits"]}
     assert len(set(means.values())) >= len(VARIANTS)
