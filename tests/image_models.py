@@ -1,11 +1,15 @@
-"""Small digits models that tests share."""
+"""Small digits models that tests share, and what the images benchmark makes with them."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 
+from benchmarks import images_methods
+from benchmarks.images_methods import Method
 from domains.images.denoiser import Denoiser
 from domains.images.unet import UNetConfig
 from domains.images.weights import save_weights
@@ -27,3 +31,16 @@ def write_small(path: Path, seed: int = 0) -> Path:
     """Its weights in a file."""
     save_weights(path, small_denoiser(seed), {"step": 0, "loss": 1.0})
     return path
+
+
+def methods_made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A list that gets the name of every method of the images benchmark whose images are computed, not read."""
+    made: list[str] = []
+    original = images_methods._solve
+
+    def solve(method: Method, *rest: Any) -> Any:  # noqa: ANN401
+        made.append(method.name)
+        return original(method, *rest)
+
+    monkeypatch.setattr(images_methods, "_solve", solve)
+    return made

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from image_models import write_small
+from image_models import methods_made, write_small
 from reference_cases import write_case
 from safetensors.torch import load_file, save_file
 
-from benchmarks import images, images_coefficients, images_fits, images_methods, images_reference_ball, warp
-from benchmarks.images_methods import Method
+from benchmarks import images, images_coefficients, images_fits, images_reference_ball, warp
 from ld3.learn import FitResult
 
 QUICK = ("--samples", "6", "--nfe", "4", "--teacher-nfe", "8", "--fit-pairs", "5", "--batch", "5")
@@ -206,14 +205,7 @@ def test_a_teacher_of_another_model_is_named_and_not_used(
             assert {k: v for k, v in own.items() if k not in ("ms_per_image", "seconds")} == {
                 k: v for k, v in its.items() if k not in ("ms_per_image", "seconds")
             }
-    made: list[str] = []
-    original = images_methods._solve
-
-    def solve(method: Method, *rest: Any) -> Any:  # noqa: ANN401
-        made.append(method.name)
-        return original(method, *rest)
-
-    monkeypatch.setattr(images_methods, "_solve", solve)
+    made = methods_made(monkeypatch)
     again, _ = run(one, "out")
     assert made == []
     assert not any("another model" in line for line in again.lines)
@@ -234,14 +226,7 @@ def test_full_memory_loses_nothing(
         said = command(images.main, "--model", small, "--out", out, *QUICK)
     expected = f"lower --batch, or give --checkpoint; what was computed so far is kept in {out}"
     assert said.error == f"error: memory ran out; {expected}"
-    made: list[str] = []
-    original = images_methods._solve
-
-    def solve(method: Method, *rest: Any) -> Any:  # noqa: ANN401
-        made.append(method.name)
-        return original(method, *rest)
-
-    monkeypatch.setattr(images_methods, "_solve", solve)
+    made = methods_made(monkeypatch)
     assert command(images.main, "--model", small, "--out", out, *QUICK, "--batch", "2", "--checkpoint").status == 0
     assert "teacher" not in made
     assert "learned" in made

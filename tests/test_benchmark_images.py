@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 import tyro
-from image_models import small_denoiser, write_small
+from image_models import methods_made, small_denoiser, write_small
 from matplotlib.image import imread
 
 from benchmarks import images, images_baselines, images_fits, images_methods, images_page
@@ -380,14 +380,7 @@ def test_memory_that_runs_out_names_the_options_that_save_some(
         assert len(lines) == 1
         assert "--batch" in lines[0]
         assert "--checkpoint" in lines[0]
-    made: list[str] = []
-    original = images_methods._solve
-
-    def solve(method: Method, *rest: Any) -> Any:  # noqa: ANN401
-        made.append(method.name)
-        return original(method, *rest)
-
-    monkeypatch.setattr(images_methods, "_solve", solve)
+    made = methods_made(monkeypatch)
     assert bench().status == 0
     assert "teacher" not in made
 

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from ld3.grid import Grid
-from ld3.learn.saved_values import cause_of, count, loss, number, positive, rows, table, take, text, without_infinities
+from ld3.learn.saved_values import (
+    cause_of,
+    count,
+    loss,
+    number,
+    positive,
+    read_saved,
+    rows,
+    table,
+    take,
+    text,
+    write_saved,
+)
 from ld3.path_points import FactorPath
 from ld3.solvers import Coefficients, Solver, get_solver
 
@@ -91,10 +102,7 @@ class FitResult:
         """Write the result as JSON, null for losses that are infinite; replaces `path` atomically."""
         plain = asdict(replace(self, coefficients=None))
         plain["coefficients"] = None if self.coefficients is None else self.coefficients.to_dict()
-        content = {"schema": SCHEMA, "version": VERSION, **plain, "grid": json.loads(self.grid.to_json())}
-        part = path.with_suffix(path.suffix + ".part")
-        part.write_text(json.dumps(without_infinities(content), indent=2, allow_nan=False))
-        os.replace(part, path)
+        write_saved(path, SCHEMA, VERSION, {**plain, "grid": json.loads(self.grid.to_json())})
 
     @classmethod
     def load(cls, path: Path) -> FitResult:
@@ -105,18 +113,12 @@ class FitResult:
                 another type, or does not go with the others.
         """
         try:
-            content = table("the file", json.loads(path.read_text()))
-            if (content.get("schema"), content.get("version")) != (SCHEMA, VERSION):
-                raise ValueError("it is of another schema or version")
-            return _read(content)
+            return _read(read_saved(path, SCHEMA, VERSION, [field.name for field in fields(cls)], "a fit"))
         except (OSError, KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
             raise ValueError(f"{path} is no fit saved by ld3: {cause_of(error)}") from error
 
 
 def _read(content: Mapping[str, object]) -> FitResult:
-    known = {"schema", "version", *(field.name for field in fields(FitResult))}
-    if unknown := sorted(content.keys() - known):
-        raise ValueError(f"{unknown[0]} is no part of a fit")
     grid = Grid.from_json(json.dumps(take(content, "grid", table)))
     text("grid.name", grid.name)
     solver = get_solver(take(content, "solver", text))

@@ -1,12 +1,42 @@
-"""Values of saved results, read back with their types checked."""
+"""Results in JSON files: written whole or not at all, read back with the types of their values checked."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import TypeVar
 
 Value = TypeVar("Value")
+
+
+def write_saved(path: Path, schema: str, version: int, values: Mapping[str, object]) -> None:
+    """Write values as JSON, null for numbers that are not finite; replaces `path` atomically."""
+    content = without_infinities({"schema": schema, "version": version, **values})
+    part = path.with_suffix(path.suffix + ".part")
+    part.write_text(json.dumps(content, indent=2, allow_nan=False))
+    os.replace(part, path)
+
+
+def read_saved(path: Path, schema: str, version: int, names: Collection[str], what: str) -> Mapping[str, object]:
+    """The values that `write_saved` wrote.
+
+    Args:
+        names: of the values that there may be.
+        what: they are, for the message.
+
+    Raises:
+        OSError: if the file cannot be read.
+        ValueError: if it holds no JSON object, or one of another schema or version or with other values.
+    """
+    content = table("the file", json.loads(path.read_text()))
+    if (content.get("schema"), content.get("version")) != (schema, version):
+        raise ValueError("it is of another schema or version")
+    if unknown := sorted(content.keys() - {"schema", "version", *names}):
+        raise ValueError(f"{unknown[0]} is no part of {what}")
+    return content
 
 
 def without_infinities(content: object) -> object:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import final
 
-from ld3.learn.saved_values import cause_of, count, loss, number, table, take, text, without_infinities
+from ld3.learn.saved_values import cause_of, count, loss, number, read_saved, table, take, text, write_saved
 from ld3.learn.warp import Warp
 from ld3.solvers import get_solver
 
@@ -54,10 +53,7 @@ class WarpFit:
 
     def save(self, path: Path) -> None:
         """Write the result as JSON, null for losses that are infinite; replaces `path` atomically."""
-        content = {"schema": SCHEMA, "version": VERSION, **vars(self), "warp": json.loads(self.warp.to_json())}
-        part = path.with_suffix(path.suffix + ".part")
-        part.write_text(json.dumps(without_infinities(content), indent=2, allow_nan=False))
-        os.replace(part, path)
+        write_saved(path, SCHEMA, VERSION, {**vars(self), "warp": json.loads(self.warp.to_json())})
 
     @classmethod
     def load(cls, path: Path) -> WarpFit:
@@ -68,18 +64,12 @@ class WarpFit:
                 another type, or does not go with the others.
         """
         try:
-            content = table("the file", json.loads(path.read_text()))
-            if (content.get("schema"), content.get("version")) != (SCHEMA, VERSION):
-                raise ValueError("it is of another schema or version")
-            return _read(content)
+            return _read(read_saved(path, SCHEMA, VERSION, [field.name for field in fields(cls)], "a fit of a warp"))
         except (OSError, ValueError) as error:
             raise ValueError(f"{path} is no warp saved by ld3: {cause_of(error)}") from error
 
 
 def _read(content: Mapping[str, object]) -> WarpFit:
-    known = {"schema", "version", *(field.name for field in fields(WarpFit))}
-    if unknown := sorted(content.keys() - known):
-        raise ValueError(f"{unknown[0]} is no part of a fit of a warp")
     solver = get_solver(take(content, "solver", text))
     nfe = take(content, "nfe", _budgets)
     for budget in nfe:
