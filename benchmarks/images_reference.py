@@ -58,7 +58,8 @@ def run_reference_case(
     """
     case = load_case(folder)
     _check(case, nfe, seeds)
-    store, hand_made = _store(out), HandMade(case, _store(out))
+    store = _store(out)
+    hand_made = HandMade(case, store)
     plan = [(s, name, n, seed) for s in SETTINGS for name in FITTED for n in nfe for seed in seeds]
     work: dict[str, float] = {_HAND_MADE: hand_made.work(nfe)}
     work |= {setting: sum(_limit(case, *planned) for planned in plan if planned[0] == setting) for setting in SETTINGS}
