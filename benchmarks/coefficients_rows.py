@@ -20,7 +20,7 @@ from benchmarks.store import Store
 from domains.images.conditioned import ConditionedFlow
 from domains.images.settings import BATCH, FIT, TEACHER
 from ld3.fingerprint import fingerprint
-from ld3.gits import cheapest_path, jump_costs, thinned
+from ld3.gits import TRAJECTORY_SOLVER, Jumps, jump_costs
 from ld3.grid import HAND_MADE, Grid, edm
 from ld3.learn import FitConfig, Phase, Point, fit, run_teacher
 from ld3.solvers import Solver, get_solver, integrate
@@ -126,14 +126,15 @@ class Seed:
         self.train = taught.take(slice(0, n_train))
         self.valid = taught.take(slice(n_train, n_train + n_valid))
         self.test = taught.take(slice(n_train + n_valid, None))
-        self.fine = edm(flow.clock, fine_steps(finest))
-        self.costs = jump_costs(flow, self.train.start, self.fine, get_solver("ipndm_3"), on_progress=bar.counter())
+        fine = edm(flow.clock, fine_steps(finest))
+        costs = jump_costs(flow, self.train.start, fine, get_solver(TRAJECTORY_SOLVER), on_progress=bar.counter())
+        self.jumps = Jumps(fine, costs)
 
     def run(self, solver: Solver, nfe: int, steps: int, bar: WorkBar) -> list[Fitted]:
         """The grid that is not learned, and every variant."""
         n = solver.steps(nfe)
         grids = {name: make(self.flow.clock, n) for name, make in HAND_MADE.items()}
-        grids[GITS] = thinned(self.fine, cheapest_path(self.costs, n))
+        grids[GITS] = self.jumps.grid(n)
         found = [self._fitted(solver, nfe, variant, steps, grids, bar) for variant in VARIANTS]
         start = found[0].start
         what = ("distances", solver.name, nfe, grids[start].solver)

@@ -21,7 +21,7 @@ from benchmarks.store import Store
 from domains.images.conditioned import ConditionedFlow
 from ld3.ays import ays
 from ld3.fingerprint import fingerprint
-from ld3.gits import cheapest_path, jump_costs, thinned
+from ld3.gits import TRAJECTORY_SOLVER, Jumps, jump_costs
 from ld3.grid import HAND_MADE, Grid, edm
 from ld3.solvers import get_solver
 from ld3.state import cat
@@ -30,7 +30,6 @@ GITS: Final = "gits"
 AYS: Final = "ays"
 
 _TRAJECTORIES: Final = 256  # as in the paper
-_SOLVER: Final = "ipndm_3"  # of the trajectories
 _CHUNK: Final = 64  # all steps of so many trajectories are in memory at once
 
 
@@ -82,15 +81,14 @@ def _gits(flow: ConditionedFlow, choices: Choices, store: Store, bar: WorkBar) -
     fine = edm(flow.clock, _fine_steps(choices))
     parts = make_starts(flow, trajectories(choices), options.batch, seed_of(options.seed, GITS), choices.wanted.device)
     start = cat(parts)
-    key = f"gits-{fingerprint(flow.fingerprint(), *start, fine.solver, _SOLVER)}"
+    key = f"gits-{fingerprint(flow.fingerprint(), *start, fine.solver, TRAJECTORY_SOLVER)}"
     kept = store.tensors(key)
     if kept is None:
         count = bar.counter()
         chunk = min(_CHUNK, options.batch)
-        kept = {"costs": jump_costs(flow, start, fine, get_solver(_SOLVER), chunk, on_progress=count)}
+        kept = {"costs": jump_costs(flow, start, fine, get_solver(TRAJECTORY_SOLVER), chunk, on_progress=count)}
         store.put_tensors(key, kept)
-    costs = kept["costs"]
-    return Baseline(GITS, lambda n: thinned(fine, cheapest_path(costs, n)), gits_work(choices))
+    return Baseline(GITS, Jumps(fine, kept["costs"]).grid, gits_work(choices))
 
 
 def _fine_steps(choices: Choices) -> int:

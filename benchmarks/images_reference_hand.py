@@ -7,20 +7,19 @@ from functools import cached_property
 from typing import Final, final
 
 import torch
-from torch import Tensor
 
 from benchmarks.images_reference_case import ReferenceCase
 from benchmarks.images_reference_rows import HandRow, mse_to_teacher
 from benchmarks.progress import WorkBar
 from benchmarks.store import Store, finite
 from ld3.fingerprint import fingerprint
-from ld3.gits import cheapest_path, jump_costs, thinned
+from ld3.gits import TRAJECTORY_SOLVER, Jumps, jump_costs
 from ld3.grid import HAND_MADE, Grid, edm
 from ld3.solvers import SOLVERS, Solver, get_solver
 
 GITS: Final = "gits"
 _NAMES: Final = (*HAND_MADE, GITS)
-_TRAJECTORIES, _FINE_STEPS, _TRAJECTORY_SOLVER, _SEED = 256, 60, "ipndm_3", 0  # the paper's, from starts of their own
+_TRAJECTORIES, _FINE_STEPS, _SEED = 256, 60, 0  # the paper's, from starts of their own
 
 
 @final
@@ -60,14 +59,15 @@ class HandMade:
     def _grid(self, name: str, steps: int) -> Grid:
         if name != GITS:
             return HAND_MADE[name](self._case.flow.clock, steps)
-        return thinned(edm(self._case.flow.clock, _FINE_STEPS), cheapest_path(self._costs, steps))
+        return self._jumps.grid(steps)
 
     @cached_property
-    def _costs(self) -> Tensor:
-        """Of the jumps along a few trajectories."""
+    def _jumps(self) -> Jumps:
+        """Along a few trajectories."""
         flow = self._case.flow
         start = flow.prior(_TRAJECTORIES, torch.Generator().manual_seed(_SEED))
-        return jump_costs(flow, start, edm(flow.clock, _FINE_STEPS), get_solver(_TRAJECTORY_SOLVER))
+        fine = edm(flow.clock, _FINE_STEPS)
+        return Jumps(fine, jump_costs(flow, start, fine, get_solver(TRAJECTORY_SOLVER)))
 
 
 def published_rows(case: ReferenceCase, nfe: Sequence[int]) -> list[HandRow]:

@@ -17,7 +17,7 @@ from benchmarks.fine_steps import fine_steps
 from benchmarks.images_reference_case import ReferenceCase
 from benchmarks.store import Store, finite
 from ld3.fingerprint import fingerprint
-from ld3.gits import cheapest_path, jump_costs, thinned
+from ld3.gits import TRAJECTORY_SOLVER, Jumps, jump_costs
 from ld3.grid import HAND_MADE, Grid, edm
 from ld3.learn import FitConfig, Pairs, Teacher, WarpConfig, fit, fit_warp, run_teacher
 from ld3.solvers import get_solver, integrate
@@ -152,10 +152,10 @@ class Comparison:
         flow = self.case.flow
         train, _ = self._taught()
         began = time.process_time()
-        costs = jump_costs(flow, train.start, fine, get_solver("ipndm_3"), WARP.chunk)
-        paths = [cheapest_path(costs, self.solver.steps(nfe)) for nfe in budgets]
+        jumps = Jumps(fine, jump_costs(flow, train.start, fine, get_solver(TRAJECTORY_SOLVER), WARP.chunk))
+        grids = [jumps.grid(self.solver.steps(nfe)) for nfe in budgets]
         seconds = time.process_time() - began
-        mse = [self._mse(thinned(fine, path)) for path in paths]
+        mse = [self._mse(grid) for grid in grids]
         return {"mse": mse, "network_evaluations": fine.n_steps * len(train), "cpu_seconds": seconds}
 
     def _warp(self, config: WarpConfig, budgets: Sequence[int]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ least.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +19,32 @@ from ld3.solvers.integrate import Solver, integrate
 from ld3.solvers.registry import get_solver
 from ld3.state import Levels, State, Tangent, size, take
 
+TRAJECTORY_SOLVER: Final = "ipndm_3"
+"""Solver of the trajectories, unless another one is named."""
+
+GROWTH: Final = 1.15
+"""What a jump weighs relative to the one before; the paper takes 1.1 to 1.2."""
+
+
+class Jumps(NamedTuple):
+    """What jumps between the nodes of a fine grid cost, once measured: grids of any number of steps come from it.
+
+    Attributes:
+        fine: the grid of the trajectories, M steps.
+        costs: of `jump_costs` on it, (M+1, M+1).
+    """
+
+    fine: Grid
+    costs: Tensor
+
+    def grid(self, n: int, growth: float = GROWTH) -> Grid:
+        """The cheapest `n` steps from node to node.
+
+        Raises:
+            ValueError: if there are more steps than the trajectories have.
+        """
+        return thinned(self.fine, cheapest_path(self.costs, n, growth))
+
 
 @torch.no_grad()
 def gits(
@@ -26,13 +53,13 @@ def gits(
     n: int,
     *,
     fine_steps: int = 60,
-    solver: str = "ipndm_3",
-    growth: float = 1.15,
+    solver: str = TRAJECTORY_SOLVER,
+    growth: float = GROWTH,
     chunk: int = 64,
 ) -> Grid:
     """`n` steps from node to node of the `edm` grid of `fine_steps`; costs `fine_steps` evaluations per sample.
 
-    For several n at once, call `jump_costs` once, and `cheapest_path` and `thinned` for each.
+    For several n at once, measure `Jumps` once.
 
     Args:
         flow: the model.
@@ -40,14 +67,14 @@ def gits(
         n: number of steps.
         fine_steps: of the trajectories.
         solver: of the trajectories; of one evaluation a step.
-        growth: what a jump weighs relative to the one before; the paper takes 1.1 to 1.2.
+        growth: what a jump weighs relative to the one before.
         chunk: samples solved at once.
 
     Raises:
         ValueError: if there are more steps than the trajectories have, or the solver evaluates more than once a step.
     """
     fine = edm(flow.clock, fine_steps)
-    return thinned(fine, cheapest_path(jump_costs(flow, start, fine, get_solver(solver), chunk), n, growth))
+    return Jumps(fine, jump_costs(flow, start, fine, get_solver(solver), chunk)).grid(n, growth)
 
 
 @torch.no_grad()
@@ -100,7 +127,7 @@ def jump_costs(
     return torch.where(reachable, total / size(start), torch.inf)
 
 
-def cheapest_path(costs: Tensor, n: int, growth: float = 1.15) -> list[int]:
+def cheapest_path(costs: Tensor, n: int, growth: float = GROWTH) -> list[int]:
     """Nodes 0 = k_0 < ... < k_n = M with the least Σ_s growth^s costs[k_s, k_{s+1}].
 
     Raises:
