@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, final
 
 import torch
@@ -96,11 +97,11 @@ def case_row(case: ReferenceCase, setting: Setting, solver: str, nfe: int, seed:
         teacher_disagreement=fitted.teacher_disagreement,
         start=fitted.result.start,
         grid=json.loads(fitted.result.grid.to_json()),
-        reference_mse=mean([run.mse for run in runs]) if runs else None,
+        reference_mse=fmean([run.mse for run in runs]) if runs else None,
         reference_mse_best=min((run.mse for run in runs), default=None),
-        reference_fd_feat=mean([run.fd_feat for run in runs]) if runs else None,
-        reference_network_evaluations=mean([run.network_evaluations for run in runs]) if runs else None,
-        reference_cpu_seconds=mean([run.cpu_seconds for run in runs]) if runs else None,
+        reference_fd_feat=fmean([run.fd_feat for run in runs]) if runs else None,
+        reference_network_evaluations=fmean([run.network_evaluations for run in runs]) if runs else None,
+        reference_cpu_seconds=fmean([run.cpu_seconds for run in runs]) if runs else None,
         coefficients=None if coefficients is None else coefficients.to_dict(),
     )
 
@@ -108,11 +109,6 @@ def case_row(case: ReferenceCase, setting: Setting, solver: str, nfe: int, seed:
 def mse_of(row: CaseRow | HandRow) -> float:
     """Its mse; infinite if a sample is not finite."""
     return math.inf if row.mse is None else row.mse
-
-
-def mean(values: Sequence[float]) -> float:
-    """Of at least one value."""
-    return sum(values) / len(values)
 
 
 def mse_to_teacher(case: ReferenceCase, grid: Grid, solver: Solver) -> float:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from statistics import fmean
 
 from rich.table import Table
 
-from benchmarks.images_reference_rows import CaseRow, mean, mse_of
+from benchmarks.images_reference_rows import CaseRow, mse_of
 
 HEADINGS = (
     "setting",
@@ -55,19 +56,19 @@ def cells(rows: Sequence[CaseRow]) -> Iterator[tuple[str, ...]]:
             str(nfe),
             spread(mses),
             _decimal(reference, 5),
-            "-" if reference is None else f"{mean(mses) / reference:.2f}",
-            _decimal(mean(features) if len(features) == len(seeds) else None, 2),
+            "-" if reference is None else f"{fmean(mses) / reference:.2f}",
+            _decimal(fmean(features) if len(features) == len(seeds) else None, 2),
             _decimal(first.reference_fd_feat, 2),
-            f"{mean([row.network_evaluations for row in seeds]):.0f}",
+            f"{fmean([row.network_evaluations for row in seeds]):.0f}",
             _decimal(first.reference_network_evaluations, 0),
-            f"{mean([row.cpu_seconds for row in seeds]):.1f}",
+            f"{fmean([row.cpu_seconds for row in seeds]):.1f}",
             _decimal(first.reference_cpu_seconds, 1),
         )
 
 
 def spread(values: Sequence[float]) -> str:
     """Mean, lowest and highest."""
-    return f"{mean(values):.5f} ({min(values):.5f} - {max(values):.5f})"
+    return f"{fmean(values):.5f} ({min(values):.5f} - {max(values):.5f})"
 
 
 def _decimal(value: float | None, digits: int) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
+from statistics import fmean
 from typing import Final
 
 from benchmarks.images_reference_fits import WITH_COEFFICIENTS
-from benchmarks.images_reference_rows import CaseRow, HandRow, mean, mse_of
+from benchmarks.images_reference_rows import CaseRow, HandRow, mse_of
 from benchmarks.images_reference_table import spread
 
 AIMED: Final = "unipc_bh1_3"
@@ -41,8 +42,8 @@ def best_of_all(rows: Sequence[CaseRow], hand: Sequence[HandRow]) -> Iterator[st
             groups = groupby(own, lambda row: (row.setting, row.solver))
             learned = {key: [mse_of(row) for row in group] for key, group in groups}
             if learned:
-                (setting, solver), values = min(learned.items(), key=lambda item: mean(item[1]))
-                verdict = "reached" if mean(values) < mse_of(best) else "missed"
+                (setting, solver), values = min(learned.items(), key=lambda item: fmean(item[1]))
+                verdict = "reached" if fmean(values) < mse_of(best) else "missed"
                 yield (
                     f"{nfe} NFE: {verdict}: best learned {spread(values)} ({solver}, {setting}), "
                     f"best hand-made {mse_of(best):.5f} ({best.solver}, {best.grid})"
@@ -57,7 +58,7 @@ def gains(rows: Sequence[CaseRow]) -> Iterator[str]:
     for (solver, nfe), settings in by_case.items():
         if {"own_pairs", WITH_COEFFICIENTS} <= settings.keys():
             plain, more = settings["own_pairs"], settings[WITH_COEFFICIENTS]
-            yield f"{solver}, {nfe} NFE: {spread(more)} with coefficients, {mean(more) / mean(plain):.2f} of without"
+            yield f"{solver}, {nfe} NFE: {spread(more)} with coefficients, {fmean(more) / fmean(plain):.2f} of without"
 
 
 def _same_pairs(seeds: Sequence[CaseRow]) -> Iterator[tuple[str, bool]]:
@@ -66,7 +67,7 @@ def _same_pairs(seeds: Sequence[CaseRow]) -> Iterator[tuple[str, bool]]:
     assert first.reference_network_evaluations is not None and first.reference_cpu_seconds is not None
     evaluations = max(row.network_evaluations for row in seeds)
     seconds = max(row.cpu_seconds for row in seeds)
-    yield f"mean mse at most {_MSE_SHARE} of the published", mean(mses) <= _MSE_SHARE * first.reference_mse
+    yield f"mean mse at most {_MSE_SHARE} of the published", fmean(mses) <= _MSE_SHARE * first.reference_mse
     yield "no seed above the published code's best", max(mses) <= first.reference_mse_best
     yield "a fifth of the evaluations", evaluations <= _COST_SHARE * first.reference_network_evaluations
     yield "a fifth of the CPU seconds", seconds <= _COST_SHARE * first.reference_cpu_seconds
@@ -77,6 +78,6 @@ def _own_pairs(seeds: Sequence[CaseRow], nfe: int) -> Iterator[tuple[str, bool]]
     assert first.reference_network_evaluations is not None
     evaluations = max(row.network_evaluations for row in seeds)
     if nfe in _OWN_TARGETS:
-        yield f"mean mse at most {_OWN_TARGETS[nfe]}", mean(mses) <= _OWN_TARGETS[nfe]
+        yield f"mean mse at most {_OWN_TARGETS[nfe]}", fmean(mses) <= _OWN_TARGETS[nfe]
         yield f"every seed at most {_OWN_TARGETS[nfe]}", max(mses) <= _OWN_TARGETS[nfe]
     yield "no more evaluations than published", evaluations <= first.reference_network_evaluations
