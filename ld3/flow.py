@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ld3.clock import Clock
 from ld3.fingerprint import fingerprint
-from ld3.schedule import Schedule
+from ld3.schedules.schedule import Schedule
 from ld3.state import Levels, State, Tangent
 
 
@@ -73,18 +73,23 @@ class EuclideanFlow(ProbabilityFlow[Tensor]):
     Args:
         schedule: the path x_t = α x_0 + σ z that the network was trained on.
         shape: shape of one sample.
-        sharpness: c of `Clock`.
+        score_scale: c of `Clock`.
         dtype: floating type of the prior.
     """
 
     def __init__(
-        self, schedule: Schedule, shape: tuple[int, ...], sharpness: float = 1.0, *, dtype: torch.dtype = torch.float32
+        self,
+        schedule: Schedule,
+        shape: tuple[int, ...],
+        score_scale: float = 1.0,
+        *,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         self.schedule = schedule
         self.shape = tuple(shape)
         self.dtype = dtype
-        self.clock = Clock({"x": schedule}, sharpness)
-        self.prior_scale = {"x": math.exp(-self.clock.bounds["x"][0] / sharpness)}
+        self.clock = Clock({"x": schedule}, score_scale)
+        self.prior_scale = {"x": math.exp(-self.clock.bounds["x"][0] / score_scale)}
 
     @abstractmethod
     def noise(self, x_t: Tensor, t: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ from typing import final
 from torch import Tensor
 
 from ld3.clock import Clock
-from ld3.grid import Grid
-from ld3.schedule import Schedule
+from ld3.grids.grid import Grid
+from ld3.schedules.schedule import Schedule
 
 
 @final
@@ -62,15 +62,15 @@ def trace(clock: Clock, grid: Grid) -> Mapping[str, FactorPath]:
     return {
         factor: FactorPath(
             type(schedule).__name__,
-            _at(schedule, grid.solver[factor] / clock.sharpness),
-            _at(schedule, grid.network[factor] / clock.sharpness),
+            _at(schedule, grid.solver[factor] / clock.score_scale),
+            _at(schedule, grid.network[factor] / clock.score_scale),
         )
         for factor, schedule in clock.schedules.items()
     }
 
 
-def _at(schedule: Schedule, log_snr: Tensor) -> PathPoints:
-    t = schedule.time(log_snr)
+def _at(schedule: Schedule, half_log_snr: Tensor) -> PathPoints:
+    t = schedule.time(half_log_snr)
     return PathPoints(*(tuple(values.tolist()) for values in (t, schedule.alpha(t), schedule.sigma(t))))
 
 

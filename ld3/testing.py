@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ld3.flow import ProbabilityFlow
-from ld3.grid import Grid
+from ld3.grids.grid import Grid
 from ld3.solvers import get_solver, integrate
 from ld3.state import Levels, State, Tangent, cat, size, take, tensors
 

@@ -12,18 +12,18 @@ import pytest
 import torch
 from docking_models import SMALL
 
-from benchmarks import docking
+from benchmarks.docking import __main__ as docking
 from domains.docking import settings
-from domains.docking.complexes import load_posebusters
-from domains.docking.diffusion import NoiseRange
-from domains.docking.pocket_net import PocketNet
-from domains.docking.weights import save_weights
+from domains.docking.networks.pocket_net import PocketNet
+from domains.docking.networks.weights import save_weights
+from domains.docking.poses.diffusion import NoiseRange
+from domains.docking.structures.complexes import load_posebusters
 
 
-def write_weights(path: Path, sharpness: float = 2.0) -> Path:
+def write_weights(path: Path, score_scale: float = 2.0) -> Path:
     """An untrained small model."""
     torch.manual_seed(0)
-    save_weights(path, PocketNet(SMALL).state_dict(), SMALL, NoiseRange(), sharpness)
+    save_weights(path, PocketNet(SMALL).state_dict(), SMALL, NoiseRange(), score_scale)
     return path
 
 

@@ -8,13 +8,13 @@ from dataclasses import fields, replace
 import torch
 from torch import Tensor
 
-from domains.docking.batch import ComplexBatch, collate
-from domains.docking.complexes import Complex, load_posebusters
-from domains.docking.diffdock_net import DiffDockNet, DiffDockNetConfig
-from domains.docking.diffusion import NoiseRange
-from domains.docking.pocket_net import PocketNet, PocketNetConfig
-from domains.docking.pose import bound_poses, retract, tangent_sizes
-from domains.docking.weights import DockingModel
+from domains.docking.networks.diffdock_net import DiffDockNet, DiffDockNetConfig
+from domains.docking.networks.pocket_net import PocketNet, PocketNetConfig
+from domains.docking.networks.weights import DockingModel
+from domains.docking.poses.diffusion import NoiseRange
+from domains.docking.poses.pose import bound_poses, retract, tangent_sizes
+from domains.docking.structures.batch import ComplexBatch, collate
+from domains.docking.structures.complexes import Complex, load_posebusters
 
 SMALL = PocketNetConfig(
     scalars=16,
@@ -83,6 +83,6 @@ def diffdock(config: DiffDockNetConfig = SMALL_DIFFDOCK) -> DiffDockNet:
     return net
 
 
-def model(sharpness: float = 1.0) -> DockingModel:
+def model(score_scale: float = 1.0) -> DockingModel:
     """An untrained model in float64."""
-    return DockingModel(network(), NoiseRange(), sharpness)
+    return DockingModel(network(), NoiseRange(), score_scale)

@@ -9,7 +9,7 @@ import torch
 from ld3 import Clock, Grid, VPSteps
 from ld3.learn import FitResult
 from ld3.path_points import trace
-from ld3.schedule import Schedule
+from ld3.schedules.schedule import Schedule
 from ld3.solvers import Coefficients, get_solver
 
 F64 = torch.float64
@@ -23,11 +23,11 @@ def saved_fit(
     n: int = 4,
     own_levels: bool = False,
     coefficients: Coefficients | None = None,
-    sharpness: float = 1.0,
+    score_scale: float = 1.0,
     factors: Sequence[str] = ("x",),
 ) -> FitResult:
     """A fit whose grid is anything but regular."""
-    clock = Clock(dict.fromkeys(factors, schedule), sharpness)
+    clock = Clock(dict.fromkeys(factors, schedule), score_scale)
     start, end = clock.bounds[factors[0]]
     share = torch.linspace(0, 1, n + 1, dtype=F64) ** 0.8
     levels = start + (end - start) * share
@@ -50,7 +50,7 @@ def saved_fit(
         seconds=0.0,
         config={},
         flow="",
-        sharpness=sharpness,
+        score_scale=score_scale,
         path=trace(clock, grid),
     )
 

@@ -20,8 +20,8 @@ F64 = torch.float64
 class GaussianFlow(EuclideanFlow):
     """Data N(mean, std²) per coordinate."""
 
-    def __init__(self, schedule: Schedule, sharpness: float = 1.0) -> None:
-        super().__init__(schedule, (3,), sharpness, dtype=F64)
+    def __init__(self, schedule: Schedule, score_scale: float = 1.0) -> None:
+        super().__init__(schedule, (3,), score_scale, dtype=F64)
         self.mean = torch.tensor([1.0, -2.0, 0.5], dtype=F64)
         self.std = torch.tensor([0.3, 1.0, 2.0], dtype=F64)
 
@@ -32,7 +32,7 @@ class GaussianFlow(EuclideanFlow):
     def solution(self, x: Tensor, start: Tensor, end: Tensor) -> Tensor:
         """x - mean grows as (std² + σ̂²)^(c/2)."""
         variance = [self.std**2 + self.clock.sigma({"x": lam})["x"] ** 2 for lam in (start, end)]
-        return self.mean + (x - self.mean) * (variance[1] / variance[0]) ** (self.clock.sharpness / 2)
+        return self.mean + (x - self.mean) * (variance[1] / variance[0]) ** (self.clock.score_scale / 2)
 
 
 class MixtureFlow(EuclideanFlow):

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import images_methods
-from benchmarks.images_methods import Method
-from domains.images.denoiser import Denoiser
-from domains.images.unet import UNetConfig
-from domains.images.weights import save_weights
+from benchmarks.images import methods as images_methods
+from benchmarks.images.methods import Method
+from domains.images.models.denoiser import Denoiser
+from domains.images.models.unet import UNetConfig
+from domains.images.models.weights import save_weights
 
 SMALL = UNetConfig(channels=8, multipliers=(1, 2), blocks=1, heads=2, embedding=16)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.images_reference_model import Classifier, DigitsFlow, ResidualMLP
-from ld3.grid import HAND_MADE
+from benchmarks.experiments.reference_case.model import Classifier, DigitsFlow, ResidualMLP
+from ld3.grids.grid import HAND_MADE
 from ld3.solvers import get_solver, integrate
 
 REFERENCE = {4: (0.5, 0.25, 0.75), 5: (0.4,)}

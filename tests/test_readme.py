@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import readme
-from benchmarks.docking_options import Options
-from benchmarks.summary import MethodRow, Paired
+from benchmarks.common import readme
+from benchmarks.docking.options import Options
+from benchmarks.docking.summary import MethodRow, Paired
 from ld3 import HAND_MADE
 from ld3.learn import FitResult
 
@@ -84,7 +84,7 @@ def test_modules_and_their_flags_exist(name: tuple[str, ...], flags: set[str]) -
 
 
 def test_pocket_syntax_of_the_page() -> None:
-    from domains.docking.pocket import PocketChoice
+    from domains.docking.structures.pocket import PocketChoice
 
     given = [words[words.index("--pocket") + 1] for words in commands() if "--pocket" in words]
     assert [PocketChoice.parse(text).kind for text in given] == ["point"]
@@ -170,7 +170,7 @@ def results() -> dict[str, Any]:
     return {
         "complete": True,
         "split": "in-sample",
-        "sharpness": 3.0,
+        "score_scale": 3.0,
         "config": {**config, "nfe": [4, 5], "seed": 7, "out": "elsewhere", "teacher_nfe": 8},
         "rows": [row(), row(method="uniform_t"), row(method="uniform_log_snr", same_as="uniform_t")],
         "paired": [vars(Paired(5, "dpmpp_2m", "success_2A", "edm", 0.6, 0.5, 0.1, (0.05, 0.15)))],
@@ -183,7 +183,7 @@ def test_block_is_made_of_the_figures_of_the_run() -> None:
     assert "| uniform_t, uniform_log_snr | 5 |" in text
     assert text.count("\n| uniform") == 1
     assert "**In-sample**" in text
-    assert "sharpness 3" in text
+    assert "score scale 3" in text
     assert "`python -m benchmarks.docking --nfe 4 5 --seed 7 --teacher-nfe 8`" in text
     assert "5 NFE, learned minus best hand-made (edm), success at 2 Å: +10.0 points" in text
     assert "![Success at 2 Å by number of network evaluations](docs/picture.png)" in text

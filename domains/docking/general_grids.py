@@ -12,7 +12,7 @@ import torch
 
 from domains.errors import InputError, InputProblem
 from ld3.clock import Clock
-from ld3.grid import Grid
+from ld3.grids.grid import Grid
 from ld3.learn import FitResult
 from ld3.solvers import get_solver
 
@@ -28,7 +28,7 @@ def grid_path(weights: Path, solver: str, nfe: int) -> Path:
 
 
 def general_grid(weights: Path, solver: str, nfe: int, clock: Clock) -> Grid | None:
-    """The model's general grid; None if there is none, or it was learned at another sharpness or noise range.
+    """The model's general grid; None if there is none, or it was learned at another score scale or noise range.
 
     Raises:
         InputError: if the file is no saved fit of that solver and number of evaluations.

@@ -16,14 +16,14 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from domains.docking.batch import collate
-from domains.docking.complexes import Complex, load_folder
-from domains.docking.flow import DockingFlow
 from domains.docking.general_grids import grid_path
-from domains.docking.pose import Poses
+from domains.docking.networks.weights import DEMO_WEIGHTS, DockingModel, load_weights
+from domains.docking.poses.flow import DockingFlow
+from domains.docking.poses.pose import Poses
 from domains.docking.settings import SOLVER, TEACHER, fit_config
-from domains.docking.training_set import SPLITS, names_in, split
-from domains.docking.weights import DEMO_WEIGHTS, DockingModel, load_weights
+from domains.docking.structures.batch import collate
+from domains.docking.structures.complexes import Complex, load_folder
+from domains.docking.training.data import SPLITS, names_in, split
 from domains.errors import InputError, InputProblem
 from ld3.learn import FitResult, Pairs, Point, fit, run_teacher
 from ld3.solvers import Solver, get_solver
@@ -38,7 +38,7 @@ class LearnConfig:
     data: Path
     """the training data: folder with NAME/protein.pdb and NAME/ligands.sdf"""
     weights: Path = DEMO_WEIGHTS
-    """weights.safetensors of domains.docking.train, with its sharpness chosen"""
+    """weights.safetensors of domains.docking.train, with its score scale chosen"""
     nfe: tuple[int, ...] = (4, 5, 6, 8, 10)
     """a grid for each"""
     solver: str = SOLVER

@@ -1,7 +1,8 @@
 """Train a docking model: ``python -m domains.docking.train --data DIR --out DIR``.
 
-Denoising score matching (:mod:`domains.docking.diffusion`) on bound poses. Writes to --out, every few minutes and when
-stopped: ``state.pt`` (everything needed to go on: run the same command again), ``weights.safetensors`` (the exponential
+Denoising score matching (:mod:`domains.docking.poses.diffusion`) on bound poses. Writes to --out, every few minutes
+and when stopped:
+``state.pt`` (everything needed to go on: run the same command again), ``weights.safetensors`` (the exponential
 moving average of the weights), ``log.jsonl`` (losses by step, and success rates of redocking).
 """
 
@@ -17,14 +18,14 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from domains.docking.batch import ComplexBatch, collate
-from domains.docking.complexes import Complex, load_folder, load_posebusters
-from domains.docking.evaluate import ode_sampler, redock
-from domains.docking.metrics import success
-from domains.docking.train_config import TrainConfig
-from domains.docking.training_run import Run, losses_of, new_run, train_step
-from domains.docking.training_set import BatchSampler, Split, names_in, split
-from domains.docking.weights import DockingModel
+from domains.docking.networks.weights import DockingModel
+from domains.docking.poses.metrics import success
+from domains.docking.structures.batch import ComplexBatch, collate
+from domains.docking.structures.complexes import Complex, load_folder, load_posebusters
+from domains.docking.training.config import TrainConfig
+from domains.docking.training.data import BatchSampler, Split, names_in, split
+from domains.docking.training.evaluate import ode_sampler, redock
+from domains.docking.training.run import Run, losses_of, new_run, train_step
 from domains.errors import InputError, InputProblem
 from domains.long_runs import append_row, forget_after, stop_on_signals
 from domains.training import prepare_output
@@ -79,11 +80,11 @@ def validation_losses(run: Run, held: Mapping[str, Held], config: TrainConfig) -
 
 def docking_success(run: Run, held: Mapping[str, Held], config: TrainConfig) -> dict[str, float]:
     """Fraction of poses within 2 Å by the ODE of the averaged weights, "split/success_2A" -> rate."""
-    model = DockingModel(run.average, config.noise, config.dock_sharpness)
+    model = DockingModel(run.average, config.noise, config.dock_score_scale)
     sampler = ode_sampler("dpmpp_2m", _DOCKING_STEPS, "edm")
     out = {}
     for name, part in held.items():
-        result = redock(model, part.complexes, sampler, 1, _VALIDATION_SEED, config.dock_sharpness)
+        result = redock(model, part.complexes, sampler, 1, _VALIDATION_SEED, config.dock_score_scale)
         out[f"{name}/success_2A"] = float(success(result.rmsd, 2.0).mean())
     return out
 

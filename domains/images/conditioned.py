@@ -10,10 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from domains.images.distances import Distance
+from domains.images.metrics.distances import Distance
 from ld3.clock import Clock
 from ld3.flow import ProbabilityFlow
-from ld3.schedule import Schedule
+from ld3.schedules.schedule import Schedule
 from ld3.state import Levels, Tangent
 
 
@@ -53,7 +53,7 @@ class ConditionedFlow(ProbabilityFlow[Conditioned]):
 
     @property
     def published_table(self) -> str | None:
-        """The table of `ld3.ays` that was published for this model, if any was."""
+        """The table of `ld3.grids.ays` that was published for this model, if any was."""
         return None
 
     @abstractmethod

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from domains.images.conditioned import ConditionedFlow
-from domains.images.denoiser import Denoiser
-from domains.images.distances import Distance, get_distance
 from domains.images.guidance import guided
+from domains.images.metrics.distances import Distance, get_distance
+from domains.images.models.denoiser import Denoiser
 from ld3.fingerprint import fingerprint
 from ld3.flow import noise_from_clean
-from ld3.schedule import EDM
+from ld3.schedules.schedule import EDM
 
 
 @final

@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from domains.errors import InputError
-from domains.images import digits
-from domains.images.digits import Digits
-from domains.images.train_config import TrainConfig
-from domains.images.training_run import Run, denoising_loss, new_run, train_step
+from domains.images.models import digits
+from domains.images.models.digits import Digits
+from domains.images.training.config import TrainConfig
+from domains.images.training.run import Run, denoising_loss, new_run, train_step
 from domains.long_runs import append_row, forget_after, stop_on_signals
 from domains.training import prepare_output
 

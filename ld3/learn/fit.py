@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ld3.fingerprint import fingerprint
 from ld3.flow import ProbabilityFlow
-from ld3.grid import Grid
+from ld3.grids.grid import Grid
 from ld3.learn.config import FitConfig
 from ld3.learn.descent import Descent
 from ld3.learn.objective import Cost, Objective, mean_of_all

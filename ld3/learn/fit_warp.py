@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ld3.flow import ProbabilityFlow
-from ld3.grid import HAND_MADE, Grid
+from ld3.grids.grid import HAND_MADE, Grid
 from ld3.learn.config import FitConfig
 from ld3.learn.objective import Objective, mean_of_all
 from ld3.learn.quasi_newton import QuasiNewton, Variable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ld3.grid import Grid
+from ld3.grids.grid import Grid
 from ld3.learn.gaps import lead_share, scaled_gaps
 from ld3.state import Levels
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ld3.flow import ProbabilityFlow
-from ld3.grid import Grid
+from ld3.grids.grid import Grid
 from ld3.solvers.integrate import Solver, integrate
 from ld3.state import State, Tangent
 

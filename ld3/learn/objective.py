@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ld3.flow import ProbabilityFlow
-from ld3.grid import Grid
+from ld3.grids.grid import Grid
 from ld3.learn.ball import Ball
 from ld3.learn.config import FitConfig
 from ld3.learn.loss import soft_loss

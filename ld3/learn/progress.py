@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from ld3.flow import ProbabilityFlow
-from ld3.grid import HAND_MADE
+from ld3.grids.grid import HAND_MADE
 from ld3.learn.config import FitConfig
 from ld3.learn.objective import Cost
 from ld3.learn.quasi_newton import Answer
@@ -89,6 +89,6 @@ class Progress:
             seconds=seconds,
             config=json.loads(json.dumps(asdict(config))),  # as a saved result has it
             flow=flow.fingerprint(),
-            sharpness=flow.clock.sharpness,
+            score_scale=flow.clock.score_scale,
             path=trace(flow.clock, grid),
         )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
-from ld3.grid import Grid
+from ld3.grids.grid import Grid
 from ld3.learn.saved_values import (
     cause_of,
     count,
@@ -71,7 +71,7 @@ class FitResult:
         seconds: wall time.
         config: settings, seed included.
         flow: fingerprint of the flow.
-        sharpness: c of the flow's clock.
+        score_scale: c of the flow's clock.
         path: factor -> times, α and σ of the grid's levels, by which other samplers know them.
     """
 
@@ -91,7 +91,7 @@ class FitResult:
     seconds: float
     config: Mapping[str, object]
     flow: str
-    sharpness: float
+    score_scale: float
     path: Mapping[str, FactorPath]
 
     def student(self) -> Solver:
@@ -145,7 +145,7 @@ def _read(content: Mapping[str, object]) -> FitResult:
         seconds=take(content, "seconds", number),
         config=take(content, "config", table),
         flow=take(content, "flow", text),
-        sharpness=take(content, "sharpness", positive),
+        score_scale=take(content, "score_scale", positive),
         path=_path(take(content, "path", table), grid),
     )
 

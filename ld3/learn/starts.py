@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from ld3.clock import Clock
-from ld3.grid import HAND_MADE, Grid
+from ld3.grids.grid import HAND_MADE, Grid
 
 _SAME_END = 1e-6  # of λ
 

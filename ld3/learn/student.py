@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import nn
 
-from ld3.grid import Grid
+from ld3.grids.grid import Grid
 from ld3.learn.learned_coefficients import LearnedCoefficients
 from ld3.learn.learned_grid import LearnedGrid
 from ld3.learn.quasi_newton import Variable

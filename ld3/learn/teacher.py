@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ld3.fingerprint import fingerprint
 from ld3.flow import ProbabilityFlow
-from ld3.grid import HAND_MADE
+from ld3.grids.grid import HAND_MADE
 from ld3.solvers.integrate import integrate
 from ld3.solvers.registry import get_solver
 from ld3.state import State, cat, rebuild, size, take, tensors

@@ -8,7 +8,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from ld3.grid import Grid
+from ld3.grids.grid import Grid
 from ld3.learn.gaps import lead_share, scaled_gaps
 from ld3.learn.saved_values import count, flag, numbers, table, take
 

@@ -13,7 +13,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from ld3.grid import Grid
+from ld3.grids.grid import Grid
 from ld3.solvers.node import Node
 
 Basis = Callable[[Node, Tensor, Tensor], Tensor]

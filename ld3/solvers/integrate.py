@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint as recompute
 
 from ld3.flow import ProbabilityFlow
-from ld3.grid import Grid
+from ld3.grids.grid import Grid
 from ld3.solvers.coefficients import Basis, Coefficients, clean_basis
 from ld3.solvers.node import Node, Rule
 from ld3.state import Levels, State, Tangent

@@ -19,7 +19,7 @@ def ddim(history: Sequence[Node], lam_next: Tensor) -> Tensor:
     return -torch.expm1(node.lam - lam_next) * node.clean
 
 
-def euler_t(history: Sequence[Node], lam_next: Tensor) -> Tensor:
+def euler_lambda(history: Sequence[Node], lam_next: Tensor) -> Tensor:
     """u = h d, h = λ_next - λ: left Euler in λ.
 
     Euler in the time t where λ is affine in t (the geometric schedule `VE`), which is how DiffDock (arXiv 2210.01776)

@@ -8,12 +8,12 @@ from ld3.solvers.adams import adams_bashforth
 from ld3.solvers.coefficients import noise_basis
 from ld3.solvers.dpm import dpmpp
 from ld3.solvers.integrate import Solver
-from ld3.solvers.onestep import ddim, euler_t, trapezoid
+from ld3.solvers.onestep import ddim, euler_lambda, trapezoid
 from ld3.solvers.unipc import bh1, bh2, corrector, predictor
 
 _ALL = (
     Solver("ddim", family="ddim", order=1, predictor=ddim),
-    Solver("euler_t", family="euler", order=1, predictor=euler_t, finite_end=True),
+    Solver("euler_lambda", family="euler", order=1, predictor=euler_lambda, finite_end=True),
     Solver("heun", family="heun", order=2, predictor=ddim, corrector=trapezoid, reevaluate=True, finite_end=True),
     *(Solver(f"dpmpp_{k}m", family="dpmpp", order=k, predictor=dpmpp, cool_down=True) for k in (2, 3)),
     *(

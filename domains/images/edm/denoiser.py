@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from domains.images.edm.network import Network, NetworkConfig
-from domains.images.preconditioning import c_in, c_noise, c_out, c_skip
+from domains.images.models.preconditioning import c_in, c_noise, c_out, c_skip
 
 _BETA_D, _BETA_MIN = 19.9, 0.1  # of VP in EDM's notation
 _LAST_STEP = 999

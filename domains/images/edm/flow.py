@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from domains.images.conditioned import ConditionedFlow
-from domains.images.distances import Distance
 from domains.images.edm.denoiser import EDMDenoiser
+from domains.images.metrics.distances import Distance
 from ld3.fingerprint import fingerprint
 from ld3.flow import noise_from_clean
-from ld3.schedule import EDM
+from ld3.schedules.schedule import EDM
 
 
 @final

@@ -105,7 +105,7 @@ def _ours(fit: FitResult, path: Path) -> list[str]:
 
 def _our_scheduler(path: Path, more: str = "") -> list[str]:
     return [
-        "from domains.images.learned_scheduler import LearnedScheduler",
+        "from domains.images.diffusers.learned_scheduler import LearnedScheduler",
         "",
         'prediction = pipe.scheduler.config.get("prediction_type", "epsilon")  # of no account on straight paths',
         f"pipe.scheduler = LearnedScheduler.from_fit({str(path)!r}, prediction{more})",

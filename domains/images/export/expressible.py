@@ -20,8 +20,8 @@ def single_path(fit: FitResult, target: str) -> FactorPath:
     """
     if list(fit.path) != ["x"]:
         raise ValueError(f"{target} samples one array, this fit has the factors {', '.join(fit.path)}")
-    if fit.sharpness != 1.0:
-        raise ValueError(f"{target} follows p itself, this fit follows p^{fit.sharpness:g}")
+    if fit.score_scale != 1.0:
+        raise ValueError(f"{target} follows p itself, this fit follows p^{fit.score_scale:g}")
     return fit.path["x"]
 
 

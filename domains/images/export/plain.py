@@ -12,8 +12,8 @@ from ld3.path_points import PathPoints
 
 
 def plain_json(fit: FitResult, path: Path) -> str:
-    """A JSON object: solver, evaluations, sharpness, coefficients, and per factor the schedule and, for the solver and
-    for what the network is told, lists of t, α, σ, σ̂ = σ/α and λ = -log σ̂."""
+    """A JSON object: solver, evaluations, score scale, coefficients, and per factor the schedule and, for the solver
+    and for what the network is told, lists of t, α, σ, σ̂ = σ/α and λ = -log σ̂."""
     coefficients = None if fit.coefficients is None else fit.coefficients.to_dict()
     factors = {
         factor: {"schedule": part.schedule, "solver": _lists(part.solver), "network": _lists(part.network)}
@@ -22,7 +22,7 @@ def plain_json(fit: FitResult, path: Path) -> str:
     content = {
         "solver": fit.solver,
         "network_evaluations": fit.nfe,
-        "sharpness": fit.sharpness,
+        "score_scale": fit.score_scale,
         "coefficients": coefficients,
         "factors": factors,
     }
@@ -36,5 +36,5 @@ def _lists(points: PathPoints) -> dict[str, list[float]]:
         "alpha": list(points.alpha),
         "sigma": list(points.sigma),
         "noise_level": levels,
-        "log_snr": [-math.log(level) for level in levels],
+        "half_log_snr": [-math.log(level) for level in levels],
     }

@@ -1,0 +1,1 @@
+"""The docking benchmark: ``python -m benchmarks.docking --nfe 10``."""

@@ -1,0 +1,1 @@
+"""Studies behind the pages in docs/, one command each."""

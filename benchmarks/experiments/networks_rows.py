@@ -1,0 +1,112 @@
+"""What a trained score network costs and how well it docks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+
+from benchmarks.common.store import Store
+from domains.bootstrap import bootstrap_difference
+from domains.docking.networks.score import ScoreNetwork
+from domains.docking.networks.weights import DockingModel
+from domains.docking.poses.diffusion import NoiseRange, perturb
+from domains.docking.poses.metrics import success
+from domains.docking.score_scale import Row, summarise
+from domains.docking.settings import TEACHER
+from domains.docking.structures.complexes import Complex
+from domains.docking.train import Held
+from domains.docking.training.evaluate import Redocking, ode_sampler, redock
+from ld3.fingerprint import fingerprint
+
+_REPEATS: Final = 3  # of a timing; the fastest counts
+_POSES: Final = 2  # of each complex of a batch, which makes 16 side by side
+
+
+@dataclass(frozen=True)
+class NetworkRow:
+    """One network after its training; rates are fractions of poses, times are of one CPU core."""
+
+    network: str
+    parameters: int
+    steps: int
+    training_seconds: float
+    ms_per_evaluation: float  # of one pose, 16 side by side
+    ms_per_encoding: float  # of one complex, once
+    losses: Mapping[str, float]  # "split/factor", 1 = predicting zero
+    chosen: float  # score scale
+    choice: Sequence[Row]  # that it was chosen from, on complexes of its own
+    best: Row  # at the chosen score scale
+    plain: Row  # at score scale 1
+    hits_per_cpu_hour: float  # poses within 2 Å, at the chosen score scale
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Success at 2 Å of the first network minus that of another, on the same ligands from the same starts."""
+
+    first: str
+    second: str
+    points: float
+    interval: tuple[float, float]
+
+
+@torch.no_grad()
+def milliseconds(network: ScoreNetwork[Any], held: Held, noise: NoiseRange, seed: int) -> tuple[float, float]:
+    """CPU time of an evaluation, per pose, and of an encoding, per complex: mean over the held-out complexes.
+
+    Poses are bound ones with noise of all levels.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    encoding = scoring = 0.0
+    poses = 0
+    for batch in held.batches:
+        row = torch.arange(len(batch)).repeat(_POSES)
+        noisy = perturb(batch, row, noise, generator)
+        encodings, scorings = [], []
+        for _ in range(_REPEATS):
+            began = time.process_time()
+            encoded = network.encode(batch)
+            between = time.process_time()
+            network.score(encoded, row, noisy.poses.positions, noisy.sigma)
+            encodings.append(between - began)
+            scorings.append(time.process_time() - between)
+        encoding += min(encodings)
+        scoring += min(scorings)
+        poses += len(row)
+    return 1000 * scoring / poses, 1000 * encoding / len(held.complexes)
+
+
+def dock(
+    model: DockingModel, complexes: Sequence[Complex], score_scale: float, nfe: int, poses: int, seed: int, store: Store
+) -> Redocking:
+    """Redock by the teacher's solver and grid with `nfe` evaluations, or find that in `store`."""
+    names = [c.name for c in complexes]
+    key = fingerprint("redock", model.network, model.noise_range, names, score_scale, nfe, poses, seed)
+    kept = store.tensors(key)
+    if kept is None:
+        result = redock(model, complexes, ode_sampler(TEACHER.solver, nfe, TEACHER.grid), poses, seed, score_scale)
+        seconds = torch.tensor(result.seconds_per_pose, dtype=torch.float64)
+        kept = {"rmsd": torch.from_numpy(result.rmsd), "seconds_per_pose": seconds}
+        store.put_tensors(key, kept)
+    return Redocking(tuple(names), kept["rmsd"].numpy(), kept["seconds_per_pose"].item())
+
+
+def best_of(rows: Sequence[Row]) -> float:
+    """The score scale with the most poses within 2 Å; the lower median RMSD decides between equals."""
+    return max(rows, key=lambda row: (row.success_2A, -row.median_rmsd)).score_scale
+
+
+def row_of(name: str, score_scale: float, result: Redocking, seed: int) -> Row:
+    """Rates with bootstrap intervals."""
+    return summarise(f"{name}, {TEACHER.solver} {TEACHER.grid}", score_scale, result, seed)
+
+
+def difference(first: str, a: Redocking, second: str, b: Redocking, seed: int) -> Difference:
+    """Paired bootstrap of success at 2 Å."""
+    hits_a, hits_b = (list(success(result.rmsd, 2.0)) for result in (a, b))
+    found = bootstrap_difference(hits_a, hits_b, "mean", seed)
+    return Difference(first, second, found.estimate, (found.low, found.high))

@@ -1,0 +1,1 @@
+"""The image benchmark: ``python -m benchmarks.images --nfe 5``."""

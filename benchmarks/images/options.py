@@ -1,0 +1,137 @@
+"""What the images benchmark can be told, and what it refuses before it computes anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import torch
+
+from benchmarks.common.options import check_nfe, find_device, mistake, prepare_folder
+from domains.images.metrics.distances import DISTANCES
+from domains.images.models.load import BUILT_IN, Wanted
+from domains.images.settings import BATCH, FIT_PAIRS, FITS, SOLVER, TEACHER, Learn
+from ld3.learn.student import WITH_COEFFICIENTS
+from ld3.solvers import Solver, get_solver
+
+_NFE: Final = (5,)
+OUT: Final = Path("out/images")
+_PRECISIONS: Final = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of the benchmark."""
+
+    nfe: tuple[int, ...] = ()
+    """network evaluations an image; several numbers make a sweep; 5 where none is given"""
+    model: str = BUILT_IN
+    """digits, a .safetensors file written by domains.images.train or domains.images.convert, or a diffusers folder"""
+    solver: str = SOLVER
+    """of the learned and the hand-made grids: a name of ld3.solvers"""
+    samples: int = 2000
+    """images that every method makes"""
+    label: str = "all"
+    """class to show: a number, all in turn, or none (any class)"""
+    prompts: tuple[str, ...] = ()
+    """texts to show, in turn, for models that take them"""
+    guidance: float | None = None
+    """scale of classifier-free guidance; 1 is none"""
+    negative_prompt: str | None = None
+    """text that guidance leads away from, for models that take prompts; what the pipeline takes where none is given"""
+    resolution: int | None = None
+    """height and width in pixels, for diffusers models; what the model was trained on where none is given"""
+    distance: str = "mse"
+    """of an image to the teacher's, for the fit and the table: mse, pseudo_huber or lpips"""
+    seed: int = 0
+    """of all random numbers"""
+    device: str = "cpu"
+    """as torch writes it: cpu, cuda, cuda:1"""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """of the network's inner arithmetic (autocast); of a diffusers model, of all its weights, which are loaded in it"""
+    compile: bool = False
+    """run the network through torch.compile"""
+    out: Path | None = None
+    """folder for the results, out/images where none is given; a run that was interrupted there goes on"""
+    grid: tuple[Path, ...] = ()
+    """learned grids saved by an earlier run, one for each NFE, instead of fits"""
+    teacher_nfe: int = TEACHER.nfe
+    """network evaluations an image of the teacher"""
+    fit_pairs: int = FIT_PAIRS
+    """teacher pairs that a fit may see, none of which is evaluated"""
+    batch: int = BATCH
+    """images side by side; lower it where memory runs out"""
+    learn: Learn = "joint"
+    """times: those of the solver alone, which every other sampler can take; joint: also the levels that the network is
+    told, which is better; coefficients: those of a multistep solver, on the best grid that is not learned; all: joint,
+    and then the coefficients as well, at twice the gradients"""
+    checkpoint: bool = False
+    """in the fit, compute activations again in place of keeping them: slower, in less memory"""
+    reference_case: Path | None = None
+    """instead of all this: folder of the case that the published LD3 code was run on. Of the other options only --nfe
+    (4 5 6 8 10 where none is given), --out (without it, results are only printed) and --seeds have a meaning then"""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """of the reference case, one fit each"""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Options that were read and found possible."""
+
+    options: Options
+    nfe: tuple[int, ...]
+    out: Path
+    solver: Solver
+    wanted: Wanted
+
+
+def check(options: Options) -> Choices:
+    """Read the options, and make the output folder.
+
+    Raises:
+        InputError: naming the option, what is wrong with it, and the remedy.
+    """
+    for name, least in (("samples", 2), ("seed", 0), ("fit_pairs", 2), ("batch", 1)):
+        value = getattr(options, name)
+        if value < least:
+            raise mistake(name, f"got {value}", f"give a number >= {least}")
+    if options.guidance is not None and not 0 <= options.guidance < float("inf"):
+        raise mistake("guidance", f"got {options.guidance}", "give a number >= 0")
+    if options.distance not in DISTANCES:
+        raise mistake("distance", f"got '{options.distance}'", f"choose one of {', '.join(DISTANCES)}")
+    if any(not prompt.strip() for prompt in options.prompts):
+        raise mistake("prompts", "one of them is empty", "give texts, or leave --prompts out")
+    try:
+        solver = get_solver(options.solver)
+    except ValueError as error:
+        raise mistake("solver", str(error), "choose one of these") from error
+    if any(phase in WITH_COEFFICIENTS for phase in FITS[options.learn].phases) and not solver.multistep:
+        message = f"{solver.name} remembers no earlier step, so that it has no coefficients to learn"
+        raise mistake("learn", message, f"use --learn joint, or a multistep solver such as --solver {SOLVER}")
+    nfe, out = options.nfe or _NFE, options.out or OUT
+    check_nfe("nfe", nfe, solver)
+    check_nfe("teacher_nfe", (options.teacher_nfe,), get_solver(TEACHER.solver))
+    wanted = Wanted(
+        device=find_device(options.device),
+        labels=_labels(options.label),
+        prompts=options.prompts,
+        guidance=options.guidance,
+        negative_prompt=options.negative_prompt,
+        resolution=options.resolution,
+        distance=options.distance,
+        precision=_PRECISIONS[options.precision],
+        compile=options.compile,
+    )
+    prepare_folder(out)
+    return Choices(options, nfe, out, solver, wanted)
+
+
+def _labels(text: str) -> tuple[int | None, ...]:
+    """Empty for all classes."""
+    if text in ("all", "none"):
+        return () if text == "all" else (None,)
+    try:
+        return (int(text),)
+    except ValueError as error:
+        raise mistake("label", f"got '{text}'", "give the number of a class, all or none") from error

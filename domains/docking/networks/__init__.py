@@ -1,0 +1,1 @@
+"""Score networks, the interface they share, and their weights files."""

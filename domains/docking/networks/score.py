@@ -1,0 +1,52 @@
+"""The one interface between the docking flow and a score network.
+
+A network sees the complexes once (:meth:`ScoreNetwork.encode`: everything that depends neither on the pose nor on the
+noise level) and is then called per step with poses and noise levels. Its outputs are scores relative to their expected
+size: the gradient of the log-density is ``output * score_norm(sigma)`` for every factor
+(:mod:`domains.docking.poses.diffusion`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Generic, NamedTuple, TypeVar
+
+from torch import Tensor, nn
+
+from domains.docking.structures.batch import ComplexBatch
+
+Encoding = TypeVar("Encoding")
+
+
+class Scores(NamedTuple):
+    """Normalised scores of B poses; a network that predicts zero everywhere has denoising loss 1."""
+
+    tr: Tensor  # (B, 3)
+    rot: Tensor  # (B, 3), axis-angle, left multiplication about the ligand's centroid
+    tor: Tensor  # (B, R), zero where a ligand has no such torsion
+
+
+class ScoreNetwork(nn.Module, ABC, Generic[Encoding]):
+    """SE(3)-equivariant score of poses in pockets.
+
+    Attributes:
+        config: what the network was built from, a dataclass; with the weights it identifies the network.
+    """
+
+    config: object
+
+    @abstractmethod
+    def encode(self, batch: ComplexBatch) -> Encoding:
+        """What the network needs to know of the complexes; computed once per batch, not per step."""
+
+    @abstractmethod
+    def score(self, encoding: Encoding, complex_row: Tensor, positions: Tensor, sigma: Mapping[str, Tensor]) -> Scores:
+        """Normalised scores of poses.
+
+        Args:
+            encoding: of the batch that `complex_row` points into.
+            complex_row: (B,) int64, which complex each pose belongs to.
+            positions: (B, A, 3) Å, relative to the pocket's origin.
+            sigma: per factor ("tr" Å, "rot" rad, "tor" rad) the noise levels (B,) or ().
+        """

@@ -1,0 +1,110 @@
+"""How far a pose is from the bound one: RMSD with and without symmetry, centroid distance, success.
+
+Everything is in Å and in one frame: poses are not superposed on the reference.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rdkit import Chem
+
+from domains.docking.structures.ligand import Ligand
+from domains.errors import InputError, InputProblem
+
+_CHUNK = 1 << 22  # numbers gathered at a time, 32 MB
+
+
+def automorphisms(ligand: Ligand, limit: int = 100_000) -> NDArray[np.intp]:
+    """All permutations (S, A) of the heavy atoms that keep elements and bonds; the identity is one of them.
+
+    Bond orders and charges do not count, as in spyrmsd (Meli & Biggin 2020, doi 10.1186/s13321-020-00455-2): the two
+    oxygens of a carboxylate are equivalent although one of their bonds is written double.
+
+    Raises:
+        InputError: if there are more than `limit`. A part of them would give an RMSD that is too large.
+    """
+    graph = _unlabelled(ligand.mol)
+    # A match of a graph on itself is onto, and its inverse is a match too: atom i goes where match[i] was.
+    matches = graph.GetSubstructMatches(graph, uniquify=False, maxMatches=limit + 1)
+    if len(matches) > limit:
+        message = f"the molecule has more than {limit} symmetries"
+        raise InputError(InputProblem(ligand.name, "", message, "leave it out: its RMSD cannot be corrected for them"))
+    return np.array(matches, dtype=np.intp)
+
+
+def symmetric_rmsd(
+    positions: NDArray[Any], reference: NDArray[Any], permutations: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """min over permutations π of sqrt(mean_a |x_a - y_π(a)|²), (n,) in Å; NaN where a pose is not finite.
+
+    Args:
+        positions: (n, A, 3) Å, poses.
+        reference: (A, 3) Å, the bound pose in the same frame.
+        permutations: (S, A), see :func:`automorphisms`.
+
+    Raises:
+        ValueError: if the shapes do not fit, or the reference is not finite.
+    """
+    _check(positions, reference)
+    n, atoms = positions.shape[:2]
+    if permutations.ndim != 2 or permutations.shape[1] != atoms or len(permutations) == 0:
+        raise ValueError(f"permutations must have shape (S >= 1, {atoms}), got {permutations.shape}")
+    offset = positions.astype(np.float64)[:, :, None] - reference.astype(np.float64)[None, None]
+    square = np.einsum("npqk,npqk->npq", offset, offset)
+    smallest = np.full(n, np.inf)
+    step = max(1, _CHUNK // max(1, n * atoms))
+    for start in range(0, len(permutations), step):
+        gathered = square[:, np.arange(atoms), permutations[start : start + step]]
+        smallest = np.minimum(smallest, gathered.sum(-1).min(-1))
+    return _where_finite(positions, np.sqrt(smallest / atoms))
+
+
+def plain_rmsd(positions: NDArray[Any], reference: NDArray[Any]) -> NDArray[np.float64]:
+    """sqrt(mean_a |x_a - y_a|²), (n,) in Å, of poses (n, A, 3) from `reference` (A, 3); NaN where one is not finite.
+
+    Raises:
+        ValueError: if the shapes do not fit, or the reference is not finite.
+    """
+    _check(positions, reference)
+    offset = positions.astype(np.float64) - reference.astype(np.float64)
+    return _where_finite(positions, np.sqrt(np.square(offset).sum(-1).mean(-1)))
+
+
+def centroid_distance(positions: NDArray[Any], reference: NDArray[Any]) -> NDArray[np.float64]:
+    """|mean_a x_a - mean_a y_a|, (n,) in Å, of poses (n, A, 3) from `reference` (A, 3); NaN where one is not finite.
+
+    Raises:
+        ValueError: if the shapes do not fit, or the reference is not finite.
+    """
+    _check(positions, reference)
+    offset = positions.astype(np.float64).mean(1) - reference.astype(np.float64).mean(0)
+    return _where_finite(positions, np.linalg.norm(offset, axis=-1))
+
+
+def success(rmsd: NDArray[Any], threshold: float) -> NDArray[np.bool_]:
+    """Which poses are nearer than `threshold` Å. A NaN, a pose that failed, is no success."""
+    return rmsd < threshold
+
+
+def _unlabelled(mol: Chem.Mol) -> Chem.Mol:
+    """The molecular graph with elements as the only labels."""
+    graph = Chem.RWMol()
+    for atom in mol.GetAtoms():
+        graph.AddAtom(Chem.Atom(atom.GetAtomicNum()))
+    for bond in mol.GetBonds():
+        graph.AddBond(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), Chem.BondType.SINGLE)
+    return graph.GetMol()
+
+
+def _where_finite(positions: NDArray[Any], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(np.isfinite(positions).all((1, 2)), values, np.nan)
+
+
+def _check(positions: NDArray[Any], reference: NDArray[Any]) -> None:
+    if reference.ndim != 2 or reference.shape[1] != 3 or not np.isfinite(reference).all():
+        raise ValueError(f"reference must be finite and of shape (A, 3), got shape {reference.shape}")
+    if positions.ndim != 3 or positions.shape[1:] != reference.shape:
+        raise ValueError(f"positions must have shape (n, {len(reference)}, 3), got {positions.shape}")

@@ -1,0 +1,1 @@
+"""Proteins, ligands and pockets: from files to complexes and to batches of tensors."""

@@ -1,0 +1,1 @@
+"""Train a score network on complexes with known poses."""

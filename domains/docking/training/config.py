@@ -1,0 +1,66 @@
+"""The options of a training run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import final
+
+from domains.docking.networks.diffdock_net import DiffDockNetConfig
+from domains.docking.networks.pocket_net import PocketNetConfig
+from domains.docking.networks.registry import NetworkConfig, NetworkName
+from domains.docking.poses.diffusion import NoiseRange
+from domains.docking.training.data import SPLITS
+
+
+@final
+@dataclass(frozen=True)
+class TrainConfig:
+    """Options of the training run."""
+
+    data: Path
+    """folder with NAME/protein.pdb and NAME/ligands.sdf"""
+    out: Path
+    """where the run lives; an interrupted run found here is continued"""
+    steps: int = 30_000
+    warm_up: int = 500
+    """steps over which the learning rate rises to its full value"""
+    decay: float = 0.3
+    """the learning rate falls linearly to zero over this last part of the steps"""
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    complexes: int = 4
+    """complexes a step"""
+    poses: int = 8
+    """noisy poses per complex and step"""
+    ema: float = 0.999
+    """decay of the moving average of the weights, a step"""
+    embedded_weight: float = 4.0
+    """how often the four complexes of the posebusters package are drawn, relative to one of --data"""
+    pocket_radii: tuple[float, float] = (5.5, 7.5)
+    """pockets are cut at a random radius (Å) in this range"""
+    shake: float = 0.1
+    """standard deviation of the noise on pocket atoms, Å"""
+    validation_ligands: Path = SPLITS / "validation_ligands.txt"
+    validation_targets: Path = SPLITS / "validation_targets.txt"
+    validate_every: int = 1000
+    """steps between measurements of the denoising losses of the held-out complexes"""
+    dock_every: int = 5000
+    """steps between redockings of the held-out complexes, one pose each"""
+    dock_score_scale: float = 3.0
+    """of these redockings"""
+    save_minutes: float = 3.0
+    score_scale: float = 1.0
+    """written into the weights file; chosen by domains.docking.score_scale afterwards"""
+    seed: int = 0
+    threads: int = 2
+    network: NetworkName = "pocket"
+    """which network, of the sizes that its own options say"""
+    pocket: PocketNetConfig = field(default_factory=PocketNetConfig)
+    diffdock: DiffDockNetConfig = field(default_factory=DiffDockNetConfig)
+    noise: NoiseRange = field(default_factory=NoiseRange)
+
+    @property
+    def sizes(self) -> NetworkConfig:
+        """Of the chosen network."""
+        return self.pocket if self.network == "pocket" else self.diffdock

@@ -1,0 +1,89 @@
+"""One training run: what changes from step to step, the step itself, and how it survives a kill."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from domains.docking.networks.registry import build
+from domains.docking.networks.score import ScoreNetwork
+from domains.docking.networks.weights import save_weights
+from domains.docking.poses.diffusion import NoiseRange, denoising_losses, perturb
+from domains.docking.structures.batch import ComplexBatch
+from domains.docking.training.config import TrainConfig
+from domains.training import Part, descend, follow, learning_rate, load_state, save_state
+
+_CLIP = 5.0  # largest norm of a step's gradient
+
+
+@final
+@dataclass
+class Run:
+    """The mutable state of training; `average` is the exponential moving average of `network`."""
+
+    network: ScoreNetwork[Any]
+    average: ScoreNetwork[Any]
+    optimiser: torch.optim.AdamW
+    generator: torch.Generator
+    step: int = 0
+    seconds: float = 0.0
+
+    def save(self, config: TrainConfig) -> None:
+        """Write state.pt and weights.safetensors in `config.out`, each atomically."""
+        numbers = {"step": self.step, "seconds": self.seconds}
+        save_state(config.out, self._parts(), self.generator, numbers)
+        weights = config.out / "weights.safetensors"
+        save_weights(weights, self.average.state_dict(), config.sizes, config.noise, config.score_scale)
+
+    def restore(self, path: Path) -> None:
+        """Continue from a state.pt.
+
+        Raises:
+            InputError: if the file is damaged or belongs to another network.
+        """
+        state = load_state(path, self._parts(), self.generator)
+        self.step, self.seconds = state["step"], state["seconds"]
+
+    def _parts(self) -> dict[str, Part]:
+        return {"network": self.network, "average": self.average, "optimiser": self.optimiser}
+
+
+def new_run(config: TrainConfig) -> Run:
+    """A run at step 0; the initial weights, the draws and the dropout depend on `config.seed` alone."""
+    torch.manual_seed(config.seed)
+    network = build(config.sizes)
+    average = build(config.sizes)
+    average.eval().requires_grad_(False)
+    average.load_state_dict(network.state_dict())
+    optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    return Run(network, average, optimiser, torch.Generator().manual_seed(config.seed))
+
+
+def losses_of(
+    network: ScoreNetwork[Any], batch: ComplexBatch, poses: int, noise: NoiseRange, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Denoising losses, by factor, of `poses` noisy poses of each complex of a batch."""
+    row = torch.arange(len(batch)).repeat(poses)
+    noisy = perturb(batch, row, noise, generator)
+    scores = network.score(network.encode(batch), row, noisy.poses.positions, noisy.sigma)
+    return denoising_losses(scores, noisy.target, batch.torsion_mask[row])
+
+
+def train_step(run: Run, batch: ComplexBatch, config: TrainConfig) -> dict[str, float]:
+    """One step of the optimiser on the sum of the losses, which are returned.
+
+    Raises:
+        FloatingPointError: if the gradient is not finite; the weights are as they were.
+    """
+    run.network.train()
+    losses = losses_of(run.network, batch, config.poses, config.noise, run.generator)
+    loss = torch.stack(list(losses.values())).sum()
+    if not descend(loss, run.network, run.optimiser, learning_rate(run.step, config), _CLIP):
+        raise FloatingPointError(f"the gradient of step {run.step} is not finite, with {', '.join(batch.names)}")
+    run.step += 1
+    follow(run.average, run.network, run.step, config.ema)
+    return {factor: loss.item() for factor, loss in losses.items()}

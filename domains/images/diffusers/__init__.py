@@ -1,0 +1,1 @@
+"""Image pipelines of the diffusers library as probability flows, and back."""

@@ -1,0 +1,231 @@
+"""A diffusers scheduler that carries all that a fit can learn: times, separate levels of the network, coefficients."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, final
+
+import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.schedulers.scheduling_utils import SchedulerMixin, SchedulerOutput
+from torch import Tensor
+
+from domains.images.export.expressible import STRAIGHT, single_path
+from domains.images.prediction import NOISE_FROM
+from ld3.flow import EuclideanFlow
+from ld3.grids.grid import Grid
+from ld3.learn.result import FitResult
+from ld3.schedules.schedule import EDM
+from ld3.solvers import Coefficients, get_solver, integrate
+from ld3.state import Levels, Tangent
+
+_STEPS: Final = 1000.0  # of networks on straight paths, which are told this multiple of t
+_AS_GOOD: Final = 0.01  # networks are given noise of this much another scale rather than one more evaluation
+
+
+class _Unanswered(Exception):
+    """The solver asks the network about a state that it has not seen yet."""
+
+    def __init__(self, x: Tensor) -> None:
+        super().__init__()
+        self.x = x
+
+
+@final
+class _Replay(EuclideanFlow):
+    """A flow that knows the answers to the first few questions of a run, in the order in which they are asked."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__(EDM(), shape)
+        self.noises: list[Tensor] = []
+        self.asked = 0
+
+    def displacement(self, x: Tensor, levels: Levels) -> Tangent:
+        self.asked += 1
+        if self.asked > len(self.noises):
+            raise _Unanswered(x)
+        return {"x": -torch.exp(-levels["x"]) * self.noises[self.asked - 1]}
+
+    def noise(self, x_t: Tensor, t: Tensor) -> Tensor:
+        raise AssertionError("a replay is asked for displacements")
+
+
+@final
+class LearnedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
+    """Samples a diffusers pipeline with a learned grid, exactly as `ld3.integrate` does.
+
+    A pipeline asks for one step after each evaluation. The solver is run anew each time, from the start and with the
+    answers so far, up to the first question that they do not answer: its own arithmetic costs next to nothing, and so
+    every solver of the registry works here as it stands. Latents between two steps are the scheduler's own; a pipeline
+    that changes them (inpainting) cannot be sampled with it.
+
+    Every pipeline begins with noise z of unit scale, σ̂_0 z is where the solver begins, and the network is to see
+    α σ̂_0 z, α that of its own first level. Pipelines that ask `scale_model_input` are given that. The others show the
+    network z itself: right to a thousandth where the levels are the solver's own, far off where the network's run
+    ahead of them. There the answer to z is thrown away, and what the pipeline takes to be the first step leads to
+    α σ̂_0 z: one more evaluation than was learned.
+
+    Args:
+        solver: name in the registry.
+        levels: λ at the nodes, N+1.
+        told: λ that the network is told, N.
+        timesteps: what stands for these, and for the last node, in the pipeline: N+1.
+        alphas: α there, N+1.
+        sigmas: σ there, N+1.
+        prediction_type: what the network answers with, a key of `NOISE_FROM`.
+        coefficients: of the solver, as `Coefficients.to_dict` writes them.
+        use_flow_sigmas: tells pipelines for straight paths that the times are the scheduler's.
+        scales_input: whether the pipeline asks `scale_model_input`: those of Stable Diffusion 1, 2 and XL and
+            LDMPipeline do; those of Stable Diffusion 3 and Flux and DDPMPipeline do not.
+    """
+
+    @register_to_config  # type: ignore[untyped-decorator]
+    def __init__(
+        self,
+        solver: str,
+        levels: list[float],
+        told: list[float],
+        timesteps: list[float],
+        alphas: list[float],
+        sigmas: list[float],
+        prediction_type: str,
+        coefficients: dict[str, Any] | None = None,
+        use_flow_sigmas: bool = False,
+        scales_input: bool = True,
+    ) -> None:
+        if prediction_type not in NOISE_FROM:
+            raise ValueError(f"prediction_type must be one of {', '.join(NOISE_FROM)}, got {prediction_type!r}")
+        learned = None if coefficients is None else Coefficients.from_dict(coefficients)
+        self.solver = replace(get_solver(solver), coefficients=learned)
+        nodes, network = (torch.tensor(values, dtype=torch.float64) for values in (levels, told))
+        self.grid = Grid({"x": nodes}, {"x": network}, "learned").validated()
+        self.order = self.solver.nfe_per_step
+        self.init_noise_sigma = 1.0
+        self._first_level = float(torch.exp(-nodes[0]))
+        self._first_scale = alphas[0] * self._first_level
+        self._unit_will_do = abs(self._first_scale - 1.0) <= _AS_GOOD
+        # Heun asks twice at each node but the first.
+        self._told = [(k + self.order - 1) // self.order for k in range(self.order * self.grid.n_steps)]
+        self._throws_away = not (scales_input or self._unit_will_do)
+        asked = [0, *self._told] if self._throws_away else self._told
+        self.timesteps = torch.tensor([timesteps[i] for i in asked])
+        self._replay: _Replay | None = None
+        self._scaled = False
+
+    @classmethod
+    def from_fit(
+        cls, fit: FitResult | Path | str, prediction_type: str = "epsilon", scales_input: bool | None = None
+    ) -> LearnedScheduler:
+        """The scheduler of a fit, or of a file that holds one.
+
+        Args:
+            prediction_type: of the pipeline's network, as its own scheduler's config has it; straight paths have one.
+            scales_input: as above; None = as the pipelines with prompts do, all but those for straight paths.
+
+        Raises:
+            ValueError: if the file holds no fit, or one that a pipeline cannot follow.
+        """
+        fit = fit if isinstance(fit, FitResult) else FitResult.load(Path(fit))
+        path = single_path(fit, "diffusers")
+        straight = path.schedule in STRAIGHT
+        told = [[*getattr(path.network, name), getattr(path.solver, name)[-1]] for name in ("t", "alpha", "sigma")]
+        return cls(
+            solver=fit.solver,
+            levels=fit.grid.solver["x"].tolist(),
+            told=fit.grid.network["x"].tolist(),
+            timesteps=[_STEPS * t for t in told[0]] if straight else told[0],
+            alphas=told[1],
+            sigmas=told[2],
+            prediction_type="flow_prediction" if straight else prediction_type,
+            coefficients=None if fit.coefficients is None else fit.coefficients.to_dict(),
+            use_flow_sigmas=straight,
+            scales_input=not straight if scales_input is None else scales_input,
+        )
+
+    def set_timesteps(
+        self, num_inference_steps: int, device: str | torch.device | None = None, mu: float | None = None
+    ) -> None:
+        """Begin a run.
+
+        Args:
+            num_inference_steps: must be the number of steps that were learned.
+            device: where the pipeline's timesteps are to be.
+            mu: the shift that pipelines for straight paths work out; learned times are not shifted.
+
+        Raises:
+            ValueError: if another number of steps is asked for.
+        """
+        if num_inference_steps != self.grid.n_steps:
+            raise ValueError(f"num_inference_steps must be {self.grid.n_steps}, as learned, got {num_inference_steps}")
+        self.timesteps = self.timesteps.to(device)
+        self._replay, self._scaled = None, False
+
+    def set_begin_index(self, begin_index: int = 0) -> None:
+        """Pipelines say where in the times they begin.
+
+        Raises:
+            ValueError: unless that is the first: a learned grid is one for the whole way.
+        """
+        if begin_index != 0:
+            raise ValueError(f"begin_index must be 0, a learned grid starts from noise, got {begin_index}")
+
+    def scale_model_input(self, sample: Tensor, timestep: Tensor | None = None) -> Tensor:
+        """x_t at the time that the network is told: the sample itself, but for the pipeline's noise."""
+        if self._replay is not None or not self.config.scales_input:
+            return sample
+        self._scaled = True
+        return self._first_scale * sample
+
+    def step(
+        self,
+        model_output: Tensor,
+        timestep: Tensor,
+        sample: Tensor,
+        return_dict: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> SchedulerOutput | tuple[Tensor]:
+        """Take the network's answer at `sample` and give the next x_t, at last the result.
+
+        Args:
+            model_output: (B, C, H, W), or twice the channels where the network also answers with a variance.
+            generator: not used; the solver is deterministic.
+
+        Raises:
+            ValueError: if the pipeline has shown the network its noise at a scale that is far from right.
+        """
+        wide = torch.float32 if sample.device.type == "mps" else torch.float64
+        x_t, answer = sample.to(wide), model_output[:, : sample.shape[1]].to(wide)
+        replay = self._replay
+        if replay is None:
+            replay = self._begin(x_t)
+            x_t = self._first_scale * x_t
+            if self._throws_away:
+                return self._output(x_t.to(sample.dtype), return_dict)
+        at = self._told[len(replay.noises)]
+        alpha, sigma = (torch.tensor(v[at], dtype=torch.float64) for v in (self.config.alphas, self.config.sigmas))
+        replay.noises.append(NOISE_FROM[self.config.prediction_type](x_t, answer, alpha, sigma))
+        return self._output(self._go_on(replay).to(sample.dtype), return_dict)
+
+    def _begin(self, noise: Tensor) -> _Replay:
+        """Take the pipeline's noise; no question is answered yet."""
+        if self.config.scales_input and not (self._scaled or self._unit_will_do):
+            raise ValueError(
+                "scales_input must be False for this pipeline, got True: it gives its noise to the network as it is, "
+                f"where this fit needs {self._first_scale:.3g} times that"
+            )
+        self._replay = _Replay(tuple(noise.shape[1:]))
+        self._start = self._first_level * noise
+        return self._replay
+
+    def _go_on(self, replay: _Replay) -> Tensor:
+        """x_t at the first question without an answer, or the result."""
+        replay.asked = 0
+        try:
+            return self.config.alphas[-1] * integrate(replay, self._start, self.grid, self.solver)
+        except _Unanswered as question:
+            return self.config.alphas[self._told[len(replay.noises)]] * question.x
+
+    @staticmethod
+    def _output(x_t: Tensor, return_dict: bool) -> SchedulerOutput | tuple[Tensor]:
+        return SchedulerOutput(prev_sample=x_t) if return_dict else (x_t,)

@@ -1,0 +1,91 @@
+"""The noise path of a diffusers model, read from the config of its scheduler.
+
+A scheduler's class says how its authors sample; the path that the network was trained on is in the config, and nearly
+all classes write it alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, final, get_args
+
+from domains.images.prediction import NOISE_FROM
+from ld3.schedules.schedule import RectifiedFlow, Schedule
+from ld3.schedules.vp_steps import Betas, VPSteps
+
+STEPS: Final = (
+    "DDIMScheduler",
+    "DDPMScheduler",
+    "DEISMultistepScheduler",
+    "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "EulerDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "KDPM2DiscreteScheduler",
+    "LMSDiscreteScheduler",
+    "PNDMScheduler",
+    "UniPCMultistepScheduler",
+)
+"""Schedulers of networks that were trained on numbered steps."""
+
+FLOWS: Final = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
+"""Schedulers of networks that were trained on straight paths."""
+
+# Settings that change the path or the network's clock in ways that are not supported, and the value that leaves them.
+_PLAIN: Final[Mapping[str, object]] = {
+    "trained_betas": None,
+    "thresholding": False,
+    "invert_sigmas": False,
+    "timestep_type": "discrete",
+    "interpolation_type": "linear",
+}
+
+
+@final
+@dataclass(frozen=True)
+class TrainedPath:
+    """What a network was trained on.
+
+    Attributes:
+        schedule: its noise path.
+        prediction: what it answers with, a key of `NOISE_FROM`.
+        time_scale: the network is told this multiple of the schedule's time.
+    """
+
+    schedule: Schedule
+    prediction: str
+    time_scale: float
+
+
+def read_path(kind: str, config: Mapping[str, Any]) -> TrainedPath:
+    """The path behind a scheduler.
+
+    Shifts of flow matching (`shift`, dynamic or not) move the times at which its authors sample; the path and what the
+    network is told at a noise level are the same without them. Clipping of clean predictions is left out, as diffusers'
+    own multistep schedulers leave it out.
+
+    Args:
+        kind: class name of the scheduler.
+        config: its config.
+
+    Raises:
+        ValueError: listing the schedulers that are supported; or naming the setting that is not.
+    """
+    if kind not in STEPS + FLOWS:
+        raise ValueError(f"scheduler must be one of {', '.join(STEPS + FLOWS)}, got {kind}")
+    for name, plain in _PLAIN.items():
+        if config.get(name, plain) != plain:
+            raise ValueError(f"{kind} with {name} = {config[name]!r} is not supported, only {plain!r}")
+    n = int(config["num_train_timesteps"])
+    if kind in FLOWS or config.get("use_flow_sigmas"):
+        return TrainedPath(RectifiedFlow(), "flow_prediction", float(n))
+    prediction = config.get("prediction_type", "epsilon")
+    if prediction not in NOISE_FROM:
+        raise ValueError(f"prediction_type must be one of {', '.join(NOISE_FROM)}, got {prediction!r}")
+    if config["beta_schedule"] not in get_args(Betas):
+        raise ValueError(f"beta_schedule must be one of {', '.join(get_args(Betas))}, got {config['beta_schedule']!r}")
+    zero_snr = bool(config.get("rescale_betas_zero_snr"))
+    schedule = VPSteps(config["beta_schedule"], config["beta_start"], config["beta_end"], n, zero_snr)
+    return TrainedPath(schedule, prediction, 1.0)

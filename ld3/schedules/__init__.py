@@ -1,0 +1,1 @@
+"""Noise schedules: how much signal and how much noise there is at each time."""

@@ -1,0 +1,345 @@
+"""What a user may get wrong on the command lines for images: one clear line each, status 2, and nothing lost."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from image_models import methods_made, write_small
+from reference_cases import write_case
+from safetensors.torch import load_file, save_file
+
+from benchmarks.experiments import coefficients as images_coefficients
+from benchmarks.experiments import warp
+from benchmarks.experiments.reference_case import ball as images_reference_ball
+from benchmarks.images import __main__ as images
+from benchmarks.images import fits as images_fits
+from ld3.learn import FitResult
+
+QUICK = ("--samples", "6", "--nfe", "4", "--teacher-nfe", "8", "--fit-pairs", "5", "--batch", "5")
+FULL = (
+    torch.OutOfMemoryError("CUDA out of memory"),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    MemoryError(),
+)
+
+
+@dataclass(frozen=True)
+class Said:
+    """A command that has ended."""
+
+    status: int
+    stdout: str
+    lines: list[str]
+
+    @property
+    def error(self) -> str:
+        """The only line on standard error."""
+        assert self.status == 2, self.lines
+        (line,) = self.lines
+        assert line.startswith("error: ")
+        return line
+
+
+Command = Callable[..., Said]
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Run a main with fits of a few gradients and no pictures."""
+    quick = {learn: replace(fit, steps=3, validate_every=1) for learn, fit in images_fits.FITS.items()}
+    monkeypatch.setattr(images_fits, "FITS", quick)
+    for plot in ("plot_distances", "plot_grids", "plot_samples"):
+        monkeypatch.setattr(images, plot, lambda path, report: None)
+
+    def run(main: Callable[[list[str]], int], *arguments: str | Path) -> Said:
+        capsys.readouterr()
+        status = main([*map(str, arguments)])
+        out, err = capsys.readouterr()
+        return Said(status, out, [line for line in err.splitlines() if line.strip() and "left" not in line])
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with good models, for others to be spoiled from."""
+    tiny = pytest.importorskip("diffusers_models", reason="diffusers is not installed")
+    folder: Path = tmp_path_factory.mktemp("models")
+    tiny.save_unconditional(folder / "ddpm")
+    tiny.save_stable_diffusion(folder / "sd")
+    tiny.save_stable_diffusion(folder / "inpainting", channels=9)
+    return folder
+
+
+def edit(path: Path, **values: object) -> int:
+    return path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def drop(path: Path) -> None:
+    shutil.rmtree(path)
+
+
+def fill(path: Path, value: float) -> None:
+    """The first weight of a network."""
+    (file,) = path.glob("*.safetensors")
+    tensors = load_file(file)
+    tensors["conv_in.weight"].fill_(value)
+    save_file(tensors, file)
+
+
+SCHEDULER = "scheduler/scheduler_config.json"
+SPOILED: list[tuple[str, str, Callable[[Path], object], tuple[str, ...]]] = [
+    ("no index", "ddpm", lambda p: (p / "model_index.json").unlink(), ("no folder of a diffusers pipeline",)),
+    ("broken index", "ddpm", lambda p: (p / "model_index.json").write_text("{"), ("cannot be loaded",)),
+    ("another index", "ddpm", lambda p: (p / "model_index.json").write_text("[]"), ("cannot be loaded",)),
+    ("another pipeline", "ddpm", lambda p: edit(p / "model_index.json", _class_name="NoPipeline"), ("NoPipeline",)),
+    ("no network", "ddpm", lambda p: drop(p / "unet"), ("cannot be loaded", "config.json")),
+    ("no weights", "ddpm", lambda p: next((p / "unet").glob("*.safetensors")).unlink(), ("cannot be loaded",)),
+    (
+        "weights cut off",
+        "ddpm",
+        lambda p: next((p / "unet").glob("*.safetensors")).write_bytes(b"\x10\x00"),
+        ("cannot be loaded", "safetensors"),
+    ),
+    (
+        "other weights",
+        "ddpm",
+        lambda p: edit(p / "unet" / "config.json", in_channels=4),
+        ("cannot be loaded", "conv_in.weight", "[8, 4, 3, 3]"),
+    ),
+    (
+        "scheduler",
+        "ddpm",
+        lambda p: (
+            edit(p / "model_index.json", scheduler=["diffusers", "ScoreSdeVeScheduler"]),
+            edit(p / SCHEDULER, _class_name="ScoreSdeVeScheduler"),
+        ),
+        ("one of DDIMScheduler, ", "FlowMatchHeunDiscreteScheduler, got ScoreSdeVeScheduler"),
+    ),
+    ("prediction", "ddpm", lambda p: edit(p / SCHEDULER, prediction_type="taste"), ("prediction_type", "'taste'")),
+    ("resolution", "ddpm", lambda p: edit(p / "unet" / "config.json", sample_size=7), ("multiple of 2, got 7",)),
+    ("sides", "ddpm", lambda p: edit(p / "unet" / "config.json", sample_size=[8, 16]), ("[8, 16]", "resolution")),
+    ("channels", "inpainting", lambda p: None, ("takes 9 channels and answers with 4",)),
+    ("not a number", "ddpm", lambda p: fill(p / "unet", float("nan")), ("none of the teacher's images is finite",)),
+]
+
+
+@pytest.mark.parametrize(("like", "spoil", "words"), [case[1:] for case in SPOILED], ids=[case[0] for case in SPOILED])
+def test_folders_that_are_no_model(
+    command: Command, models: Path, tmp_path: Path, like: str, spoil: Callable[[Path], object], words: tuple[str, ...]
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(models / like, folder)
+    spoil(folder)
+    more = ("--prompts", "a") if like == "inpainting" else ()
+    error = command(images.main, "--model", folder, "--out", tmp_path / "out", *QUICK, *more).error
+    for word in ("--model", *words):
+        assert word in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("ddpm", "--guidance", "2"), ("unconditional", "guidance_scale 2", "--guidance")),
+        (("ddpm", "--prompts", "a cat"), ("unconditional", "'a cat'", "--prompts")),
+        (("ddpm", "--label", "3"), ("prompts, not class labels", "--label")),
+        (("ddpm", "--resolution", "0"), ("multiple of 2, got 0", "--resolution")),
+        (("sd",), ("at least one prompt", "got none", "--prompts")),
+        (("sd", "--prompts", ""), ("--prompts", "empty")),
+        (("sd", "--prompts", "a cat", " "), ("--prompts", "empty")),
+        (("sd", "--prompts", "a cat", "--resolution", "15"), ("got 15", "--resolution")),
+    ],
+)
+def test_options_that_do_not_fit_a_model(
+    command: Command, models: Path, tmp_path: Path, arguments: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    model, *more = arguments
+    error = command(images.main, "--model", models / model, "--out", tmp_path / "out", *QUICK, *more).error
+    for word in words:
+        assert word in error
+
+
+def test_grids_that_do_not_fit(command: Command, models: Path, tmp_path: Path) -> None:
+    """Of another model, number of evaluations, or solver; and no fit is made instead."""
+    small, out = write_small(tmp_path / "small.safetensors"), tmp_path / "out"
+    assert command(images.main, "--model", small, "--out", out, *QUICK).status == 0
+    (grid,) = (out / "grids").iterdir()
+    before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    for model, arguments, words in (
+        (models / "ddpm", (), ("another noise range in x", "--model")),
+        (small, ("--nfe", "5"), ("spends 4 NFE, and --nfe asks for 5",)),
+        (small, ("--solver", "dpmpp_2m"), ("for unipc_bh1_3, not dpmpp_2m",)),
+    ):
+        said = command(images.main, "--model", model, "--grid", grid, "--out", out, *QUICK, *arguments)
+        for word in (str(grid), *words):
+            assert word in said.error
+    assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
+
+
+def test_a_teacher_of_another_model_is_named_and_not_used(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In the folder of another model's run the results are those of a fresh folder; both models' teachers are kept."""
+    one, two = write_small(tmp_path / "one.safetensors"), write_small(tmp_path / "two.safetensors", seed=1)
+
+    def run(model: Path, out: str) -> tuple[Said, dict[str, Any]]:
+        said = command(images.main, "--model", model, "--out", tmp_path / out, *QUICK)
+        assert said.status == 0
+        return said, json.loads((tmp_path / out / "results.json").read_text())
+
+    first, old = run(one, "out")
+    assert not any("another model" in line for line in first.lines)
+    second, mixed = run(two, "out")
+    (note,) = (line for line in second.lines if "another model" in line)
+    assert note.startswith(f"note: {tmp_path / 'out' / 'cache' / 'teacher'} holds a teacher of another model")
+    assert f"hash {old['model']['hash']}; this one's is {mixed['model']['hash']}" in note
+    assert note.endswith("it is kept and not used")
+    fresh, alone = run(two, "alone")
+    assert not any("another model" in line for line in fresh.lines)
+    for part in ("rows", "paired", "fit"):
+        for own, its in zip(mixed[part], alone[part], strict=True):
+            assert {k: v for k, v in own.items() if k not in ("ms_per_image", "seconds")} == {
+                k: v for k, v in its.items() if k not in ("ms_per_image", "seconds")
+            }
+    made = methods_made(monkeypatch)
+    again, _ = run(one, "out")
+    assert made == []
+    assert not any("another model" in line for line in again.lines)
+
+
+@pytest.mark.parametrize("error", FULL, ids=("gpu", "cpu", "python"))
+def test_full_memory_loses_nothing(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception
+) -> None:
+    """In the fit: the options that save memory are named, and with them nothing is computed twice."""
+    small, out = write_small(tmp_path / "small.safetensors"), tmp_path / "out"
+
+    def no_room(*_: Any, **__: Any) -> Any:  # noqa: ANN401
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(images_fits, "fit", no_room)
+        said = command(images.main, "--model", small, "--out", out, *QUICK)
+    expected = f"lower --batch, or give --checkpoint; what was computed so far is kept in {out}"
+    assert said.error == f"error: memory ran out; {expected}"
+    made = methods_made(monkeypatch)
+    assert command(images.main, "--model", small, "--out", out, *QUICK, "--batch", "2", "--checkpoint").status == 0
+    assert "teacher" not in made
+    assert "learned" in made
+    (path,) = (out / "grids").iterdir()
+    fitted = FitResult.load(path)
+    made.clear()
+    assert command(images.main, "--model", small, "--out", out, *QUICK).status == 0
+    assert made == []
+    assert FitResult.load(path).grid.equals(fitted.grid)
+
+
+class Stop:
+    """What a command does instead of its first fit."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def __call__(self, *_: Any, **__: Any) -> Any:  # noqa: ANN401
+        raise self.error
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_the_reference_case_keeps_is_said(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kept: bool
+) -> None:
+    case, out = write_case(tmp_path / "case"), tmp_path / "out"
+    arguments = ("--reference-case", case, "--nfe", "4", *(("--out", out) if kept else ()))
+    monkeypatch.setattr(images, "run_reference_case", Stop(KeyboardInterrupt()))
+    said = command(images.main, *arguments)
+    assert said.status == 130
+    where = f"the same command goes on from here ({out})" if kept else "nothing was kept: give --out"
+    assert said.lines == [f"stopped; {where}"]
+    monkeypatch.setattr(images, "run_reference_case", Stop(FULL[0]))
+    where = f"what was computed so far is kept in {out}" if kept else "nothing was kept: give --out"
+    assert command(images.main, *arguments).error == (
+        f"error: memory ran out; free some: the size of this job is fixed; {where}"
+    )
+
+
+def test_studies_say_what_is_kept(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    case, out = write_case(tmp_path / "case"), tmp_path / "out"
+    commands: list[tuple[Any, str, tuple[str | Path, ...], str]] = [
+        (images_reference_ball, "_mse", (case,), "free some: the size of this job is fixed"),
+        (warp, "Comparison", ("--reference-case", case), "learn from fewer --pairs"),
+    ]
+    for module, name, arguments, less in commands:
+        monkeypatch.setattr(module, name, Stop(KeyboardInterrupt()))
+        said = command(module.main, *arguments, "--out", out)
+        assert (said.status, said.lines) == (130, [f"stopped; the same command goes on from here ({out})"])
+        monkeypatch.setattr(module, name, Stop(FULL[1]))
+        said = command(module.main, *arguments, "--out", out)
+        assert said.error == f"error: memory ran out; {less}; what was computed so far is kept in {out}"
+        monkeypatch.setattr(module, name, Stop(RuntimeError("a mistake of ours")))
+        with pytest.raises(RuntimeError, match="a mistake of ours"):
+            command(module.main, *arguments, "--out", out)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("config.start must be a grid with which samples\nstay finite"), OSError(28, "No space", "x.json")],
+)
+def test_what_no_option_foresees_is_one_line(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception
+) -> None:
+    """A fit that refuses its pairs, a disk that is full."""
+    case, out = write_case(tmp_path / "case"), tmp_path / "out"
+    monkeypatch.setattr(warp, "Comparison", Stop(error))
+    monkeypatch.setattr(images_coefficients, "Seed", Stop(error))
+    line = f"error: {' '.join(str(error).split())}"
+    assert command(warp.main, "--reference-case", case, "--out", out).error == line
+    said = command(images_coefficients.main, "--out", out)
+    assert (said.status, said.lines[-1]) == (2, line)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--solver", "rk4"), ("--solver", "'rk4'")),
+        (("--solver", "heun", "--nfe", "5"), ("--nfe", "got 5")),
+        (("--radius", "0.1"), ("--radius", "[0.1]", "0 among them")),
+        (("--radius", "0", "nan"), ("--radius", "nan")),
+        (("--seeds", "0"), ("--seeds", "[0]", "at least two")),
+        (("--page", "missing.md"), ("--page", "missing.md cannot take the table")),
+        (("--out", "/dev/null/out"), ("--out", "cannot write")),
+        ((), ("holds no denoiser of the reference case", "give the folder")),
+    ],
+)
+def test_mistakes_about_the_ball(
+    command: Command, tmp_path: Path, arguments: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    error = command(images_reference_ball.main, tmp_path, "--out", tmp_path / "out", *arguments).error
+    for word in words:
+        assert word in error
+
+
+def test_studies_of_figures_that_are_not_finite(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A test start that is no number spoils the mean: null in the results, and the page says so; it is kept as well."""
+    case, out = write_case(tmp_path / "case"), tmp_path / "out"
+    test = dict(np.load(case / "test_set.npz"))
+    test["latent"][3] = np.nan
+    np.savez(case / "test_set.npz", **test)
+    options = ("--radius", "0", "0.3", "--nfe", "4", "--seeds", "0", "1", "--solver", "ddim")
+    said = command(images_reference_ball.main, case, "--out", out, *options)
+    assert said.status == 0, said.lines
+    monkeypatch.setattr(images_reference_ball, "fit", None)
+    assert command(images_reference_ball.main, case, "--out", out, *options).stdout == said.stdout
+    rows = json.loads((out / "results.json").read_text())["rows"]
+    assert [row["mse"] for row in rows] == [None] * 4
+    assert "| 4 | 0.3 | not finite with 2 of 2 seeds | - | - |" in said.stdout
+    assert "Not compared, for want of finite figures, with radius 0.3 at 4 NFE." in said.stdout

@@ -1,0 +1,126 @@
+"""Grids that are learned once for a model: made by a command, found beside its weights, started from by every fit."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from benchmark_runs import benchmark, short_fits, write_complexes, write_weights
+
+from domains.docking.general_grids import GENERAL, general_grid, grid_path
+from domains.docking.learn_grids import cli
+from domains.docking.networks.weights import DEMO_WEIGHTS, load_weights
+from domains.errors import InputError
+from ld3.clock import Clock
+from ld3.learn import FitResult
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, its data, and a command line that learns its grids."""
+
+    weights: Path
+    data: Path
+    arguments: list[str]
+
+    def clock(self, score_scale: float) -> Clock:
+        return load_weights(self.weights).noise_range.clock(score_scale)
+
+
+@pytest.fixture
+def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
+    short_fits(monkeypatch)
+    weights, data = write_weights(tmp_path / "model.safetensors"), write_complexes(tmp_path / "data", "1of6", "1uou")
+    (tmp_path / "held.txt").write_text("1uou\n")
+    (tmp_path / "none.txt").write_text("nothing\n")
+    lists = ["--validation-targets", str(tmp_path / "held.txt"), "--validation-ligands", str(tmp_path / "none.txt")]
+    arguments = ["--weights", str(weights), "--data", str(data), "--complexes", "2", "--poses", "9", "--steps", "2"]
+    return Case(weights, data, [*arguments, *lists, "--cache", str(tmp_path / "cache")])
+
+
+def test_a_grid_is_learned_on_the_training_split_and_every_fit_starts_from_it(
+    case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli([*case.arguments, "--nfe", "3"])
+    path = grid_path(case.weights, "dpmpp_2m", 3)
+    assert path == tmp_path / "model.grids" / "dpmpp_2m_3.json"
+    learned = FitResult.load(path)
+    assert learned.config["steps"] == 2
+    grid = general_grid(case.weights, "dpmpp_2m", 3, case.clock(2.0))
+    assert grid is not None
+    for factor, levels in learned.grid.solver.items():
+        assert torch.equal(grid.solver[factor], levels)
+
+    quick: list[str | Path] = [
+        "--complexes",
+        case.data,
+        "--nfe",
+        "3",
+        "--samples",
+        "1",
+        "--fit-poses",
+        "5",
+        "--posebusters",
+        "0",
+    ]
+    run = benchmark(capsys, tmp_path / "out", *quick, "--weights", case.weights, "--teacher-nfe", "6")
+    (fit,) = run.results["fit"]
+    assert GENERAL not in fit["hand"]
+    assert fit["start"] == GENERAL
+    assert fit["loss_learned"] <= fit["loss_start"]
+
+
+def test_a_grid_of_another_score_scale_solver_or_nfe_is_not_taken(case: Case) -> None:
+    cli([*case.arguments, "--nfe", "3"])
+    assert general_grid(case.weights, "dpmpp_2m", 3, case.clock(2.0)) is not None
+    assert general_grid(case.weights, "dpmpp_2m", 3, case.clock(3.0)) is None
+    assert general_grid(case.weights, "dpmpp_2m", 4, case.clock(2.0)) is None
+    assert general_grid(case.weights, "ddim", 3, case.clock(2.0)) is None
+    assert general_grid(DEMO_WEIGHTS.with_name("other.safetensors"), "dpmpp_2m", 3, case.clock(2.0)) is None
+
+
+def test_an_interrupted_run_goes_on(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second command finds the first grid's fit done, and the teacher's pairs with it."""
+    cli([*case.arguments, "--nfe", "3"])
+    first = grid_path(case.weights, "dpmpp_2m", 3)
+    before = json.loads(first.read_text())
+    first.unlink()
+    cli([*case.arguments, "--nfe", "3", "4"])
+    after = json.loads(first.read_text())
+    assert after["grid"] == before["grid"]
+    assert after["curve"] == before["curve"]
+    assert grid_path(case.weights, "dpmpp_2m", 4).exists()
+
+
+def test_the_demo_model_has_grids_at_its_own_score_scale() -> None:
+    model = load_weights(DEMO_WEIGHTS)
+    clock = model.noise_range.clock(model.score_scale)
+    for nfe in (4, 5, 6, 8, 10):
+        grid = general_grid(DEMO_WEIGHTS, "dpmpp_2m", nfe, clock)
+        assert grid is not None
+        assert grid.n_steps == nfe
+
+
+def test_mistakes_get_one_line(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
+    def line(*arguments: str) -> str:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            cli([*case.arguments, *arguments])
+        assert stop.value.code == 2
+        (found,) = capsys.readouterr().err.strip().splitlines()
+        return found
+
+    assert "--complexes: got 0" in line("--complexes", "0")
+    assert "nfe must be a positive multiple of 2 for heun" in line("--solver", "heun", "--nfe", "3")
+    assert "nowhere: it is not a folder" in line("--data", "nowhere")
+    path = grid_path(case.weights, "dpmpp_2m", 3)
+    path.parent.mkdir()
+    path.write_text("{}")
+    with pytest.raises(InputError, match=r"dpmpp_2m_3\.json: it is no general grid of dpmpp_2m at 3 NFE .*learn it"):
+        general_grid(case.weights, "dpmpp_2m", 3, case.clock(2.0))
+    path.write_bytes(grid_path(DEMO_WEIGHTS, "dpmpp_2m", 5).read_bytes())
+    with pytest.raises(InputError, match="it is of another solver, number of evaluations"):
+        general_grid(case.weights, "dpmpp_2m", 3, case.clock(2.0))

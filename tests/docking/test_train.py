@@ -1,0 +1,286 @@
+"""Training: it learns, an interrupted run ends where an uninterrupted one does, mistakes get one line."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from docking_models import SMALL, SMALL_DIFFDOCK, complexes
+from rich.console import Console
+from safetensors.torch import load_file
+
+from domains.docking.networks.weights import load_weights
+from domains.docking.structures.batch import collate
+from domains.docking.structures.complexes import POSEBUSTERS_NAMES
+from domains.docking.train import cli, load_data, main
+from domains.docking.training.config import TrainConfig
+from domains.docking.training.data import BatchSampler, names_in, split
+from domains.docking.training.evaluate import ode_sampler, redock
+from domains.docking.training.run import learning_rate, losses_of, new_run, train_step
+from domains.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """The four complexes of the posebusters package in the layout of a data folder."""
+    folder = tmp_path / "data"
+    for complex_ in complexes():
+        place = folder / complex_.name
+        place.mkdir(parents=True)
+        (place / "protein.pdb").symlink_to(complex_.protein_path)
+        (place / "ligands.sdf").symlink_to(complex_.protein_path.with_name(f"{complex_.name}_ligand.sdf"))
+    return folder
+
+
+@pytest.fixture
+def config(data: Path, tmp_path: Path) -> TrainConfig:
+    """Six steps of a small network; 1of6 is a held-out target, 1ia1's ligand is held out."""
+    targets, ligands = tmp_path / "targets.txt", tmp_path / "ligands.txt"
+    targets.write_text("# held out\n1of6\n")
+    title = next(line for line in (data / "1ia1" / "ligands.sdf").read_text().splitlines())
+    ligands.write_text(f"1ia1/{title.strip()}  # a comment\n")
+    return TrainConfig(
+        data,
+        tmp_path / "run",
+        steps=6,
+        complexes=2,
+        poses=2,
+        validate_every=2,
+        dock_every=100,
+        validation_ligands=ligands,
+        validation_targets=targets,
+        threads=torch.get_num_threads(),
+        pocket=SMALL,
+    )
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def never() -> bool:
+    return False
+
+
+def after(steps: int) -> Callable[[], bool]:
+    """Stop once that many steps are done: `train` asks before each one."""
+    left = iter([*[False] * steps, True])
+    return lambda: next(left)
+
+
+def log(config: TrainConfig) -> list[dict[str, object]]:
+    rows = [json.loads(line) for line in (config.out / "log.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key not in ("seconds", "train")} for row in rows]
+
+
+def same_weights(a: TrainConfig, b: TrainConfig) -> bool:
+    """Bit by bit: of the network in training, and of the average that is shipped."""
+    states = [torch.load(run.out / "state.pt", weights_only=True)["network"] for run in (a, b)]
+    averages = [load_file(run.out / "weights.safetensors") for run in (a, b)]
+    return all(torch.equal(x[name], y[name]) for x, y in (states, averages) for name in x)
+
+
+def test_a_continued_run_ends_bit_by_bit_where_an_uninterrupted_one_does(config: TrainConfig, tmp_path: Path) -> None:
+    """Stopped after 3 of 6 steps, dropout and all; and killed later than its last save, with rows in the log since."""
+    main(config, never)
+    stopped = replace(config, out=tmp_path / "stopped")
+    main(stopped, after(3))
+    assert torch.load(stopped.out / "state.pt", weights_only=True)["step"] == 3
+    killed = replace(config, out=tmp_path / "killed")
+    shutil.copytree(stopped.out, killed.out)
+    with (killed.out / "log.jsonl").open("a") as file:
+        print(json.dumps({"step": 4, "seconds": 0.0, "train": {}}), file=file)
+    for run in (stopped, killed):
+        assert not same_weights(run, config)
+        main(run, never)
+        assert same_weights(run, config)
+        assert log(run) == log(config)
+    assert [row["step"] for row in log(config)] == [2, 4, 6]
+    factors = [f"{name}/{f}" for name in ("ligands", "targets") for f in ("tr", "rot", "tor")]
+    assert [key for key in log(config)[0] if key != "step"] == factors
+    assert {"ligands/success_2A", "targets/success_2A"} <= log(config)[-1].keys()
+
+
+def test_a_finished_run_is_left_as_it_is(config: TrainConfig) -> None:
+    main(config, never)
+    before = replace(config, out=config.out.with_name("before"))
+    shutil.copytree(config.out, before.out)
+    main(config, never)
+    assert same_weights(config, before)
+    assert log(config) == log(before)
+
+
+def test_weights_are_the_moving_average(config: TrainConfig) -> None:
+    """w̄ <- k w̄ + (1 - k) w, k = min(ema, (1 + n)/(10 + n)) after n steps."""
+    config = replace(config, ema=0.3, learning_rate=5.0)  # 0.01 to 0.04 in these steps of the warm-up
+    run, batch = new_run(config), collate(complexes()[:2])
+    expected = [value.clone() for value in run.average.parameters()]
+    for n in range(1, 5):
+        train_step(run, batch, config)
+        k = min(0.3, (1 + n) / (10 + n))
+        expected = [k * mean + (1 - k) * w.detach() for mean, w in zip(expected, run.network.parameters(), strict=True)]
+    for mean, value in zip(run.average.parameters(), expected, strict=True):
+        torch.testing.assert_close(mean, value)
+
+
+def test_learning_rate_warms_up_and_decays(config: TrainConfig) -> None:
+    long = replace(config, steps=10_000, warm_up=500, decay=0.3, learning_rate=2.0)
+    rates = [learning_rate(step, long) for step in (0, 249, 499, 5000, 7000, 8500, 10_000)]
+    assert rates == pytest.approx([2 / 500, 1.0, 2.0, 2.0, 2.0, 1.0, 0.0])
+
+
+def test_it_overfits_one_complex(config: TrainConfig) -> None:
+    """Losses of fresh noise start at 1, the cost of knowing nothing, and fall well below."""
+    fast = replace(config, learning_rate=2e-2, steps=10_000, poses=24, pocket=replace(SMALL, dropout=0.0), ema=0.9)
+    run, batch = new_run(fast), collate(complexes()[1:2])
+
+    def losses() -> dict[str, float]:
+        with torch.no_grad():
+            found = losses_of(run.average, batch, 400, fast.noise, torch.Generator().manual_seed(1))
+        return {factor: value.item() for factor, value in found.items()}
+
+    before = losses()
+    for _ in range(150):
+        train_step(run, batch, fast)
+    now = losses()
+    assert min(before.values()) > 0.9
+    assert now["tr"] < 0.5
+    assert now["rot"] < before["rot"]
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_and_keeps_the_weights(config: TrainConfig) -> None:
+    run, batch = new_run(config), collate(complexes()[:2])
+    before = [value.clone() for value in run.network.parameters()]
+    broken = replace(batch, pocket_positions=batch.pocket_positions * float("nan"))
+    with pytest.raises(FloatingPointError, match="step 0 is not finite, with 1ia1, 1of6"):
+        train_step(run, broken, config)
+    assert all(torch.equal(a, b) for a, b in zip(before, run.network.parameters(), strict=True))
+
+
+def test_split_keeps_held_out_complexes_out_of_training(config: TrainConfig) -> None:
+    parts, embedded = load_data(config, Console(file=io.StringIO()))
+    assert [c.name.split("/")[0] for c in parts.train] == ["1s3v", "1uou"]
+    assert [c.name.split("/")[0] for c in parts.ligands] == ["1ia1"]
+    assert [c.name.split("/")[0] for c in parts.targets] == ["1of6"]
+    assert [c.name for c in embedded] == list(POSEBUSTERS_NAMES)
+    both = split(complexes(), {"1ia1"}, {"1ia1"})  # a ligand of a held-out target counts with its target
+    assert [c.name for c in both.targets] == ["1ia1"]
+    assert not both.ligands
+
+
+def test_committed_splits_do_not_overlap() -> None:
+    splits = ROOT / "domains" / "docking" / "splits"
+    ligands, targets = (names_in(splits / f"validation_{part}.txt") for part in ("ligands", "targets"))
+    assert len(ligands) > 50
+    assert not {name.split("/")[0] for name in ligands} & targets
+
+
+def test_batches_are_drawn_by_weight_with_pockets_that_vary() -> None:
+    """Frequencies of the first complex of a batch; the largest radius sees more atoms than the smallest."""
+    weights = (1.0, 0.0, 3.0, 4.0)
+    sampler = BatchSampler(complexes(), weights, 1, (5.0, 9.0), 0.0)
+    generator = torch.Generator().manual_seed(0)
+    drawn = [sampler.draw(generator) for _ in range(400)]
+    for complex_, weight in zip(complexes(), weights, strict=True):
+        share = sum(batch.names == (complex_.name,) for batch in drawn) / len(drawn)
+        assert share == pytest.approx(weight / sum(weights), abs=5 * 0.5 / 400**0.5)
+    sizes = [int(batch.pocket_mask.sum()) for batch in drawn if batch.names == ("1uou",)]
+    assert min(sizes) < len(complexes()[3].pocket.positions) < max(sizes)
+    again = BatchSampler(complexes(), weights, 3, (6.0, 6.0), 0.25)
+    shaken = [again.draw(torch.Generator().manual_seed(s)).pocket_positions for s in (1, 1, 2)]
+    assert torch.equal(shaken[0], shaken[1])
+    assert shaken[0].shape != shaken[2].shape or not torch.equal(shaken[0], shaken[2])
+
+
+def test_a_trained_model_can_be_evaluated(config: TrainConfig) -> None:
+    main(config, never)
+    model = load_weights(config.out / "weights.safetensors")
+    result = redock(model, complexes(), ode_sampler("ddim", 3, "edm"), 2, 0, 3.0)
+    same = redock(model, complexes(), ode_sampler("ddim", 3, "edm"), 2, 0, 3.0)
+    assert result.names == POSEBUSTERS_NAMES
+    assert result.rmsd.shape == (4, 2)
+    assert (result.rmsd == same.rmsd).all()
+    assert result.rmsd.min() > 0.1
+
+
+def mistake(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with pytest.raises(SystemExit) as stop:
+        cli(arguments)
+    assert stop.value.code == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert lines[-1].startswith("error: ")
+    return lines[-1]
+
+
+def test_mistakes_get_one_line(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "run")
+    missing = mistake(capsys, "--data", str(tmp_path / "nowhere"), "--out", out)
+    assert "nowhere: it is not a folder" in missing
+    (tmp_path / "file").write_text("not a folder")
+    assert "cannot write there" in mistake(capsys, "--data", str(data), "--out", str(tmp_path / "file" / "run"))
+    lists = ("--validation-targets", str(tmp_path / "no list"))
+    assert "no list: cannot be read" in mistake(capsys, "--data", str(data), "--out", out, *lists)
+    (tmp_path / "all").write_text("\n".join(POSEBUSTERS_NAMES))
+    nothing = mistake(capsys, "--data", str(data), "--out", out, "--validation-targets", str(tmp_path / "all"))
+    assert "every complex in it belongs to the validation split" in nothing
+
+
+def test_the_command_line_chooses_the_network(data: Path, tmp_path: Path) -> None:
+    """Its weights say which one it was, and another one does not continue the run."""
+    options = {"data": data, "out": tmp_path / "run", "steps": 2, "complexes": 1, "poses": 1, "threads": 1}
+    (tmp_path / "nobody").write_text("nobody")
+    options |= {f"validation-{part}": tmp_path / "nobody" for part in ("ligands", "targets")}
+    options |= {f"diffdock.{key}": getattr(SMALL_DIFFDOCK, key) for key in ("scalars", "vectors", "radial", "hidden")}
+    arguments = [word for key, value in options.items() for word in (f"--{key}", str(value))]
+    cli([*arguments, "--network", "diffdock"])
+    assert load_weights(tmp_path / "run" / "weights.safetensors").network.config == SMALL_DIFFDOCK
+    with pytest.raises(SystemExit):
+        cli([*arguments, "--network", "pocket"])
+
+
+def test_a_run_of_another_network_is_not_continued(config: TrainConfig) -> None:
+    main(config, never)
+    before = (config.out / "config.json").read_text()
+    with pytest.raises(InputError, match="cannot be continued"):
+        main(replace(config, pocket=replace(SMALL, scalars=8)), never)
+    (config.out / "state.pt").write_text("damaged")
+    with pytest.raises(InputError, match="cannot be continued"):
+        main(config, never)
+    assert (config.out / "config.json").read_text() == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_saves(data: Path, tmp_path: Path, number: signal.Signals) -> None:
+    out = tmp_path / "run"
+    options = {"data": data, "out": out, "steps": 10**6, "validate-every": 5, "complexes": 1, "poses": 1, "threads": 1}
+    arguments = [word for key, value in options.items() for word in (f"--{key}", str(value))]
+    command = [sys.executable, "-m", "domains.docking.train", *arguments, "--pocket.scalars", "16"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        deadline = time.monotonic() + 120
+        while not (out / "log.jsonl").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert "the same command goes on from here" in said
+    assert torch.load(out / "state.pt", weights_only=True)["step"] >= 5
+    load_weights(out / "weights.safetensors")
