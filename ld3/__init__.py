@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ld3.clock import Clock
-from ld3.flow import EuclideanFlow, ProbabilityFlow, noise_from_clean, noise_from_v, noise_from_velocity
+from ld3.flow import ArrayFlow, EuclideanFlow, ProbabilityFlow, noise_from_clean, noise_from_v, noise_from_velocity
 from ld3.grids.grid import HAND_MADE, Grid
 from ld3.schedules.schedule import EDM, VE, RectifiedFlow, Schedule, VPCosine, VPDiscrete, VPLinear
 from ld3.schedules.vp_steps import VPSteps
@@ -15,6 +15,7 @@ __all__ = [
     "HAND_MADE",
     "SOLVERS",
     "VE",
+    "ArrayFlow",
     "Clock",
     "EuclideanFlow",
     "Grid",

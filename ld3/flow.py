@@ -17,7 +17,7 @@ from torch import Tensor
 from ld3.clock import Clock
 from ld3.fingerprint import fingerprint
 from ld3.schedules.schedule import Schedule
-from ld3.state import Levels, State, Tangent
+from ld3.state import Levels, State, Tangent, rebuild, tensors
 
 
 class ProbabilityFlow(ABC, Generic[State]):
@@ -65,10 +65,9 @@ class ProbabilityFlow(ABC, Generic[State]):
         """A hash of all that changes the flow (weights, conditions, clock): the key of cached teacher runs."""
 
 
-class EuclideanFlow(ProbabilityFlow[Tensor]):
-    """A flow on arrays, for which a user writes `noise` and nothing else.
-
-    The state is x̂ = x/α, shape (B, *shape), one factor called "x"; `decode` turns a result into data.
+class ArrayFlow(ProbabilityFlow[State]):
+    """A flow on arrays x̂ = x/α of shape (B, *shape), one factor called "x": alone, or the field "x" of a state that
+    also says what each sample is to be.
 
     Args:
         schedule: the path x_t = α x_0 + σ z that the network was trained on.
@@ -92,38 +91,57 @@ class EuclideanFlow(ProbabilityFlow[Tensor]):
         self.prior_scale = {"x": math.exp(-self.clock.bounds["x"][0] / score_scale)}
 
     @abstractmethod
-    def noise(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """The predicted noise ε̂, shape (B, *shape), in the noisy x_t = α x_0 + σ z at time `t`, shape ()."""
+    def state(self, x: Tensor) -> State:
+        """The state of B arrays x̂, as the prior makes them."""
 
-    def prior(self, n: int, generator: torch.Generator) -> Tensor:
+    @abstractmethod
+    def predicted_noise(self, state: State, x_t: Tensor, t: Tensor) -> Tensor:
+        """ε̂, shape (B, *shape), in x_t = α x̂ of `state` at time `t`, shape (), float64."""
+
+    def prior(self, n: int, generator: torch.Generator) -> State:
         unit = torch.randn(n, *self.shape, generator=generator, device=generator.device, dtype=self.dtype)
-        return self.prior_scale["x"] * unit
+        return self.state(self.prior_scale["x"] * unit)
 
-    def displacement(self, x: Tensor, levels: Levels) -> Tangent:
+    def displacement(self, x: State, levels: Levels) -> Tangent:
         t = self.clock.time(levels)["x"]
         sigma = self.clock.sigma(levels)["x"]
-        return {"x": -sigma * self.noise(self.schedule.alpha(t) * x, t.to(x))}
+        return {"x": -sigma * self.predicted_noise(x, self.schedule.alpha(t) * tensors(x)["x"], t)}
 
-    def retract(self, x: Tensor, v: Tangent) -> Tensor:
-        return x + v["x"]
+    def retract(self, x: State, v: Tangent) -> State:
+        fields = tensors(x)
+        return rebuild(x, {**fields, "x": fields["x"] + v["x"]})
 
-    def zero_tangent(self, x: Tensor) -> Tangent:
-        return {"x": torch.zeros_like(x)}
+    def zero_tangent(self, x: State) -> Tangent:
+        return {"x": torch.zeros_like(tensors(x)["x"])}
 
-    def distance(self, x: Tensor, target: Tensor) -> Tensor:
+    def distance(self, x: State, target: State) -> Tensor:
         """Mean squared difference of the decoded samples."""
         return (self.decode(x) - self.decode(target)).square().flatten(1).mean(1)
 
     def norm(self, v: Tangent) -> Mapping[str, Tensor]:
         return {"x": torch.linalg.vector_norm(v["x"].flatten(1), dim=1)}
 
-    def decode(self, x: Tensor) -> Tensor:
-        """Data x_t = α(t_min) x̂ from the state where a grid ends, same shape."""
-        return self.schedule.alpha(torch.tensor(self.schedule.t_min, dtype=torch.float64)) * x
+    def decode(self, x: State) -> Tensor:
+        """Data x_t = α(t_min) x̂ from the state where a grid ends, shape (B, *shape)."""
+        return self.schedule.alpha(torch.tensor(self.schedule.t_min, dtype=torch.float64)) * tensors(x)["x"]
 
     def fingerprint(self) -> str:
         """Hash of the class name and of every attribute; override it where an attribute has no stable content."""
         return fingerprint(type(self).__qualname__, vars(self))
+
+
+class EuclideanFlow(ArrayFlow[Tensor]):
+    """A flow on bare arrays, for which a user writes `noise` and nothing else; `decode` turns a result into data."""
+
+    @abstractmethod
+    def noise(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """The predicted noise ε̂, shape (B, *shape), in the noisy x_t = α x_0 + σ z at time `t`, shape ()."""
+
+    def state(self, x: Tensor) -> Tensor:
+        return x
+
+    def predicted_noise(self, state: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+        return self.noise(x_t, t.to(x_t))
 
 
 def noise_from_clean(x_t: Tensor, clean: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:

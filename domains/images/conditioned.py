@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from domains.images.metrics.distances import Distance
-from ld3.clock import Clock
-from ld3.flow import ProbabilityFlow
+from ld3.flow import ArrayFlow
 from ld3.schedules.schedule import Schedule
-from ld3.state import Levels, Tangent
 
 
 class Conditioned(NamedTuple):
@@ -29,8 +25,8 @@ class Conditioned(NamedTuple):
     condition: Tensor
 
 
-class ConditionedFlow(ProbabilityFlow[Conditioned]):
-    """A flow on images, one factor called "x", for which a subclass writes `noise`, `image` and `fingerprint`.
+class ConditionedFlow(ArrayFlow[Conditioned]):
+    """A flow on images, for which a subclass writes `noise`, `image` and `fingerprint`.
 
     Args:
         schedule: the path x_t = α x_0 + σ z that the network was trained on.
@@ -43,13 +39,9 @@ class ConditionedFlow(ProbabilityFlow[Conditioned]):
     def __init__(
         self, schedule: Schedule, shape: tuple[int, int, int], conditions: int, distance: Distance, dtype: torch.dtype
     ) -> None:
-        self.schedule = schedule
-        self.shape = shape
+        super().__init__(schedule, shape, dtype=dtype)
         self.conditions = conditions
         self.measure = distance
-        self.dtype = dtype
-        self.clock = Clock({"x": schedule})
-        self.prior_scale = {"x": math.exp(-self.clock.bounds["x"][0])}
 
     @property
     def published_table(self) -> str | None:
@@ -64,28 +56,23 @@ class ConditionedFlow(ProbabilityFlow[Conditioned]):
     def image(self, x_0: Tensor) -> Tensor:
         """Images in [-1, 1], (B, C', H', W'), from what was noised; differentiable."""
 
-    def decode(self, state: Conditioned) -> Tensor:
+    @abstractmethod
+    def fingerprint(self) -> str: ...
+
+    def state(self, x: Tensor) -> Conditioned:
+        return Conditioned(x, torch.arange(len(x), device=x.device) % self.conditions)
+
+    def predicted_noise(self, state: Conditioned, x_t: Tensor, t: Tensor) -> Tensor:
+        return self.noise(x_t, t, state.condition)
+
+    def decode(self, x: Conditioned) -> Tensor:
         """Images in [-1, 1] from the state where a grid ends."""
-        return self.image(self.schedule.alpha(torch.tensor(self.schedule.t_min, dtype=torch.float64)) * state.x)
-
-    def prior(self, n: int, generator: torch.Generator) -> Conditioned:
-        device = generator.device
-        unit = torch.randn(n, *self.shape, generator=generator, device=device, dtype=self.dtype)
-        return Conditioned(self.prior_scale["x"] * unit, torch.arange(n, device=device) % self.conditions)
-
-    def displacement(self, x: Conditioned, levels: Levels) -> Tangent:
-        t = self.clock.time(levels)["x"]
-        sigma = self.clock.sigma(levels)["x"]
-        return {"x": -sigma * self.noise(self.schedule.alpha(t) * x.x, t, x.condition)}
-
-    def retract(self, x: Conditioned, v: Tangent) -> Conditioned:
-        return Conditioned(x.x + v["x"], x.condition)
-
-    def zero_tangent(self, x: Conditioned) -> Tangent:
-        return {"x": torch.zeros_like(x.x)}
+        return self.image(super().decode(x))
 
     def distance(self, x: Conditioned, target: Conditioned) -> Tensor:
         return self.measure.measure(self.decode(x), self.decode(target))
 
-    def norm(self, v: Tangent) -> Mapping[str, Tensor]:
-        return {"x": torch.linalg.vector_norm(v["x"].flatten(1), dim=1)}
+
+def guided(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
+    """Classifier-free guidance (Ho & Salimans, arXiv 2207.12598): u + w (c - u); w = 1 is the conditional answer c."""
+    return unconditional + scale * (conditional - unconditional)

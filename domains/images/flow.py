@@ -9,8 +9,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from domains.images.conditioned import ConditionedFlow
-from domains.images.guidance import guided
+from domains.images.conditioned import ConditionedFlow, guided
 from domains.images.metrics.distances import Distance, get_distance
 from domains.images.models.denoiser import Denoiser
 from ld3.fingerprint import fingerprint

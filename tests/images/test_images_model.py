@@ -14,8 +14,8 @@ from scipy.linalg import sqrtm
 from sklearn.datasets import load_digits
 
 from domains.errors import InputError
+from domains.images.conditioned import guided
 from domains.images.flow import DigitsFlow
-from domains.images.guidance import guided
 from domains.images.metrics.frechet import Gaussian, frechet_distance, gaussian
 from domains.images.metrics.quality import DigitsQuality
 from domains.images.models import digits

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias, final
 import torch
 from torch import Tensor
 
-from domains.images.guidance import guided
+from domains.images.conditioned import guided
 
 Component: TypeAlias = Any
 """A part of a diffusers pipeline; its attributes come from a config, of which mypy knows nothing."""
