@@ -53,9 +53,7 @@ def test_values_have_the_types_of_the_fields(tmp_path: Path) -> None:
     """
     found = read(tmp_path, text)
     more, change = (Inner(2.0, 0), Inner(float("inf"))), {"steps": 0, "scale": None}
-    assert found == Outer(
-        Path("some/where"), "b", None, (3, 4), ("x", "y"), Inner(1e-5), more, {"steps": 0, "scale": None}
-    )
+    assert found == Outer(Path("some/where"), "b", None, (3, 4), ("x", "y"), Inner(1e-5), more, change)
     assert isinstance(found.more[0].rate, float)
     assert read(tmp_path, "data: x") == Outer(Path("x"))
 
