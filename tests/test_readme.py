@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.common import readme
+from benchmarks.common import readme, tables
 from benchmarks.docking.options import Options
 from benchmarks.docking.summary import MethodRow, Paired
 from ld3 import HAND_MADE
 from ld3.learn import FitResult
 
 ROOT = Path(__file__).parents[1]
-BEGIN, END = readme.markers("demo")
+BEGIN, END = tables.markers("demo")
 PAGE = (ROOT / "README.md").read_text()
 GRIDS = (ROOT / "docs" / "grids.md").read_text()
 WARP = (ROOT / "docs" / "warp.md").read_text()
@@ -223,4 +223,4 @@ def test_update_replaces_the_block_and_nothing_else(tmp_path: Path) -> None:
 @pytest.mark.parametrize("page", ["no markers", f"{END} {BEGIN}", f"{BEGIN}{END}{END}"])
 def test_a_page_without_its_markers_is_refused(page: str) -> None:
     with pytest.raises(ValueError, match="page must have one line"):
-        readme.with_block(page, "content")
+        tables.with_block(page, "demo", "content")

@@ -16,10 +16,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from benchmarks.common.command_line import command_line
-from benchmarks.common.options import mistake
 from benchmarks.common.report import angstrom, percent, percent_range, sentence
-from benchmarks.common.store import write_text
+from benchmarks.common.tables import command_line, put_block
 from benchmarks.docking.options import Options as RunOptions
 from benchmarks.docking.summary import Paired
 
@@ -94,37 +92,6 @@ def _cells(row: Mapping[str, Any], twins: Mapping[tuple[str, int], str]) -> Sequ
     )
 
 
-def markers(name: str) -> tuple[str, str]:
-    """The lines above and below a block."""
-    return f"<!-- table: {name} -->", f"<!-- end of table: {name} -->"
-
-
-def with_block(page: str, content: str, name: str = "demo") -> str:
-    """`page` with `content` between its markers.
-
-    Raises:
-        ValueError: if the markers are not there once each, in order.
-    """
-    first, last = markers(name)
-    before, begin, rest = page.partition(first)
-    _, end, after = rest.partition(last)
-    if not (begin and end) or first in rest or last in before + after:
-        raise ValueError(f"page must have one line {first} and, below it, one line {last}")
-    return f"{before}{first}\n\n{content}\n\n{last}{after}"
-
-
-def check_page(option: str, page: Path, name: str) -> None:
-    """Refuse a page that cannot take a block, before anything is computed for it.
-
-    Raises:
-        InputError: naming the option.
-    """
-    try:
-        with_block(page.read_text(), "", name)
-    except (OSError, ValueError) as error:
-        raise mistake(option, f"{page} cannot take the table ({error})", "give a page with its markers") from error
-
-
 def main(options: Options) -> None:
     """Write the block and copy the picture.
 
@@ -135,9 +102,9 @@ def main(options: Options) -> None:
     results = json.loads((options.run / "results.json").read_text())
     name = PICTURE if options.block == "demo" else f"{options.block.replace('-', '_')}_{PICTURE}"
     readme, picture = options.root / "README.md", Path("docs") / name
-    page = with_block(readme.read_text(), block(results, str(picture)), options.block)
+    content = block(results, str(picture))
+    put_block(readme, options.block, content)
     shutil.copyfile(options.run / PICTURE, options.root / picture)
-    write_text(readme, page)
 
 
 if __name__ == "__main__":

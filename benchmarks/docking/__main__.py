@@ -15,9 +15,9 @@ from functools import partial
 import tyro
 from rich.console import Console
 
-from benchmarks.common.endings import CANNOT_RUN, run_command
+from benchmarks.common.exits import CANNOT_RUN, run_command
+from benchmarks.common.fits import saved_grids
 from benchmarks.common.report import sentence, table
-from benchmarks.common.saved_grids import saved_grids
 from benchmarks.docking.inputs import load
 from benchmarks.docking.options import Options, check
 from benchmarks.docking.plots import plot_grids, plot_success

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from benchmarks.common.fit_pairs import finite_part, fit_split, fit_work
+from benchmarks.common.fits import finite_part, fit_split, fit_work
 from benchmarks.common.options import mistake
-from benchmarks.common.progress import WorkBar
 from benchmarks.common.seeds import seed_of
 from benchmarks.common.store import Store
 from benchmarks.docking.inputs import on_device, size
@@ -20,6 +19,7 @@ from domains.docking.poses.flow import DockingFlow
 from domains.docking.poses.pose import Poses
 from domains.docking.settings import fit_config
 from domains.docking.structures.complexes import Complex
+from domains.progress import WorkProgress
 from ld3.learn import FitResult, Pairs, Point, Teacher, fit, run_teacher
 
 
@@ -43,7 +43,12 @@ class FitData:
 
 
 def fit_data(
-    model: DockingModel, complexes: Sequence[Complex], choices: Choices, teacher: Teacher, store: Store, bar: WorkBar
+    model: DockingModel,
+    complexes: Sequence[Complex],
+    choices: Choices,
+    teacher: Teacher,
+    store: Store,
+    bar: WorkProgress,
 ) -> FitData:
     """Run the teacher from `--fit-poses` starts of their own, dealt to the complexes; a fifth is for validation.
 
@@ -73,7 +78,7 @@ def fit_data(
     return FitData(flow, train, valid, failed, pairs.network_evaluations)
 
 
-def fit_grid(data: FitData, nfe: int, choices: Choices, store: Store, bar: WorkBar) -> FitResult:
+def fit_grid(data: FitData, nfe: int, choices: Choices, store: Store, bar: WorkProgress) -> FitResult:
     """Learn where `nfe` evaluations go, from the model's general grid if it has one, else from the best made by hand.
 
     The general grid has proved itself on far more pairs than a fit has to validate with; these could not tell.

@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.common.progress import WorkBar
 from benchmarks.common.seeds import seed_of
 from benchmarks.common.store import Store
 from benchmarks.docking.inputs import Group
 from domains.docking.poses.diffdock_sampler import sample_ode, sample_sde
 from domains.docking.poses.flow import DockingFlow
 from domains.docking.poses.pose import Poses
+from domains.progress import WorkProgress
 from ld3.clock import Clock
 from ld3.fingerprint import fingerprint
 from ld3.grids.grid import HAND_MADE, Grid
@@ -122,7 +122,7 @@ def teacher_method(teacher: Teacher) -> Method:
     return Method("teacher", teacher.solver, teacher.nfe, fingerprint("teacher", teacher))
 
 
-def dock(procedure: Procedure, groups: Sequence[Group], seed: int, store: Store, bar: WorkBar) -> Docked:
+def dock(procedure: Procedure, groups: Sequence[Group], seed: int, store: Store, bar: WorkProgress) -> Docked:
     """Take every group from its starts to the end, or read what an earlier run has docked."""
 
     def solve(group: Group) -> dict[str, Tensor]:
@@ -144,7 +144,9 @@ def dock(procedure: Procedure, groups: Sequence[Group], seed: int, store: Store,
     return _docked(groups, [_kept(store, key, solve, group) for key, group in zip(keys, groups, strict=True)])
 
 
-def dock_by_teacher(teacher: Teacher, groups: Sequence[Group], store: Store, bar: WorkBar) -> tuple[Docked, Tensor]:
+def dock_by_teacher(
+    teacher: Teacher, groups: Sequence[Group], store: Store, bar: WorkProgress
+) -> tuple[Docked, Tensor]:
     """Where the converged ODE ends, and its disagreement (M,), Å², with the same run at twice the steps."""
     checked = -(-teacher.checked // len(groups))
     own = replace(teacher, checked=checked)

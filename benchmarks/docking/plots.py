@@ -8,10 +8,8 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.common import grid_plot
-from benchmarks.common.curves import DPI, CurvePoint, draw_curves
-from benchmarks.common.grid_plot import Lane
 from benchmarks.common.names import TEACHER_ROW
+from benchmarks.common.plots import DPI, CurvePoint, Lane, draw_curves
 from benchmarks.docking.report import Report
 from benchmarks.docking.summary import Bounds, MethodRow, by_nfe
 
@@ -92,4 +90,4 @@ def plot_grids(path: Path, report: Report) -> None:
         for nfe, grids in sorted(report.grids.items())
         for name, grid in grids.items()
     ]
-    grid_plot.plot_grids(path, report.title, lanes, report.clock, _FACTORS)
+    grid_picture(path, report.title, lanes, report.clock, _FACTORS)

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.common.progress import WorkBar
 from benchmarks.common.store import Store
 from benchmarks.docking.methods import Docked
 from domains.docking.poses.validity import Validity, check_all
 from domains.docking.structures.complexes import Complex
+from domains.progress import WorkProgress
 from ld3.fingerprint import fingerprint
 
 CHECK_WORK = 100.0  # network evaluations that take about as long as one pose does here
@@ -24,7 +24,7 @@ _AT_ONCE = 256  # poses of a call: what a kill can lose
 
 
 def check_docked(
-    complexes: Sequence[Complex], runs: Mapping[str, Docked], poses: int, store: Store, bar: WorkBar
+    complexes: Sequence[Complex], runs: Mapping[str, Docked], poses: int, store: Store, bar: WorkProgress
 ) -> dict[tuple[str, str], list[Validity]]:
     """`poses` of each run, spread evenly over the complexes: the first ones of each.
 
@@ -63,7 +63,7 @@ def spread(total: int, places: int) -> list[int]:
 
 
 def _check(
-    jobs: Sequence[tuple[Complex, Mapping[str, NDArray[np.float32]]]], store: Store, bar: WorkBar
+    jobs: Sequence[tuple[Complex, Mapping[str, NDArray[np.float32]]]], store: Store, bar: WorkProgress
 ) -> dict[tuple[str, str], list[Validity]]:
     joined = [(complex_, np.concatenate(list(poses.values()))) for complex_, poses in jobs]
     before = 0

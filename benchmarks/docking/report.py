@@ -11,7 +11,7 @@ from typing import Any, final
 from torch import Tensor
 
 from benchmarks.common import manifest
-from benchmarks.common.fit_entry import fit_entry
+from benchmarks.common.fits import fit_entry
 from benchmarks.common.store import finite, write_text
 from benchmarks.docking.fits import FitData
 from benchmarks.docking.inputs import Group, Inputs

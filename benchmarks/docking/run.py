@@ -17,9 +17,8 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from benchmarks.common.fit_pairs import fit_split, fit_work
+from benchmarks.common.fits import fit_split, fit_work
 from benchmarks.common.names import LEARNED
-from benchmarks.common.progress import WorkBar
 from benchmarks.common.store import Store
 from benchmarks.docking.fits import FitData, fit_data, fit_grid
 from benchmarks.docking.inputs import Inputs, make_groups
@@ -29,6 +28,7 @@ from benchmarks.docking.pose_checks import CHECK_WORK, check_docked
 from benchmarks.docking.report import Report
 from domains.docking.networks.weights import DockingModel
 from domains.docking.settings import TEACHER, fit_config
+from domains.progress import WorkProgress
 from ld3.grids.grid import HAND_MADE
 from ld3.learn import FitResult, Teacher
 
@@ -52,7 +52,7 @@ def run(
     timings: dict[str, float] = {}
     report = Report(choices, model, inputs, groups, timings)
 
-    with WorkBar(console, _plan(options, teacher, len(complexes), saved), timings) as bar:
+    with WorkProgress(console, _plan(options, teacher, len(complexes), saved), timings) as bar:
         with bar.stage("teacher"):
             goals, disagreement = dock_by_teacher(teacher, groups, store, bar)
             report.add_teacher(teacher, goals, disagreement)

@@ -19,15 +19,14 @@ import torch
 import tyro
 from rich.console import Console
 
-from benchmarks.common.command_line import command_line
-from benchmarks.common.endings import run_command
+from benchmarks.common.exits import run_command
 from benchmarks.common.options import check_nfe, mistake, prepare_folder
-from benchmarks.common.progress import WorkBar
-from benchmarks.common.readme import check_page
 from benchmarks.common.store import Store
+from benchmarks.common.tables import check_page, command_line
 from benchmarks.experiments.coefficients_page import BLOCK, block, put_table, summarise, write_results
 from benchmarks.experiments.coefficients_rows import Fitted, Seed, seed_work, work
 from domains.images.models.load import BUILT_IN, Wanted, load_image_flow
+from domains.progress import WorkProgress
 from ld3.solvers import Solver, get_solver
 
 
@@ -76,7 +75,7 @@ def compare(options: Options, log: Console) -> int:
     config = json.loads(json.dumps(asdict(options), default=str))
     found: list[Fitted] = []
     timings: dict[str, float] = {}
-    with WorkBar(log, _plan(options), timings) as bar:
+    with WorkProgress(log, _plan(options), timings) as bar:
         for number in options.seeds:
             with bar.stage(f"teacher, seed {number}"):
                 seed = Seed(flow, number, options.pairs, options.samples, finest, store, bar)

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from benchmarks.common import manifest
-from benchmarks.common.readme import with_block
 from benchmarks.common.store import finite, write_text
+from benchmarks.common.tables import put_block
 from benchmarks.experiments.coefficients_rows import BASELINE, JOINT, VARIANTS, Fitted
 from domains.bootstrap import Interval, bootstrap_difference, bootstrap_interval
 
@@ -167,7 +167,7 @@ def put_table(page: Path, content: str) -> None:
         ValueError: if the page lacks the markers.
         OSError: if it cannot be read or written.
     """
-    write_text(page, with_block(page.read_text(), content, BLOCK))
+    put_block(page, BLOCK, content)
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -11,14 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.common.fine_steps import fine_steps
-from benchmarks.common.fit_pairs import fit_work
-from benchmarks.common.progress import WorkBar
+from benchmarks.common.fits import fine_steps, fit_work
 from benchmarks.common.seeds import seed_of
 from benchmarks.common.store import Store
 from benchmarks.images.baselines import GITS
 from domains.images.conditioned import ConditionedFlow
 from domains.images.settings import BATCH, FIT, TEACHER
+from domains.progress import WorkProgress
 from ld3.fingerprint import fingerprint
 from ld3.grids.gits import TRAJECTORY_SOLVER, Jumps, jump_costs
 from ld3.grids.grid import HAND_MADE, Grid, edm
@@ -115,7 +114,7 @@ class Seed:
         samples: int,
         finest: int,
         store: Store,
-        bar: WorkBar,
+        bar: WorkProgress,
     ) -> None:
         self.flow, self.number, self.store = flow, number, store
         n_train, n_valid = pairs
@@ -130,7 +129,7 @@ class Seed:
         costs = jump_costs(flow, self.train.start, fine, get_solver(TRAJECTORY_SOLVER), on_progress=bar.counter())
         self.jumps = Jumps(fine, costs)
 
-    def run(self, solver: Solver, nfe: int, steps: int, bar: WorkBar) -> list[Fitted]:
+    def run(self, solver: Solver, nfe: int, steps: int, bar: WorkProgress) -> list[Fitted]:
         """The grid that is not learned, and every variant."""
         n = solver.steps(nfe)
         grids = {name: make(self.flow.clock, n) for name, make in HAND_MADE.items()}
@@ -142,7 +141,7 @@ class Seed:
         return [Fitted(solver.name, nfe, self.number, BASELINE, start, _array(kept), 0, 0.0), *found]
 
     def _fitted(
-        self, solver: Solver, nfe: int, variant: Variant, steps: int, grids: Mapping[str, Grid], bar: WorkBar
+        self, solver: Solver, nfe: int, variant: Variant, steps: int, grids: Mapping[str, Grid], bar: WorkProgress
     ) -> Fitted:
         """A fit that starts from the best of `grids`."""
         config = variant.config(steps, self.number)
@@ -195,7 +194,7 @@ class Seed:
         return found
 
     @torch.no_grad()
-    def _distances(self, grid: Grid, solver: Solver, bar: WorkBar) -> list[float | None]:
+    def _distances(self, grid: Grid, solver: Solver, bar: WorkProgress) -> list[float | None]:
         """Of each image; JSON has no infinity, None stands for it."""
         found: list[Tensor] = []
         for rows in torch.arange(len(self.test)).split(_IMAGES):

@@ -16,11 +16,9 @@ from typing import Any
 import tyro
 from rich.console import Console
 
-from benchmarks.common.command_line import command_line
 from benchmarks.common.options import mistake
-from benchmarks.common.progress import WorkBar
-from benchmarks.common.readme import check_page, with_block
-from benchmarks.common.store import Store, write_text
+from benchmarks.common.store import Store
+from benchmarks.common.tables import check_page, command_line, put_block
 from benchmarks.docking.fits import FitData, fit_data
 from benchmarks.docking.inputs import Group, Inputs, load, make_groups
 from benchmarks.docking.methods import (
@@ -42,6 +40,7 @@ from domains.docking.general_grids import GENERAL, general_grid
 from domains.docking.networks.weights import DEMO_WEIGHTS, DockingModel, load_weights
 from domains.docking.settings import FIT_POSES, TEACHER
 from domains.errors import InputError
+from domains.progress import WorkProgress
 from ld3.learn import fit
 
 CANNOT_RUN, INTERRUPTED = 2, 130
@@ -112,14 +111,14 @@ def compare(options: Options, log: Console) -> None:
         inputs = load(choices)
         if not inputs.complexes:
             raise mistake("complexes", "no complex can be docked", "give others")
-        with WorkBar(log, _plan(len(inputs.complexes), trials, options), timings) as bar:
+        with WorkProgress(log, _plan(len(inputs.complexes), trials, options), timings) as bar:
             _one_seed(options, trials, choices, inputs, model, rows, seconds, bar)
         done = options.seeds[: options.seeds.index(seed) + 1]
         config = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
         study = Study(_command(config, done), config, summarise(trials, rows, seconds), len(inputs.complexes), done)
         write(options.out, study)
         for page, name, content in pages:
-            write_text(page, with_block(page.read_text(), content(study), name))
+            put_block(page, name, content(study))
 
 
 def _one_seed(
@@ -130,7 +129,7 @@ def _one_seed(
     model: DockingModel,
     rows: Rows,
     seconds: dict[str, list[float]],
-    bar: WorkBar,
+    bar: WorkProgress,
 ) -> None:
     """Teacher, hand-made grids and every trial; adds to `rows` and `seconds`."""
     seed, store = choices.options.seed, Store(options.out / "cache")
@@ -169,7 +168,7 @@ def _fitted(
     choices: Choices,
     options: Options,
     store: Store,
-    bar: WorkBar,
+    bar: WorkProgress,
 ) -> tuple[Procedure, float]:
     """How the grid that a trial learns docks, and the seconds that the fit took."""
     general = (

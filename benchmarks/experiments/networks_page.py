@@ -6,9 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.common.readme import with_block
-from benchmarks.common.report import percent, percent_range
-from benchmarks.common.store import write_text
+from benchmarks.common.tables import percent, percent_range, put_block
 
 BLOCK: Final = "networks"
 
@@ -22,7 +20,7 @@ def put_table(page: Path, results: Mapping[str, Any]) -> None:
         ValueError: if the page lacks the markers.
         OSError: if it cannot be read or written.
     """
-    write_text(page, with_block(page.read_text(), block(results), BLOCK))
+    put_block(page, BLOCK, block(results))
 
 
 def block(results: Mapping[str, Any]) -> str:

@@ -19,10 +19,10 @@ import tyro
 from rich.console import Console
 
 from benchmarks.common import manifest
-from benchmarks.common.endings import run_command
+from benchmarks.common.exits import run_command
 from benchmarks.common.options import check_nfe, mistake, prepare_folder
-from benchmarks.common.readme import check_page
 from benchmarks.common.store import Store, write_text
+from benchmarks.common.tables import check_page
 from benchmarks.experiments.reference_case.case import load_case
 from benchmarks.experiments.warp_page import BLOCK, put_tables
 from benchmarks.experiments.warp_rows import Comparison, Cost, Row

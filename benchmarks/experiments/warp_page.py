@@ -7,8 +7,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, Final
 
-from benchmarks.common.readme import with_block
-from benchmarks.common.store import write_text
+from benchmarks.common.tables import put_block
 
 BLOCK: Final = "warp"
 
@@ -28,7 +27,7 @@ def put_tables(page: Path, results: Mapping[str, Any]) -> None:
         ValueError: if the page lacks the markers.
         OSError: if it cannot be read or written.
     """
-    write_text(page, with_block(page.read_text(), block(results), BLOCK))
+    put_block(page, BLOCK, block(results))
 
 
 def block(results: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, final
 import torch
 from torch import Tensor
 
-from benchmarks.common.fine_steps import fine_steps
+from benchmarks.common.fits import fine_steps
 from benchmarks.common.store import Store, finite
 from benchmarks.experiments.reference_case.case import ReferenceCase
 from ld3.fingerprint import fingerprint

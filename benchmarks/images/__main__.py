@@ -18,8 +18,8 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from benchmarks.common.endings import CANNOT_RUN, FIXED_SIZE, run_command
-from benchmarks.common.saved_grids import saved_grids
+from benchmarks.common.exits import CANNOT_RUN, FIXED_SIZE, run_command
+from benchmarks.common.fits import saved_grids
 from benchmarks.experiments.reference_case.__main__ import run_reference_case
 from benchmarks.images.options import OUT, Options, check
 from benchmarks.images.plots import plot_distances, plot_grids, plot_samples

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from benchmarks.common.fine_steps import fine_steps
-from benchmarks.common.fit_pairs import fit_split
-from benchmarks.common.progress import WorkBar
+from benchmarks.common.fits import fine_steps, fit_split
 from benchmarks.common.seeds import seed_of
 from benchmarks.common.store import Store
 from benchmarks.images.methods import make_starts
 from benchmarks.images.options import Choices
 from domains.images.conditioned import ConditionedFlow
+from domains.progress import WorkProgress
 from ld3.fingerprint import fingerprint
 from ld3.grids.ays import ays
 from ld3.grids.gits import TRAJECTORY_SOLVER, Jumps, jump_costs
@@ -58,7 +57,9 @@ def gits_work(choices: Choices) -> int:
     return trajectories(choices) * _fine_steps(choices)
 
 
-def baselines(flow: ConditionedFlow, choices: Choices, store: Store, bar: WorkBar) -> tuple[list[Baseline], list[str]]:
+def baselines(
+    flow: ConditionedFlow, choices: Choices, store: Store, bar: WorkProgress
+) -> tuple[list[Baseline], list[str]]:
     """All that there are for this model, and remarks on those that should be there and are not."""
     found = [Baseline(name, partial(make, flow.clock)) for name, make in HAND_MADE.items()]
     remarks = []
@@ -71,7 +72,7 @@ def baselines(flow: ConditionedFlow, choices: Choices, store: Store, bar: WorkBa
     return found, remarks
 
 
-def _gits(flow: ConditionedFlow, choices: Choices, store: Store, bar: WorkBar) -> Baseline:
+def _gits(flow: ConditionedFlow, choices: Choices, store: Store, bar: WorkProgress) -> Baseline:
     """From starts of its own, none of which is evaluated or learned from.
 
     Raises:

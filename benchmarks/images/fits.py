@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from benchmarks.common.fit_pairs import finite_part, fit_split, fit_work
+from benchmarks.common.fits import finite_part, fit_split, fit_work
 from benchmarks.common.options import mistake
-from benchmarks.common.progress import WorkBar
 from benchmarks.common.seeds import seed_of
 from benchmarks.common.store import Store
 from benchmarks.images.methods import make_starts
 from benchmarks.images.options import Choices, Options
 from domains.images.conditioned import Conditioned, ConditionedFlow
 from domains.images.settings import FITS
+from domains.progress import WorkProgress
 from ld3.grids.grid import Grid
 from ld3.learn import FitConfig, FitResult, Pairs, Point, Teacher, fit, run_teacher
 from ld3.state import cat
@@ -34,7 +34,7 @@ class FitData:
     failed: int
 
 
-def fit_data(flow: ConditionedFlow, choices: Choices, teacher: Teacher, store: Store, bar: WorkBar) -> FitData:
+def fit_data(flow: ConditionedFlow, choices: Choices, teacher: Teacher, store: Store, bar: WorkProgress) -> FitData:
     """Run the teacher from `--fit-pairs` starts of their own; a fifth of them is for validation.
 
     Raises:
@@ -67,7 +67,7 @@ def fit_grid(
     starts: Mapping[str, Grid],
     choices: Choices,
     store: Store,
-    bar: WorkBar,
+    bar: WorkProgress,
 ) -> FitResult:
     """Learn where `nfe` evaluations go, from the best of the hand-made grids and `starts`."""
     config = config_of(choices.options)

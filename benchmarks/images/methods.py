@@ -11,9 +11,9 @@ from torch import Tensor
 
 from benchmarks.common.names import TEACHER_ROW
 from benchmarks.common.options import mistake
-from benchmarks.common.progress import WorkBar
 from benchmarks.common.store import Store
 from domains.images.conditioned import Conditioned, ConditionedFlow
+from domains.progress import WorkProgress
 from ld3.clock import Clock
 from ld3.fingerprint import fingerprint
 from ld3.grids.grid import HAND_MADE, Grid
@@ -68,7 +68,7 @@ def on_grids(grids: Mapping[str, Grid], solver: Solver, nfe: int) -> list[Method
     return found
 
 
-def make(method: Method, flow: ConditionedFlow, starts: Sequence[Conditioned], store: Store, bar: WorkBar) -> Made:
+def make(method: Method, flow: ConditionedFlow, starts: Sequence[Conditioned], store: Store, bar: WorkProgress) -> Made:
     """Take every batch of starts to its end, or read what an earlier run has made, be it in other batches."""
     whole = _key(method, flow, cat(starts))
     found = store.tensors(whole)
@@ -84,7 +84,7 @@ def make(method: Method, flow: ConditionedFlow, starts: Sequence[Conditioned], s
 
 
 def make_goals(
-    method: Method, flow: ConditionedFlow, starts: Sequence[Conditioned], store: Store, bar: WorkBar
+    method: Method, flow: ConditionedFlow, starts: Sequence[Conditioned], store: Store, bar: WorkProgress
 ) -> Made:
     """The same by the teacher, whose images all others are compared with.
 
@@ -97,7 +97,9 @@ def make_goals(
     return made
 
 
-def _kept(method: Method, flow: ConditionedFlow, start: Conditioned, store: Store, bar: WorkBar) -> dict[str, Tensor]:
+def _kept(
+    method: Method, flow: ConditionedFlow, start: Conditioned, store: Store, bar: WorkProgress
+) -> dict[str, Tensor]:
     key = _key(method, flow, start)
     found = store.tensors(key)
     if found is None:
@@ -110,7 +112,7 @@ def _key(method: Method, flow: ConditionedFlow, start: Conditioned) -> str:
     return f"images-{fingerprint(flow.fingerprint(), *start, method.key)}"
 
 
-def _solve(method: Method, flow: ConditionedFlow, start: Conditioned, bar: WorkBar) -> dict[str, Tensor]:
+def _solve(method: Method, flow: ConditionedFlow, start: Conditioned, bar: WorkProgress) -> dict[str, Tensor]:
     def count(step: int, steps: int, x: Conditioned) -> None:
         bar.evaluated(method.nfe // steps * len(x.x))
 

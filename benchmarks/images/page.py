@@ -16,9 +16,7 @@ from typing import Annotated, Any, Final
 
 import tyro
 
-from benchmarks.common.command_line import command_line
-from benchmarks.common.readme import with_block
-from benchmarks.common.store import write_text
+from benchmarks.common.tables import command_line, put_block
 from benchmarks.images.options import Options as RunOptions
 from benchmarks.images.rows import ImageRow, Paired
 from benchmarks.images.table import HEADINGS, cells, search, sentence
@@ -80,10 +78,9 @@ def main(options: Options) -> None:
     """
     results = json.loads((options.run / "results.json").read_text())
     prefix = f"{options.page.stem}_"
-    page = with_block(options.page.read_text(), block(results, prefix), BLOCK)
+    put_block(options.page, BLOCK, block(results, prefix))
     for name in PICTURES:
         shutil.copyfile(options.run / name, options.page.with_name(prefix + name))
-    write_text(options.page, page)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.common import grid_plot
-from benchmarks.common.curves import DPI, CurvePoint, draw_curves
-from benchmarks.common.grid_plot import Lane
 from benchmarks.common.names import LEARNED, TEACHER_ROW
+from benchmarks.common.plots import DPI, CurvePoint, Lane, draw_curves
 from benchmarks.images.report import Report
 from benchmarks.images.rows import ImageRow, finite_images
 from domains.images.conditioned import Conditioned
@@ -87,7 +85,7 @@ def plot_grids(path: Path, report: Report) -> None:
         for nfe, grids in sorted(report.grids.items())
         for name, grid in grids.items()
     ]
-    grid_plot.plot_grids(path, report.title, lanes, report.flow.clock, {"x": "noise level σ/α"})
+    grid_picture(path, report.title, lanes, report.flow.clock, {"x": "noise level σ/α"})
 
 
 def plot_samples(path: Path, report: Report) -> None:

@@ -12,7 +12,7 @@ from typing import Any, final
 from torch import Tensor
 
 from benchmarks.common import manifest
-from benchmarks.common.fit_entry import fit_entry
+from benchmarks.common.fits import fit_entry
 from benchmarks.common.names import TEACHER_ROW
 from benchmarks.common.store import write_text
 from benchmarks.images.baselines import Baseline

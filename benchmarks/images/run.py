@@ -17,9 +17,8 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from benchmarks.common.fit_pairs import fit_split, fit_work
+from benchmarks.common.fits import fit_split, fit_work
 from benchmarks.common.names import LEARNED
-from benchmarks.common.progress import WorkBar
 from benchmarks.common.seeds import seed_of
 from benchmarks.common.store import Store
 from benchmarks.images.baselines import AYS, GITS, baselines, gits_work
@@ -29,6 +28,7 @@ from benchmarks.images.options import Choices
 from benchmarks.images.report import Report
 from domains.images.conditioned import ConditionedFlow
 from domains.images.settings import TEACHER
+from domains.progress import WorkProgress
 from ld3.grids.grid import HAND_MADE
 from ld3.learn import FitResult, Teacher, run_teacher
 from ld3.state import take
@@ -50,7 +50,7 @@ def run(choices: Choices, flow: ConditionedFlow, saved: Mapping[int, FitResult],
     timings: dict[str, float] = {}
     report = Report(choices, flow, starts, timings)
 
-    with WorkBar(console, _plan(choices, teacher, saved), timings) as bar:
+    with WorkProgress(console, _plan(choices, teacher, saved), timings) as bar:
         with bar.stage("teacher"):
             method = teacher_method(teacher, flow.clock)
             goals = make_goals(method, flow, starts, store, bar)

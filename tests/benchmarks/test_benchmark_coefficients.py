@@ -16,7 +16,7 @@ import torch
 import tyro
 from image_models import write_small
 
-from benchmarks.common.fine_steps import fine_steps
+from benchmarks.common.fits import fine_steps
 from benchmarks.common.seeds import seed_of
 from benchmarks.experiments import coefficients as images_coefficients
 from benchmarks.experiments import coefficients_rows

@@ -16,8 +16,8 @@ import tyro
 from image_models import methods_made, small_denoiser, write_small
 from matplotlib.image import imread
 
-from benchmarks.common.command_line import command_line
 from benchmarks.common.seeds import seed_of
+from benchmarks.common.tables import command_line
 from benchmarks.images import __main__ as images
 from benchmarks.images import baselines as images_baselines
 from benchmarks.images import fits as images_fits

@@ -17,7 +17,6 @@ import torch
 from rich.console import Console
 
 from benchmarks.common import manifest
-from benchmarks.common.progress import WorkBar
 from benchmarks.common.store import Store, write_text
 from benchmarks.experiments.reference_case.case import ReferenceCase, ReferenceRun, load_case
 from benchmarks.experiments.reference_case.fits import (
@@ -34,6 +33,7 @@ from benchmarks.experiments.reference_case.hand import HandMade, published_rows
 from benchmarks.experiments.reference_case.rows import CaseRow, HandRow, case_row, limit
 from benchmarks.experiments.reference_case.table import table
 from benchmarks.experiments.reference_case.targets import AIMED, best_of_all, gains, targets
+from domains.progress import WorkProgress
 from ld3.fingerprint import fingerprint
 from ld3.grids.grid import HAND_MADE
 from ld3.solvers import get_solver
@@ -64,7 +64,7 @@ def run_reference_case(
     work: dict[str, float] = {_HAND_MADE: hand_made.work(nfe)}
     work |= {setting: sum(_limit(case, *planned) for planned in plan if planned[0] == setting) for setting in SETTINGS}
     rows: list[CaseRow] = []
-    with WorkBar(console, work, {}) as bar:
+    with WorkProgress(console, work, {}) as bar:
         with bar.stage(_HAND_MADE):
             hand = [*hand_made.rows(nfe, bar), *published_rows(case, nfe)]
         for setting, planned in groupby(plan, lambda p: p[0]):
@@ -125,7 +125,7 @@ def _limit(case: ReferenceCase, setting: Setting, name: str, nfe: int, seed: int
 
 
 def _fitted(
-    case: ReferenceCase, setting: Setting, name: str, nfe: int, seed: int, store: Store | None, bar: WorkBar
+    case: ReferenceCase, setting: Setting, name: str, nfe: int, seed: int, store: Store | None, bar: WorkProgress
 ) -> CaseRow:
     """A fit that is known already, or a new one."""
     runs = _runs(case, name, nfe)

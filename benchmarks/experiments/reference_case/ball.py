@@ -22,10 +22,10 @@ from rich.console import Console
 from rich.progress import track
 from scipy.stats import t as student_t
 
-from benchmarks.common.endings import FIXED_SIZE, run_command
+from benchmarks.common.exits import FIXED_SIZE, run_command
 from benchmarks.common.options import check_nfe, mistake, prepare_folder
-from benchmarks.common.readme import check_page, with_block
 from benchmarks.common.store import Store, finite, write_text
+from benchmarks.common.tables import check_page, put_block
 from benchmarks.experiments.reference_case.case import ReferenceCase, load_case
 from benchmarks.experiments.reference_case.rows import mse_to_teacher
 from benchmarks.experiments.reference_case.table import spread
@@ -75,7 +75,7 @@ def _run(options: Options, log: Console) -> int:
     results = _study(options, log)
     write_text(options.out / "results.json", json.dumps(results, indent=2, allow_nan=False))
     if options.page is not None:
-        write_text(options.page, with_block(options.page.read_text(), block(results), BLOCK))
+        put_block(options.page, BLOCK, block(results))
     print(block(results))
     return 0
 

@@ -8,10 +8,10 @@ from typing import Final, final
 
 import torch
 
-from benchmarks.common.progress import WorkBar
 from benchmarks.common.store import Store, finite
 from benchmarks.experiments.reference_case.case import ReferenceCase
 from benchmarks.experiments.reference_case.rows import HandRow, mse_to_teacher
+from domains.progress import WorkProgress
 from ld3.fingerprint import fingerprint
 from ld3.grids.gits import TRAJECTORY_SOLVER, Jumps, jump_costs
 from ld3.grids.grid import HAND_MADE, Grid, edm
@@ -40,12 +40,12 @@ class HandMade:
         trials = sum(n for solver in SOLVERS.values() for n in nfe if _spends(solver, n))
         return trials * len(_NAMES) * len(self._case.test_start) + _TRAJECTORIES * _FINE_STEPS
 
-    def rows(self, nfe: Sequence[int], bar: WorkBar) -> list[HandRow]:
+    def rows(self, nfe: Sequence[int], bar: WorkProgress) -> list[HandRow]:
         """One a solver, budget and grid."""
         pairs = [(solver, n) for solver in SOLVERS.values() for n in nfe if _spends(solver, n)]
         return [self._row(solver, n, name, bar) for solver, n in pairs for name in _NAMES]
 
-    def _row(self, solver: Solver, nfe: int, name: str, bar: WorkBar) -> HandRow:
+    def _row(self, solver: Solver, nfe: int, name: str, bar: WorkProgress) -> HandRow:
         grid = self._grid(name, solver.steps(nfe))
         key = f"hand-{fingerprint(solver.name, grid.solver, self._of_case)}"
         found = None if self._store is None else self._store.json(key)

@@ -14,8 +14,7 @@ from typing import Annotated, Any, Final
 
 import tyro
 
-from benchmarks.common.readme import with_block
-from benchmarks.common.store import write_text
+from benchmarks.common.tables import put_block
 from benchmarks.experiments.reference_case.fits import WITH_COEFFICIENTS
 from benchmarks.experiments.reference_case.rows import CaseRow, HandRow
 from benchmarks.experiments.reference_case.table import CAPTION, HEADINGS, cells
@@ -75,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     try:
         results = json.loads((options.run / "results.json").read_text())
-        write_text(options.page, with_block(options.page.read_text(), block(results), options.block))
+        put_block(options.page, options.block, block(results))
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

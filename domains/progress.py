@@ -1,51 +1,68 @@
-"""One progress bar over a whole run: network evaluations, their rate, and the time that is left."""
+"""Progress of long work: a bar in a terminal, and elsewhere a plain line every 30 seconds; both with the time left."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from types import TracebackType
-from typing import final
+from typing import Final, final
 
+import rich.progress
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-_SPEED_WINDOW = 60.0  # seconds over which the time left is estimated
+_SPEED_WINDOW: Final = 60.0  # seconds over which the time left is estimated
+_LINE_EVERY: Final = 30.0  # seconds, where output is no terminal
 
 
 @final
-class WorkBar:
-    """Counts work in network evaluations (one pose once through the network), or what takes as long.
+class WorkProgress:
+    """Counts work in `unit`, by default network evaluations (one sample once through the network).
 
     Args:
         console: where to draw.
-        plan: stage -> the work that it is expected to be.
+        plan: stage -> the work that it is expected to be, in `unit` or what takes as long.
         timings: filled with stage -> seconds, as stages end.
+        unit: of the rate.
+        clock: seconds.
     """
 
-    def __init__(self, console: Console, plan: Mapping[str, float], timings: dict[str, float]) -> None:
+    def __init__(
+        self,
+        console: Console,
+        plan: Mapping[str, float],
+        timings: dict[str, float] | None = None,
+        unit: str = "NFE",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._console = console
         self._plan = dict(plan)
-        self._timings = timings
+        self._timings = {} if timings is None else timings
+        self._unit = unit
+        self._clock = clock
         self._done = 0.0
-        self._evaluations = 0
+        self._evaluations = 0.0
         self._seconds = 0.0
         self._stage = ""
-        self._last = time.monotonic()
-        self._progress = Progress(
+        self._last = self._said = clock()
+        self._progress = rich.progress.Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             TaskProgressColumn(),
-            TextColumn("{task.fields[rate]:.0f} NFE/s"),
+            TextColumn(f"{{task.fields[rate]:.0f}} {unit}/s"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
             console=console,
             speed_estimate_period=_SPEED_WINDOW,
+            disable=not console.is_terminal,
+            get_time=clock,
         )
         self._task = self._progress.add_task("", total=sum(self._plan.values()), rate=0.0)
 
-    def __enter__(self) -> WorkBar:
+    def __enter__(self) -> WorkProgress:
         self._progress.start()
         return self
 
@@ -56,17 +73,17 @@ class WorkBar:
 
     @property
     def rate(self) -> float:
-        """Network evaluations per second so far; 0 before the first."""
+        """Evaluations per second so far; 0 before the first."""
         return self._evaluations / self._seconds if self._seconds else 0.0
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """A part of the plan; when it ends, what it did not need is taken off the total."""
         self._stage, before = name, self._done
-        self._last = began = time.monotonic()
+        self._last = began = self._clock()
         self._progress.update(self._task, description=name)
         yield
-        self._timings[name] = time.monotonic() - began
+        self._timings[name] = self._clock() - began
         self.expect(self._done - before)
 
     def expect(self, work: float) -> None:
@@ -74,9 +91,9 @@ class WorkBar:
         self._plan[self._stage] = work
         self._draw()
 
-    def evaluated(self, count: int) -> None:
-        """`count` network evaluations have been made since the stage's start or the last call."""
-        now = time.monotonic()
+    def evaluated(self, count: float) -> None:
+        """`count` evaluations have been made since the stage's start or the last call."""
+        now = self._clock()
         self._evaluations += count
         self._seconds += now - self._last
         self._last = now
@@ -101,3 +118,13 @@ class WorkBar:
     def _draw(self) -> None:
         total = max(sum(self._plan.values()), self._done)
         self._progress.update(self._task, completed=self._done, total=total, rate=self.rate)
+        now = self._clock()
+        if not self._console.is_terminal and now - self._said >= _LINE_EVERY:
+            self._said = now
+            self._console.print(self._line(total), markup=False, highlight=False, soft_wrap=True)
+
+    def _line(self, total: float) -> str:
+        left = self._progress.tasks[0].time_remaining
+        remaining = "time left not known yet" if left is None else f"{timedelta(seconds=int(left))} left"
+        share = self._done / total if total else 1.0
+        return f"{self._stage}: {share:.0%} of all work, {self.rate:.0f} {self._unit}/s, {remaining}"
