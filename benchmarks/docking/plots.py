@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.common.names import TEACHER_ROW
-from benchmarks.common.plots import DPI, CurvePoint, Lane, draw_curves
+from benchmarks.common.plots import DPI, CurvePoint, Lane, draw_curves, grid_picture
 from benchmarks.docking.report import Report
 from benchmarks.docking.summary import Bounds, MethodRow, by_nfe
 

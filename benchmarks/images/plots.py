@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.common.names import LEARNED, TEACHER_ROW
-from benchmarks.common.plots import DPI, CurvePoint, Lane, draw_curves
+from benchmarks.common.plots import DPI, CurvePoint, Lane, draw_curves, grid_picture
 from benchmarks.images.report import Report
 from benchmarks.images.rows import ImageRow, finite_images
 from domains.images.conditioned import Conditioned
