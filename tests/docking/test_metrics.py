@@ -8,7 +8,14 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from spyrmsd.rmsd import symmrmsd
 
-from domains.docking.poses.metrics import automorphisms, centroid_distance, plain_rmsd, success, symmetric_rmsd
+from domains.docking.poses.metrics import (
+    automorphisms,
+    centroid_distance,
+    clusters,
+    plain_rmsd,
+    success,
+    symmetric_rmsd,
+)
 from domains.docking.structures.complexes import load_posebusters
 from domains.docking.structures.ligand import Ligand, from_smiles
 from domains.errors import InputError
@@ -136,6 +143,19 @@ def test_a_pose_that_is_not_finite_is_nan_and_no_success(value: float) -> None:
 
 def test_success_is_strictly_below_the_threshold() -> None:
     assert success(np.array([1.999, 2.0, 2.001]), 2.0).tolist() == [True, False, False]
+
+
+def test_clusters_are_counted_from_their_first_poses() -> None:
+    """Poses of benzene along a line: 0.9 Å is near the first, 1.8 Å is not, although it is near the second."""
+    ligand = from_smiles("c1ccccc1", "benzene", seed=1)
+    symmetries = automorphisms(ligand)
+    shifts = np.array([0.0, 0.9, 1.8, 9.0, 0.0, 9.5])
+    poses = ligand.positions + shifts[:, None, None] * np.array([1.0, 0.0, 0.0])
+    poses[4] = poses[4, symmetries[5]]
+    assert clusters(poses, symmetries).tolist() == [0, 0, 1, 2, 0, 2]
+    assert clusters(poses, symmetries, cutoff=0.8).tolist() == [0, 1, 2, 3, 0, 3]
+    poses[0, 2] = np.nan
+    assert clusters(poses, symmetries).tolist() == [-1, 0, 0, 1, 0, 1]
 
 
 def test_no_poses_have_no_rmsd() -> None:

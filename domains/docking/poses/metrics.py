@@ -89,6 +89,29 @@ def success(rmsd: NDArray[Any], threshold: float) -> NDArray[np.bool_]:
     return rmsd < threshold
 
 
+def clusters(positions: NDArray[Any], permutations: NDArray[np.intp], cutoff: float = 1.0) -> NDArray[np.intp]:
+    """The cluster of each pose, (n,): 0, 1, ... in the order of their first poses; -1 where one is not finite.
+
+    A pose joins the first cluster whose first pose is at most `cutoff` Å from it (symmetry-corrected RMSD), or begins a
+    new one; the number of clusters is that of distinct poses.
+
+    Args:
+        positions: (n, A, 3) Å, poses of one ligand.
+        permutations: (S, A), see :func:`automorphisms`.
+        cutoff: Å.
+    """
+    found = np.full(len(positions), -1, dtype=np.intp)
+    free = np.isfinite(positions).all((1, 2))
+    count = 0
+    while free.any():
+        first = int(free.argmax())
+        near = free & (symmetric_rmsd(positions, positions[first], permutations) <= cutoff)
+        found[near] = count
+        free &= ~near
+        count += 1
+    return found
+
+
 def _unlabelled(mol: Chem.Mol) -> Chem.Mol:
     """The molecular graph with elements as the only labels."""
     graph = Chem.RWMol()
