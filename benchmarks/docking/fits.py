@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from benchmarks.common.fits import finite_part, fit_split, fit_work
+from benchmarks.common.fits import fit_work
 from benchmarks.common.options import mistake
-from benchmarks.common.seeds import seed_of
 from benchmarks.common.store import Store
-from benchmarks.docking.inputs import on_device, size
 from benchmarks.docking.options import Choices
-from domains.docking.general_grids import GENERAL, general_grid
+from domains.docking.fits import fit_starts
+from domains.docking.general_grids import general_fit
 from domains.docking.networks.weights import DockingModel
 from domains.docking.poses.flow import DockingFlow
 from domains.docking.poses.pose import Poses
@@ -58,18 +57,13 @@ def fit_data(
         InputError: if so many of the teacher's poses failed that nothing is left to learn from.
     """
     options = choices.options
-    n_train, n_valid = fit_split(options.fit_poses)
-    generator = torch.Generator().manual_seed(seed_of(options.seed, "fit"))
-    drawn = [complexes[i] for i in torch.randperm(len(complexes), generator=generator)[:n_train].tolist()]
-    chosen = sorted(drawn, key=size)
-    flow = DockingFlow(model, on_device(chosen, choices), options.score_scale)
-    # Neighbours of similar size: little padding.
-    rows = [(torch.randperm(n, generator=generator) % len(chosen)).sort().values for n in (n_train, n_valid)]
-    start = flow.start(torch.cat(rows), generator)
+    scale = model.score_scale if options.score_scale is None else options.score_scale
+    flow, start = fit_starts(replace(model, score_scale=scale), complexes, options.fit_poses, options.seed)
     # That it has converged is checked where it is evaluated, over all complexes.
     pairs = run_teacher(flow, start, replace(teacher, checked=1), store.folder / "teacher", bar.counter())
-    finite = pairs.end.positions.isfinite().all(-1).all(-1).cpu()
-    train, valid = (finite_part(pairs, finite, part) for part in (slice(0, n_train), slice(n_train, None)))
+    finite = pairs.end.positions.isfinite().all(-1).all(-1)
+    chosen = torch.arange(len(finite), device=finite.device) % 5 == 0
+    train, valid = pairs.take(finite & ~chosen), pairs.take(finite & chosen)
     failed = int((~finite).sum())
     if not (len(train) and len(valid)):
         raise mistake(
@@ -86,8 +80,9 @@ def fit_grid(data: FitData, nfe: int, choices: Choices, store: Store, bar: WorkP
     Raises:
         InputError: if the file of the general grid is no saved fit.
     """
-    general = general_grid(choices.options.weights, choices.solver.name, nfe, data.flow.clock)
-    start = "best" if general is None else GENERAL
+    found = general_fit(data.flow.model, nfe, choices.solver.name)
+    general = found.grid if found and found.score_scale == data.flow.clock.score_scale else None
+    start = "best" if general is None else "general"
     config = replace(fit_config(nfe), start=start, seed=choices.options.seed, chunk=choices.poses_at_once)
     bar.expect(fit_work(config, len(data.train), len(data.valid), nfe, more_starts=int(general is not None)))
     count = bar.counter()
@@ -102,7 +97,7 @@ def fit_grid(data: FitData, nfe: int, choices: Choices, store: Store, bar: WorkP
         choices.solver,
         nfe,
         config,
-        starts={} if general is None else {GENERAL: general},
+        starts={} if general is None else {"general": general},
         folder=store.folder / "fit",
         on_progress=on_progress,
     )

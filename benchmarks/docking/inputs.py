@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Literal, final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.common.seeds import seed_of
 from benchmarks.docking.options import Choices
+from domains.docking.engine import starts
 from domains.docking.networks.weights import DockingModel
 from domains.docking.poses.flow import DockingFlow
 from domains.docking.poses.metrics import automorphisms
@@ -24,8 +23,8 @@ from domains.docking.structures.complexes import Complex, Loaded, load_csv, load
 from domains.docking.structures.ligand import with_conformer
 from domains.docking.training.data import names_in
 from domains.errors import InputError, InputProblem
+from domains.seeds import seed_of
 from ld3.fingerprint import fingerprint
-from ld3.state import cat
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,14 +150,11 @@ def size(complex_: Complex) -> tuple[int, int, str]:
 
 def _group(model: DockingModel, complexes: Sequence[Complex], choices: Choices) -> Group:
     options = choices.options
-    batch = on_device(complexes, choices)
-    flow, plain = DockingFlow(model, batch, options.score_scale), DockingFlow(model, batch, 1.0)
-    seeds = {c.name: seed_of(options.seed, "evaluate", c.name) for c in complexes}
-    starts = [
-        flow.start(torch.full((options.samples,), row), torch.Generator().manual_seed(seed))
-        for row, seed in enumerate(seeds.values())
-    ]
-    return Group(tuple(complexes), flow, plain, cat(starts), seeds, choices.poses_at_once)
+    encoded = model.encode(on_device(complexes, choices))
+    flow, plain = DockingFlow(encoded, options.score_scale), DockingFlow(encoded, 1.0)
+    seeds = {c.name: seed_of(options.seed, "dock", c.name) for c in complexes}
+    start = starts(encoded, complexes, [options.samples] * len(complexes), seeds)
+    return Group(tuple(complexes), flow, plain, start, seeds, choices.poses_at_once)
 
 
 def on_device(complexes: Sequence[Complex], choices: Choices) -> ComplexBatch:

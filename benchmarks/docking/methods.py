@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.common.seeds import seed_of
 from benchmarks.common.store import Store
 from benchmarks.docking.inputs import Group
-from domains.docking.poses.diffdock_sampler import sample_ode, sample_sde
+from domains.docking.poses.diffdock_sampler import noise_from, sample_ode, sample_sde
 from domains.docking.poses.flow import DockingFlow
 from domains.docking.poses.pose import Poses
 from domains.progress import WorkProgress
+from domains.seeds import seed_of
 from ld3.clock import Clock
 from ld3.fingerprint import fingerprint
 from ld3.grids.grid import HAND_MADE, Grid
@@ -105,7 +105,7 @@ def diffdock() -> list[Procedure]:
     """DiffDock's published sampler, the reverse SDE, and its probability-flow ODE; score scale 1, as published."""
 
     def sde(flow: DockingFlow, start: Poses, generator: torch.Generator, on_step: OnStep) -> Poses:
-        return sample_sde(flow, start, DIFFDOCK_STEPS, generator, on_step)
+        return sample_sde(flow, start, DIFFDOCK_STEPS, noise_from(generator), on_step)
 
     def ode(flow: DockingFlow, start: Poses, generator: torch.Generator, on_step: OnStep) -> Poses:
         return sample_ode(flow, start, DIFFDOCK_STEPS, on_step)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.docking.methods import Docked, Method
+from domains.docking.poses.pose_files import folder_names
 from domains.docking.structures.complexes import Complex
 from domains.docking.structures.ligand_files import write_sdf
-
-_UNSAFE = re.compile(r"[^\w.+=-]+")
 
 
 def write_poses(out: Path, complexes: Sequence[Complex], method: Method, docked: Docked) -> list[str]:
@@ -33,21 +31,6 @@ def write_poses(out: Path, complexes: Sequence[Complex], method: Method, docked:
         write_sdf(out / file, found.ligand, poses[kept], properties)
         files.append(str(file))
     return files
-
-
-def folder_names(names: Sequence[str]) -> dict[str, str]:
-    """Complex -> a folder below sdf/ that no name can lead out of, and that no two share."""
-    folders: dict[str, str] = {}
-    taken: set[str] = set()
-    for name in names:
-        plain = folder = "/".join(_UNSAFE.sub("_", part).strip(".") or "_" for part in name.split("/"))
-        count = 1
-        while folder.lower() in taken:
-            count += 1
-            folder = f"{plain}_{count}"
-        taken.add(folder.lower())
-        folders[name] = folder
-    return folders
 
 
 def remove_stale(out: Path, earlier: Mapping[str, Any], files: Sequence[str]) -> None:

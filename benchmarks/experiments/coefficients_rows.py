@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.common.fits import fine_steps, fit_work
-from benchmarks.common.seeds import seed_of
 from benchmarks.common.store import Store
 from benchmarks.images.baselines import GITS
 from domains.images.conditioned import ConditionedFlow
 from domains.images.settings import BATCH, FIT, TEACHER
 from domains.progress import WorkProgress
+from domains.seeds import seed_of
 from ld3.fingerprint import fingerprint
 from ld3.grids.gits import TRAJECTORY_SOLVER, Jumps, jump_costs
 from ld3.grids.grid import HAND_MADE, Grid, edm

@@ -36,7 +36,7 @@ from benchmarks.docking.pose_rows import pose_rows
 from benchmarks.experiments.docking_trial_ball import BALL_BLOCK, ball_block
 from benchmarks.experiments.docking_trial_list import TRIALS, USUAL, Trial
 from benchmarks.experiments.docking_trial_page import BLOCK, Rows, Study, block, summarise, write
-from domains.docking.general_grids import GENERAL, general_grid
+from domains.docking.general_grids import general_fit
 from domains.docking.networks.weights import DEMO_WEIGHTS, DockingModel, load_weights
 from domains.docking.settings import FIT_POSES, TEACHER
 from domains.errors import InputError
@@ -171,9 +171,8 @@ def _fitted(
     bar: WorkProgress,
 ) -> tuple[Procedure, float]:
     """How the grid that a trial learns docks, and the seconds that the fit took."""
-    general = (
-        general_grid(options.weights, choices.solver.name, options.nfe, data.flow.clock) if trial.general else None
-    )
+    found = general_fit(data.flow.model, options.nfe, choices.solver.name) if trial.general else None
+    general = found.grid if found and found.score_scale == data.flow.clock.score_scale else None
     if trial.general and general is None:
         raise mistake("trials", f"'{trial.name}' needs a general grid, and {options.weights} has none", "leave it out")
     count = bar.counter()
@@ -184,8 +183,8 @@ def _fitted(
         data.valid,
         choices.solver,
         options.nfe,
-        config if general is None else replace(config, start=GENERAL),
-        starts={} if general is None else {GENERAL: general},
+        config if general is None else replace(config, start="general"),
+        starts={} if general is None else {"general": general},
         folder=store.folder / "fit",
         on_progress=lambda point: count(point.network_evaluations, 0),
     )

@@ -22,14 +22,15 @@ from benchmarks.common import manifest
 from benchmarks.common.store import Store, write_text
 from benchmarks.experiments.networks_options import Options, check, config_of, halves, sampler_of
 from benchmarks.experiments.networks_page import put_table
-from benchmarks.experiments.networks_rows import Difference, NetworkRow, best_of, difference, dock, milliseconds, row_of
+from benchmarks.experiments.networks_rows import Difference, NetworkRow, difference, milliseconds, redock, row_of
 from benchmarks.experiments.networks_training import curve, train_for
+from domains.docking.engine import DockedPoses
 from domains.docking.networks.registry import NetworkName
 from domains.docking.networks.weights import DockingModel
+from domains.docking.score_scale import best_of
 from domains.docking.structures.complexes import Complex
 from domains.docking.train import Held, load_data
 from domains.docking.training.config import TrainConfig
-from domains.docking.training.evaluate import Redocking
 from domains.docking.training.run import Run
 from domains.errors import InputError
 from domains.long_runs import stop_on_signals
@@ -77,7 +78,7 @@ def compare(options: Options, stop: Callable[[], bool], console: Console) -> boo
         rows.append(row)
         results.append(result)
     pairs = [
-        difference(rows[0].network, results[0], row.network, result, options.seed)
+        difference(rows[0].network, results[0].rmsd(), row.network, result.rmsd(), options.seed)
         for row, result in zip(rows[1:], results[1:], strict=True)
     ]
     write(options, trained, rows, pairs, [c.name for c in chosen_on], [c.name for c in reported])
@@ -91,18 +92,18 @@ def measure(
     held: Held,
     options: Options,
     store: Store,
-) -> tuple[NetworkRow, Redocking]:
+) -> tuple[NetworkRow, DockedPoses]:
     """Everything that is reported of a network, and its poses at the chosen score_scale."""
     run, seed = trained.run, options.seed
     model = DockingModel(run.average, trained.config.noise, 1.0)
 
-    def docked(complexes: Sequence[Complex], c: float) -> Redocking:
-        return dock(model, complexes, c, options.nfe, options.poses, seed, store)
+    def docked(complexes: Sequence[Complex], c: float) -> DockedPoses:
+        return redock(model, complexes, c, options.nfe, options.poses, seed, store)
 
-    choice = [row_of(trained.name, c, docked(chosen_on, c), seed) for c in options.score_scale]
-    chosen = best_of(choice)
+    choice = [row_of(trained.name, docked(chosen_on, c), seed) for c in options.score_scale]
+    chosen = best_of(choice).score_scale
     result = docked(reported, chosen)
-    best = row_of(trained.name, chosen, result, seed)
+    best = row_of(trained.name, result, seed)
     score_ms, encode_ms = milliseconds(run.average, held, trained.config.noise, seed)
     last = curve(trained.config)[-1]
     row = NetworkRow(
@@ -116,7 +117,7 @@ def measure(
         chosen=chosen,
         choice=choice,
         best=best,
-        plain=row_of(trained.name, 1.0, docked(reported, 1.0), seed),
+        plain=row_of(trained.name, docked(reported, 1.0), seed),
         hits_per_cpu_hour=best.success_2A * 3.6e6 / (options.nfe * score_ms),
     )
     return row, result

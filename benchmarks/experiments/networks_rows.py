@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from benchmarks.common.store import Store
 from domains.bootstrap import bootstrap_difference
+from domains.docking.engine import DockedPoses, dock, hand_made_sampler
 from domains.docking.networks.score import ScoreNetwork
 from domains.docking.networks.weights import DockingModel
 from domains.docking.poses.diffusion import NoiseRange, perturb
@@ -19,8 +22,6 @@ from domains.docking.score_scale import Row, summarise
 from domains.docking.settings import TEACHER
 from domains.docking.structures.complexes import Complex
 from domains.docking.train import Held
-from domains.docking.training.evaluate import Redocking, ode_sampler, redock
-from ld3.fingerprint import fingerprint
 
 _REPEATS: Final = 3  # of a timing; the fastest counts
 _POSES: Final = 2  # of each complex of a batch, which makes 16 side by side
@@ -80,33 +81,23 @@ def milliseconds(network: ScoreNetwork[Any], held: Held, noise: NoiseRange, seed
     return 1000 * scoring / poses, 1000 * encoding / len(held.complexes)
 
 
-def dock(
+def redock(
     model: DockingModel, complexes: Sequence[Complex], score_scale: float, nfe: int, poses: int, seed: int, store: Store
-) -> Redocking:
-    """Redock by the teacher's solver and grid with `nfe` evaluations, or find that in `store`."""
-    names = [c.name for c in complexes]
-    key = fingerprint("redock", model.network, model.noise_range, names, score_scale, nfe, poses, seed)
-    kept = store.tensors(key)
-    if kept is None:
-        result = redock(model, complexes, ode_sampler(TEACHER.solver, nfe, TEACHER.grid), poses, seed, score_scale)
-        seconds = torch.tensor(result.seconds_per_pose, dtype=torch.float64)
-        kept = {"rmsd": torch.from_numpy(result.rmsd), "seconds_per_pose": seconds}
-        store.put_tensors(key, kept)
-    return Redocking(tuple(names), kept["rmsd"].numpy(), kept["seconds_per_pose"].item())
+) -> DockedPoses:
+    """Dock by the teacher's solver and grid with `nfe` evaluations, or find that in `store`."""
+    sampler = hand_made_sampler(TEACHER.grid, TEACHER.solver, nfe, score_scale)
+    return dock(model, complexes, sampler, samples=poses, seed=seed, cache=store)
 
 
-def best_of(rows: Sequence[Row]) -> float:
-    """The score scale with the most poses within 2 Å; the lower median RMSD decides between equals."""
-    return max(rows, key=lambda row: (row.success_2A, -row.median_rmsd)).score_scale
-
-
-def row_of(name: str, score_scale: float, result: Redocking, seed: int) -> Row:
+def row_of(name: str, docked: DockedPoses, seed: int) -> Row:
     """Rates with bootstrap intervals."""
-    return summarise(f"{name}, {TEACHER.solver} {TEACHER.grid}", score_scale, result, seed)
+    return summarise(f"{name}, {TEACHER.solver} {TEACHER.grid}", docked, seed)
 
 
-def difference(first: str, a: Redocking, second: str, b: Redocking, seed: int) -> Difference:
-    """Paired bootstrap of success at 2 Å."""
-    hits_a, hits_b = (list(success(result.rmsd, 2.0)) for result in (a, b))
+def difference(
+    first: str, a: Mapping[str, NDArray[np.float64]], second: str, b: Mapping[str, NDArray[np.float64]], seed: int
+) -> Difference:
+    """Paired bootstrap of success at 2 Å, given complex -> RMSD (S,) of both."""
+    hits_a, hits_b = ([success(result[name], 2.0) for name in a] for result in (a, b))
     found = bootstrap_difference(hits_a, hits_b, "mean", seed)
     return Difference(first, second, found.estimate, (found.low, found.high))

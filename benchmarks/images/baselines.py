@@ -12,12 +12,12 @@ from functools import partial
 from typing import Final
 
 from benchmarks.common.fits import fine_steps, fit_split
-from benchmarks.common.seeds import seed_of
 from benchmarks.common.store import Store
 from benchmarks.images.methods import make_starts
 from benchmarks.images.options import Choices
 from domains.images.conditioned import ConditionedFlow
 from domains.progress import WorkProgress
+from domains.seeds import seed_of
 from ld3.fingerprint import fingerprint
 from ld3.grids.ays import ays
 from ld3.grids.gits import TRAJECTORY_SOLVER, Jumps, jump_costs

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 from benchmarks.common.fits import finite_part, fit_split, fit_work
 from benchmarks.common.options import mistake
-from benchmarks.common.seeds import seed_of
 from benchmarks.common.store import Store
 from benchmarks.images.methods import make_starts
 from benchmarks.images.options import Choices, Options
 from domains.images.conditioned import Conditioned, ConditionedFlow
 from domains.images.settings import FITS
 from domains.progress import WorkProgress
+from domains.seeds import seed_of
 from ld3.grids.grid import Grid
 from ld3.learn import FitConfig, FitResult, Pairs, Point, Teacher, fit, run_teacher
 from ld3.state import cat

@@ -19,7 +19,6 @@ from rich.console import Console
 
 from benchmarks.common.fits import fit_split, fit_work
 from benchmarks.common.names import LEARNED
-from benchmarks.common.seeds import seed_of
 from benchmarks.common.store import Store
 from benchmarks.images.baselines import AYS, GITS, baselines, gits_work
 from benchmarks.images.fits import FitData, config_of, fit_data, fit_grid
@@ -29,6 +28,7 @@ from benchmarks.images.report import Report
 from domains.images.conditioned import ConditionedFlow
 from domains.images.settings import TEACHER
 from domains.progress import WorkProgress
+from domains.seeds import seed_of
 from ld3.grids.grid import HAND_MADE
 from ld3.learn import FitResult, Teacher, run_teacher
 from ld3.state import take

@@ -16,12 +16,12 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from domains.docking.fits import fit_starts
 from domains.docking.general_grids import grid_path
 from domains.docking.networks.weights import DEMO_WEIGHTS, DockingModel, load_weights
 from domains.docking.poses.flow import DockingFlow
 from domains.docking.poses.pose import Poses
 from domains.docking.settings import SOLVER, TEACHER, fit_config
-from domains.docking.structures.batch import collate
 from domains.docking.structures.complexes import Complex, load_folder
 from domains.docking.training.data import SPLITS, names_in, split
 from domains.errors import InputError, InputProblem
@@ -98,9 +98,7 @@ def teacher_pairs(
     model: DockingModel, complexes: Sequence[Complex], config: LearnConfig, progress: Progress
 ) -> tuple[DockingFlow, Pairs[Poses], Pairs[Poses]]:
     """The flow of all complexes, pairs to learn from, and pairs to choose the best grid by."""
-    flow = DockingFlow(model, collate(complexes))
-    rows = torch.arange(len(complexes)).repeat_interleave(config.poses)
-    start = flow.start(rows, torch.Generator().manual_seed(config.seed))
+    flow, start = fit_starts(model, complexes, config.poses * len(complexes), config.seed)
     task = progress.add_task("teacher", total=None, note="")
 
     def show(done: int, total: int) -> None:

@@ -13,18 +13,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import final
 
+import numpy as np
 import torch
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from domains.docking.engine import dock, hand_made_sampler
 from domains.docking.networks.weights import DockingModel
 from domains.docking.poses.metrics import success
 from domains.docking.structures.batch import ComplexBatch, collate
 from domains.docking.structures.complexes import Complex, load_folder, load_posebusters
 from domains.docking.training.config import TrainConfig
 from domains.docking.training.data import BatchSampler, Split, names_in, split
-from domains.docking.training.evaluate import ode_sampler, redock
 from domains.docking.training.run import Run, losses_of, new_run, train_step
 from domains.errors import InputError, InputProblem
 from domains.long_runs import append_row, forget_after, stop_on_signals
@@ -81,11 +82,11 @@ def validation_losses(run: Run, held: Mapping[str, Held], config: TrainConfig) -
 def docking_success(run: Run, held: Mapping[str, Held], config: TrainConfig) -> dict[str, float]:
     """Fraction of poses within 2 Å by the ODE of the averaged weights, "split/success_2A" -> rate."""
     model = DockingModel(run.average, config.noise, config.dock_score_scale)
-    sampler = ode_sampler("dpmpp_2m", _DOCKING_STEPS, "edm")
+    sampler = hand_made_sampler("edm", "dpmpp_2m", _DOCKING_STEPS)
     out = {}
     for name, part in held.items():
-        result = redock(model, part.complexes, sampler, 1, _VALIDATION_SEED, config.dock_score_scale)
-        out[f"{name}/success_2A"] = float(success(result.rmsd, 2.0).mean())
+        rmsd = dock(model, part.complexes, sampler, samples=1, seed=_VALIDATION_SEED).rmsd()
+        out[f"{name}/success_2A"] = float(success(np.concatenate(list(rmsd.values())), 2.0).mean())
     return out
 
 

@@ -17,7 +17,6 @@ import tyro
 from image_models import write_small
 
 from benchmarks.common.fits import fine_steps
-from benchmarks.common.seeds import seed_of
 from benchmarks.experiments import coefficients as images_coefficients
 from benchmarks.experiments import coefficients_rows
 from benchmarks.experiments.coefficients import Options, main
@@ -25,6 +24,7 @@ from benchmarks.experiments.coefficients_page import block, summarise, verdict
 from benchmarks.experiments.coefficients_rows import BASELINE, JOINT, VARIANTS, Fitted
 from domains.images.models.load import Wanted, load_image_flow
 from domains.images.settings import TEACHER
+from domains.seeds import seed_of
 from ld3 import HAND_MADE, Grid, get_solver, integrate
 from ld3.grids.gits import gits
 from ld3.grids.grid import edm

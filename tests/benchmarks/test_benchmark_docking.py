@@ -141,27 +141,6 @@ def test_figures_follow_from_the_sdf_files(bench: Bench, tmp_path: Path) -> None
         assert row["success_5A"] == pytest.approx(np.mean(np.array(independent) < 5))
 
 
-def test_all_methods_start_alike_and_no_fit_sees_an_evaluated_start(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    starts: dict[int, list[torch.Tensor]] = {}
-    original = DockingFlow.start
-
-    def kept(self: DockingFlow, complex_row: torch.Tensor, generator: torch.Generator) -> Any:  # noqa: ANN401
-        start = original(self, complex_row, generator)
-        starts.setdefault(generator.initial_seed(), []).append(start.positions)
-        return start
-
-    monkeypatch.setattr(DockingFlow, "start", kept)
-    run = bench()
-    evaluated = run.results["seeds"]["complexes"]["1uou/1uou"]
-    assert {row["seed"] for row in run.poses} == {evaluated}
-    assert len(starts[evaluated]) == 1
-    others = torch.cat([x for seed, own in starts.items() if seed != evaluated for x in own])
-    assert len(others) == 5
-    assert torch.cdist(others.flatten(1), starts[evaluated][0].flatten(1)).min() > 1.0
-
-
 def test_an_interrupted_run_goes_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = bench(out="whole")
     original = docking_methods.integrate

@@ -16,7 +16,6 @@ import tyro
 from image_models import methods_made, small_denoiser, write_small
 from matplotlib.image import imread
 
-from benchmarks.common.seeds import seed_of
 from benchmarks.common.tables import command_line
 from benchmarks.images import __main__ as images
 from benchmarks.images import baselines as images_baselines
@@ -32,6 +31,7 @@ from domains.images.flow import DigitsFlow
 from domains.images.metrics.quality import DigitsQuality
 from domains.images.models.weights import load_weights
 from domains.images.settings import TEACHER
+from domains.seeds import seed_of
 from ld3 import HAND_MADE, get_solver, integrate
 from ld3.grids.gits import gits
 from ld3.learn import FitResult

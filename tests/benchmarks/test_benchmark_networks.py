@@ -25,16 +25,16 @@ from benchmarks.experiments import networks_training as network_training
 from benchmarks.experiments.networks import CANNOT_RUN, compare, main
 from benchmarks.experiments.networks_options import Options, config_of, sampler_of
 from benchmarks.experiments.networks_page import block, put_table
-from benchmarks.experiments.networks_rows import best_of, difference, dock, milliseconds
+from benchmarks.experiments.networks_rows import difference, milliseconds, redock
 from benchmarks.experiments.networks_training import planned_steps, train_for
+from domains.docking.engine import dock, hand_made_sampler
 from domains.docking.networks.pocket_net import PocketNet
 from domains.docking.networks.weights import DockingModel
 from domains.docking.poses.diffusion import NoiseRange
-from domains.docking.score_scale import Row
+from domains.docking.score_scale import Row, best_of
 from domains.docking.train import Held
 from domains.docking.training.config import TrainConfig
 from domains.docking.training.data import Split
-from domains.docking.training.evaluate import Redocking, ode_sampler, redock
 from domains.docking.training.run import Run, learning_rate, new_run
 
 BEGIN, END = "<!-- table: networks -->", "<!-- end of table: networks -->"
@@ -159,7 +159,7 @@ def test_a_comparison_that_is_interrupted_goes_on(options: Options, monkeypatch:
         f"{s}/{f}" for s in ("ligands", "targets") for f in ("tr", "rot", "tor")
     }
     row = results["rows"][1]
-    assert row["best"]["score_scale"] == row["chosen"] == best_of([Row(**r) for r in row["choice"]])
+    assert row["best"]["score_scale"] == row["chosen"] == best_of([Row(**r) for r in row["choice"]]).score_scale
     assert row["hits_per_cpu_hour"] == pytest.approx(row["best"]["success_2A"] / (3 * row["ms_per_evaluation"] / 3.6e6))
     assert options.page.read_text() == f"before\n{BEGIN}\n\n{block(results)}\n\n{END}\nafter\n"
 
@@ -177,10 +177,11 @@ def test_a_comparison_that_is_interrupted_goes_on(options: Options, monkeypatch:
 
 def test_redocking_is_kept_with_what_it_depends_on(tmp_path: Path) -> None:
     model = DockingModel(PocketNet(SMALL).eval(), NoiseRange(), 1.0)
-    found = [dock(model, complexes()[:2], c, 3, 2, 5, Store(tmp_path)) for c in (1.0, 4.0, 1.0)]
-    direct = redock(model, complexes()[:2], ode_sampler("dpmpp_2m", 3, "edm"), 2, 5, 4.0)
-    np.testing.assert_allclose(found[1].rmsd, direct.rmsd)
-    assert found[0].seconds_per_pose == found[2].seconds_per_pose != found[1].seconds_per_pose
+    found = [redock(model, complexes()[:2], c, 3, 2, 5, Store(tmp_path)) for c in (1.0, 4.0, 1.0)]
+    sampler = hand_made_sampler("edm", "dpmpp_2m", 3, 4.0)
+    for name, poses in dock(model, complexes()[:2], sampler, samples=2, seed=5).positions.items():
+        np.testing.assert_array_equal(found[1].positions[name], poses)
+    assert found[0].ms_per_pose == found[2].ms_per_pose != found[1].ms_per_pose
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -198,6 +199,9 @@ def line(c: float, rate: float, median: float = 3.0) -> dict[str, Any]:
         "score_scale": c,
         "success_2A": rate,
         "success_2A_interval": [rate - 0.1, rate + 0.1],
+        "best_2A": rate + 0.1,
+        "best_2A_interval": [rate, rate + 0.2],
+        "distinct": 2.5,
         "success_5A": rate + 0.2,
         "success_5A_interval": [rate, rate + 0.3],
         "median_rmsd": median,
@@ -208,14 +212,13 @@ def line(c: float, rate: float, median: float = 3.0) -> dict[str, Any]:
 
 def test_the_best_score_scale_has_the_most_hits_and_then_the_lowest_median() -> None:
     rows = [Row(**line(*given)) for given in ((1.0, 0.3, 1.0), (3.0, 0.4, 3.0), (5.0, 0.4, 2.0))]
-    assert best_of(rows) == 5.0
+    assert best_of(rows).score_scale == 5.0
 
 
 def test_the_difference_is_paired() -> None:
     """Each of ten ligands is docked in 3 of 4 poses by one and in 1 of 4 by the other: no spread between ligands."""
-    names = tuple(map(str, range(10)))
-    a = Redocking(names, np.tile([1.0, 1.0, 1.0, 9.0], (10, 1)), 0.1)
-    b = Redocking(names, np.tile([1.0, 9.0, np.nan, 9.0], (10, 1)), 0.1)
+    a = {str(i): np.array([1.0, 1.0, 1.0, 9.0]) for i in range(10)}
+    b = {str(i): np.array([1.0, 9.0, np.nan, 9.0]) for i in range(10)}
     found = difference("a", a, "b", b, 0)
     assert (found.first, found.second, found.points) == ("a", "b", 0.5)
     assert 0.3 < found.interval[0] < 0.5 < found.interval[1] < 0.7

@@ -204,7 +204,7 @@ def test_norm_gives_every_kind_of_channel_mean_square_one() -> None:
 def test_docking_with_it_is_a_flow() -> None:
     """As with any network; gradients with respect to the grid included."""
     model = DockingModel(diffdock(), NoiseRange(), 2.0)
-    check_flow(DockingFlow(model, double(collate(complexes()[1:2]))), torch.Generator().manual_seed(0))
+    check_flow(DockingFlow(model.encode(double(collate(complexes()[1:2])))), torch.Generator().manual_seed(0))
 
 
 def test_only_relative_positions_count() -> None:

@@ -13,7 +13,7 @@ from flows import F64, GaussianFlow
 from torch import Tensor
 
 from domains.docking.poses import kinematics
-from domains.docking.poses.diffdock_sampler import euler_maruyama, sample_ode, sample_sde
+from domains.docking.poses.diffdock_sampler import euler_maruyama, noise_from, sample_ode, sample_sde
 from domains.docking.poses.diffusion import FACTORS, NoiseRange
 from ld3 import VE, Levels, ProbabilityFlow, Tangent
 
@@ -81,14 +81,14 @@ def test_sde_steps_are_the_recorded_ones() -> None:
     clock = RANGE.clock()
     with np.load(shared("oracles/diffdock/schedule_and_ode.npz")) as file:
         times = torch.tensor([*file["sde_plain/schedule"], 0.0], dtype=F64)
-        lam = clock.levels(times)
-        for f in FACTORS:
+        sigmas = clock.sigma(clock.levels(times))
+        for f, sigma in sigmas.items():
             scores, noise = file[f"sde_plain/{f}_score"], file[f"sde_plain/{f}_z"]
             noise = np.concatenate([noise, np.zeros_like(noise[:1])])
             for i, expected in enumerate(file[f"sde_plain/{f}_update"]):
-                displacement = torch.exp(-2 * lam[f][i]) * torch.from_numpy(scores[i]).double()
+                displacement = sigma[i].square() * torch.from_numpy(scores[i]).double()
                 z = torch.from_numpy(noise[i]).double()
-                update = euler_maruyama(displacement, z, lam[f][i], lam[f][i + 1]).numpy()
+                update = euler_maruyama(displacement, z, sigma[i], sigma[i + 1], 1.0).numpy()
                 np.testing.assert_allclose(update, expected, rtol=0, atol=3e-7 * np.abs(expected).max())
 
 
@@ -97,20 +97,22 @@ SCHEDULE = VE(0.02, 20.0)
 
 def moments(flow: GaussianFlow, steps: int) -> tuple[Tensor, Tensor]:
     """Mean and variance of what Euler-Maruyama gives from N(0, σ_max²): every step is linear in x."""
-    lam = flow.clock.levels(torch.linspace(1, 0, steps + 1, dtype=F64))["x"]
+    sigmas = SCHEDULE.sigma(torch.linspace(1, 0, steps + 1, dtype=F64))
     mean, variance = torch.zeros(3, dtype=F64), torch.full((3,), 20.0**2, dtype=F64)
-    for i, h in enumerate(lam.diff()):
-        sigma_squared = torch.exp(-2 * lam[i])
-        factor = 1 - 2 * h * sigma_squared / (flow.std**2 + sigma_squared)
+    for i, sigma in enumerate(sigmas[:-1]):
+        h = torch.log(sigma / sigmas[i + 1])
+        factor = 1 - 2 * flow.clock.score_scale * h * sigma**2 / (flow.std**2 + sigma**2)
         mean = flow.mean + factor * (mean - flow.mean)
-        variance = factor**2 * variance + (2 * h * sigma_squared if i + 1 < steps else 0.0)
+        variance = factor**2 * variance + (2 * h * sigma**2 if i + 1 < steps else 0.0)
     return mean, variance
 
 
-@pytest.mark.parametrize("steps", [10, 20, 300])
-def test_sde_has_the_moments_of_euler_maruyama(steps: int) -> None:
-    flow, generator, n = GaussianFlow(SCHEDULE), torch.Generator().manual_seed(0), 20_000
-    x = sample_sde(flow, flow.prior(n, generator), steps, generator)
+@pytest.mark.parametrize("score_scale", [1.0, 3.0])
+@pytest.mark.parametrize("steps", [20, 300])
+def test_sde_has_the_moments_of_euler_maruyama(steps: int, score_scale: float) -> None:
+    """The score is multiplied by the score scale, the noise is not."""
+    flow, generator, n = GaussianFlow(SCHEDULE, score_scale=score_scale), torch.Generator().manual_seed(0), 20_000
+    x = sample_sde(flow, flow.prior(n, generator), steps, noise_from(generator))
     mean, variance = moments(flow, steps)
     # Five standard errors of a Gaussian sample.
     assert ((x.mean(0) - mean).abs() < 5 * (variance / n).sqrt()).all()
@@ -119,7 +121,7 @@ def test_sde_has_the_moments_of_euler_maruyama(steps: int) -> None:
 
 def test_many_sde_steps_reach_the_data() -> None:
     flow, generator = GaussianFlow(SCHEDULE), torch.Generator().manual_seed(1)
-    x = sample_sde(flow, flow.prior(20_000, generator), 500, generator)
+    x = sample_sde(flow, flow.prior(20_000, generator), 500, noise_from(generator))
     np.testing.assert_allclose(x.mean(0), flow.mean, atol=0.06)
     np.testing.assert_allclose(x.var(0), flow.std**2, rtol=0.06)
 
@@ -128,7 +130,9 @@ def test_last_sde_step_is_drift_without_noise() -> None:
     flow = GaussianFlow(SCHEDULE)
     trajectory: list[Tensor] = []
     start = flow.prior(5, torch.Generator().manual_seed(2))
-    sample_sde(flow, start, 4, torch.Generator().manual_seed(3), on_step=lambda i, n, x: trajectory.append(x))
+    sample_sde(
+        flow, start, 4, noise_from(torch.Generator().manual_seed(3)), on_step=lambda i, n, x: trajectory.append(x)
+    )
     lam = flow.clock.levels(torch.linspace(1, 0, 5, dtype=F64))["x"]
     displacements = [flow.displacement(x, {"x": lam[i]})["x"] for i, x in enumerate([start, *trajectory[:3]])]
     moves = torch.stack(trajectory) - torch.stack([start, *trajectory[:3]])
@@ -145,15 +149,12 @@ def test_last_sde_step_is_drift_without_noise() -> None:
 def test_sde_repeats_with_its_seed() -> None:
     flow = GaussianFlow(SCHEDULE)
     start = flow.prior(3, torch.Generator().manual_seed(0))
-    runs = [sample_sde(flow, start, 5, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
+    runs = [sample_sde(flow, start, 5, noise_from(torch.Generator().manual_seed(seed))) for seed in (1, 1, 2)]
     assert torch.equal(runs[0], runs[1]) and not torch.equal(runs[0], runs[2])
 
 
-def test_sde_refuses_a_sharpened_flow_and_no_steps() -> None:
+def test_sde_refuses_no_steps() -> None:
     generator = torch.Generator().manual_seed(0)
-    sharpened = GaussianFlow(SCHEDULE, score_scale=3.0)
-    with pytest.raises(ValueError, match=r"flow must have score scale 1, for the SDE samples p, got 3.0"):
-        sample_sde(sharpened, sharpened.prior(2, generator), 5, generator)
     flow = GaussianFlow(SCHEDULE)
     with pytest.raises(ValueError, match="n must be at least 1 step, got 0"):
-        sample_sde(flow, flow.prior(2, generator), 0, generator)
+        sample_sde(flow, flow.prior(2, generator), 0, noise_from(generator))

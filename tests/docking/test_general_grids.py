@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-import torch
 from benchmark_runs import benchmark, short_fits, write_complexes, write_weights
 
-from domains.docking.general_grids import GENERAL, general_grid, grid_path
+from domains.docking.general_grids import general_fit, grid_path
 from domains.docking.learn_grids import cli
 from domains.docking.networks.weights import DEMO_WEIGHTS, load_weights
 from domains.errors import InputError
-from ld3.clock import Clock
 from ld3.learn import FitResult
 
 
@@ -25,9 +23,6 @@ class Case:
     weights: Path
     data: Path
     arguments: list[str]
-
-    def clock(self, score_scale: float) -> Clock:
-        return load_weights(self.weights).noise_range.clock(score_scale)
 
 
 @pytest.fixture
@@ -49,10 +44,9 @@ def test_a_grid_is_learned_on_the_training_split_and_every_fit_starts_from_it(
     assert path == tmp_path / "model.grids" / "dpmpp_2m_3.json"
     learned = FitResult.load(path)
     assert learned.config["steps"] == 2
-    grid = general_grid(case.weights, "dpmpp_2m", 3, case.clock(2.0))
-    assert grid is not None
-    for factor, levels in learned.grid.solver.items():
-        assert torch.equal(grid.solver[factor], levels)
+    found = general_fit(load_weights(case.weights), 3)
+    assert found is not None
+    assert found.grid.equals(learned.grid)
 
     quick: list[str | Path] = [
         "--complexes",
@@ -68,18 +62,18 @@ def test_a_grid_is_learned_on_the_training_split_and_every_fit_starts_from_it(
     ]
     run = benchmark(capsys, tmp_path / "out", *quick, "--weights", case.weights, "--teacher-nfe", "6")
     (fit,) = run.results["fit"]
-    assert GENERAL not in fit["hand"]
-    assert fit["start"] == GENERAL
+    assert "general" not in fit["hand"]
+    assert fit["start"] == "general"
     assert fit["loss_learned"] <= fit["loss_start"]
 
 
-def test_a_grid_of_another_score_scale_solver_or_nfe_is_not_taken(case: Case) -> None:
+def test_the_grid_of_another_solver_nfe_or_file_is_not_taken(case: Case) -> None:
     cli([*case.arguments, "--nfe", "3"])
-    assert general_grid(case.weights, "dpmpp_2m", 3, case.clock(2.0)) is not None
-    assert general_grid(case.weights, "dpmpp_2m", 3, case.clock(3.0)) is None
-    assert general_grid(case.weights, "dpmpp_2m", 4, case.clock(2.0)) is None
-    assert general_grid(case.weights, "ddim", 3, case.clock(2.0)) is None
-    assert general_grid(DEMO_WEIGHTS.with_name("other.safetensors"), "dpmpp_2m", 3, case.clock(2.0)) is None
+    model = load_weights(case.weights)
+    assert general_fit(model, 3) is not None
+    assert general_fit(model, 4) is None
+    assert general_fit(model, 3, "ddim") is None
+    assert general_fit(replace(model, path=None), 3) is None
 
 
 def test_an_interrupted_run_goes_on(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,11 +91,10 @@ def test_an_interrupted_run_goes_on(case: Case, monkeypatch: pytest.MonkeyPatch)
 
 def test_the_demo_model_has_grids_at_its_own_score_scale() -> None:
     model = load_weights(DEMO_WEIGHTS)
-    clock = model.noise_range.clock(model.score_scale)
     for nfe in (4, 5, 6, 8, 10):
-        grid = general_grid(DEMO_WEIGHTS, "dpmpp_2m", nfe, clock)
-        assert grid is not None
-        assert grid.n_steps == nfe
+        found = general_fit(model, nfe)
+        assert found is not None
+        assert (found.grid.n_steps, found.score_scale) == (nfe, model.score_scale)
 
 
 def test_mistakes_get_one_line(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,7 +113,7 @@ def test_mistakes_get_one_line(case: Case, capsys: pytest.CaptureFixture[str]) -
     path.parent.mkdir()
     path.write_text("{}")
     with pytest.raises(InputError, match=r"dpmpp_2m_3\.json: it is no general grid of dpmpp_2m at 3 NFE .*learn it"):
-        general_grid(case.weights, "dpmpp_2m", 3, case.clock(2.0))
+        general_fit(load_weights(case.weights), 3)
     path.write_bytes(grid_path(DEMO_WEIGHTS, "dpmpp_2m", 5).read_bytes())
     with pytest.raises(InputError, match="it is of another solver, number of evaluations"):
-        general_grid(case.weights, "dpmpp_2m", 3, case.clock(2.0))
+        general_fit(load_weights(case.weights), 3)

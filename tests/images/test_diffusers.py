@@ -28,7 +28,6 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 
-from benchmarks.common.seeds import seed_of
 from benchmarks.images.__main__ import main as benchmark
 from domains.images.conditioned import Conditioned
 from domains.images.diffusers.files import ModelOptions, load_diffusers
@@ -38,6 +37,7 @@ from domains.images.diffusers.published_tables import published_table
 from domains.images.diffusers.schedule import read_path
 from domains.images.models.load import Wanted, load_image_flow
 from domains.images.settings import TEACHER
+from domains.seeds import seed_of
 from ld3 import HAND_MADE, Grid, RectifiedFlow, Schedule, VPSteps, get_solver, integrate
 from ld3.grids.ays import ays
 from ld3.schedules.vp_steps import Betas

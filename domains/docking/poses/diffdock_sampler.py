@@ -3,6 +3,8 @@
 The noise is σ(t) = σ_min (σ_max/σ_min)^t with g² = dσ²/dt (Corso et al., arXiv 2210.01776, algorithm 2). A step of
 length dt in t is one of h = ln(σ_max/σ_min) dt in λ = -ln σ, and g² dt = 2 h σ². A displacement is d = σ² score, so
 that in the core's terms the updates g² dt score + g √dt z and ½ g² dt score read 2 h d + σ √(2h) z and h d.
+
+At score scale c both follow c times the score: 2 c h d + σ √(2h) z and c h d. With c > 1 they seek modes.
 """
 
 from __future__ import annotations
@@ -19,34 +21,32 @@ from ld3.state import State, Tangent
 
 OnStep = Callable[[int, int, State], None]
 
+Noise = Callable[[Tangent], Tangent]
+"""Standard normal numbers of the shapes and on the devices of a tangent; new ones at every call."""
+
 
 def sample_sde(
-    flow: ProbabilityFlow[State],
-    start: State,
-    steps: int,
-    generator: torch.Generator,
-    on_step: OnStep[State] | None = None,
+    flow: ProbabilityFlow[State], start: State, steps: int, noise: Noise, on_step: OnStep[State] | None = None
 ) -> State:
     """Euler-Maruyama on the reverse SDE, at t = 1, 1 - 1/n, ..., 1/n; no noise in the last step, as DiffDock's default.
 
     Args:
-        flow: with a clock of score scale 1, for the SDE samples p.
+        flow: its clock's score scale c multiplies the score; at 1 the SDE is DiffDock's.
         start: B samples of pure noise.
         steps: n; DiffDock takes 20, one evaluation of the network each.
-        generator: of the noise, drawn in the order of the clock's factors.
+        noise: called once in every step but the last.
         on_step: called as `on_step(i, n, x)` after step i = 1..n.
 
     Raises:
-        ValueError: if the clock is sharpened, or there is no step.
+        ValueError: if there is no step.
     """
-    if flow.clock.score_scale != 1:
-        raise ValueError(f"flow must have score scale 1, for the SDE samples p, got {flow.clock.score_scale}")
-    nodes = uniform_t(flow.clock, steps).solver
+    grid, c = uniform_t(flow.clock, steps), flow.clock.score_scale
+    sigmas = flow.clock.sigma(grid.solver)
     x = start
     for i in range(steps):
-        d = flow.displacement(x, {name: lam[i] for name, lam in nodes.items()})
-        noise = _standard_normal(d, generator) if i + 1 < steps else flow.zero_tangent(x)
-        step = {name: euler_maruyama(d[name], noise[name], lam[i], lam[i + 1]) for name, lam in nodes.items()}
+        d = flow.displacement(x, {name: lam[i] for name, lam in grid.network.items()})
+        z = noise(d) if i + 1 < steps else flow.zero_tangent(x)
+        step = {name: euler_maruyama(d[name], z[name], sigma[i], sigma[i + 1], c) for name, sigma in sigmas.items()}
         x = flow.retract(x, step)
         if on_step is not None:
             on_step(i + 1, steps, x)
@@ -58,14 +58,19 @@ def sample_ode(flow: ProbabilityFlow[State], start: State, steps: int, on_step: 
     return integrate(flow, start, uniform_t(flow.clock, steps), get_solver("euler_lambda"), on_step=on_step)
 
 
-def euler_maruyama(displacement: Tensor, noise: Tensor, lam: Tensor, lam_next: Tensor) -> Tensor:
-    """2 h d + σ √(2h) z, h = λ_next - λ, σ = e^-λ: the update of one factor."""
-    h = lam_next - lam
-    return 2 * h * displacement + torch.exp(-lam) * torch.sqrt(2 * h) * noise
+def euler_maruyama(displacement: Tensor, noise: Tensor, sigma: Tensor, sigma_next: Tensor, c: float) -> Tensor:
+    """2 c h d + σ √(2h) z, h = ln(σ/σ_next): the update of one factor."""
+    h = torch.log(sigma / sigma_next)
+    return 2 * c * h * displacement + sigma * torch.sqrt(2 * h) * noise
 
 
-def _standard_normal(like: Tangent, generator: torch.Generator) -> Tangent:
-    return {
-        name: torch.randn(v.shape, generator=generator, dtype=v.dtype, device=generator.device).to(v.device)
-        for name, v in like.items()
-    }
+def noise_from(generator: torch.Generator) -> Noise:
+    """Noise for the whole batch from one generator, drawn in the order of the factors."""
+
+    def draw(like: Tangent) -> Tangent:
+        return {
+            name: torch.randn(v.shape, generator=generator, dtype=v.dtype, device=generator.device).to(v.device)
+            for name, v in like.items()
+        }
+
+    return draw

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import final
+from typing import Final, final
 
 import torch
 from torch import Tensor
 
-from domains.docking.networks.weights import DockingModel
+from domains.docking.networks.weights import EncodedBatch
 from domains.docking.poses import kinematics
-from domains.docking.poses.diffusion import FACTORS, score_norms
+from domains.docking.poses.diffusion import FACTORS, NoiseRange, score_norms
 from domains.docking.poses.pose import Poses, mean_square_displacement, retract, tangent_sizes
 from domains.docking.structures.batch import ComplexBatch
 from ld3.fingerprint import fingerprint
@@ -19,44 +19,35 @@ from ld3.flow import ProbabilityFlow
 from ld3.geometry import so3
 from ld3.state import Levels, Tangent
 
+UNIFORM_ROTATION: Final = math.sqrt((math.pi**2 / 3 + 2) / 3)
+"""Standard deviation, rad, of each coordinate of a uniform rotation's vector: its angle ω has the density
+(1 - cos ω)/π on [0, π], so that E ω² = π²/3 + 2, which the three coordinates share."""
+
+UNIFORM_ANGLE: Final = math.pi / math.sqrt(3)
+"""Standard deviation, rad, of a uniform angle in [-π, π]."""
+
 
 @final
 class DockingFlow(ProbabilityFlow[Poses]):
     """The flow of poses in the pockets of a batch of complexes, with factors "tr" (Å), "rot" and "tor" (rad).
 
     Args:
-        model: network, noise range and the score scale chosen for them.
-        batch: the complexes that poses may belong to; the network sees their pockets once, here.
-        score_scale: c, to follow p^c; the model's own if None.
+        complexes: that poses may belong to, as the model sees them (:meth:`DockingModel.encode`).
+        score_scale: c, the factor on the score; the model's own if None.
     """
 
-    def __init__(self, model: DockingModel, batch: ComplexBatch, score_scale: float | None = None) -> None:
-        self.model = model
-        self.batch = batch
-        self.clock = model.noise_range.clock(model.score_scale if score_scale is None else score_scale)
-        self.prior_scale = {f: getattr(model.noise_range, f)[1] for f in FACTORS}
-        with torch.no_grad():
-            self._encoding = model.network.encode(batch)
+    def __init__(self, complexes: EncodedBatch, score_scale: float | None = None) -> None:
+        self.model, self.batch, self._encoding = complexes.model, complexes.batch, complexes.encoding
+        self.clock = self.model.noise_range.clock(self.model.score_scale if score_scale is None else score_scale)
+        self.prior_scale = {"tr": self.model.noise_range.tr[1], "rot": UNIFORM_ROTATION, "tor": UNIFORM_ANGLE}
 
     def prior(self, n: int, generator: torch.Generator) -> Poses:
-        """`n` poses dealt to the complexes in turn, see :meth:`start`."""
-        return self.start(torch.arange(n) % len(self.batch), generator)
-
-    def start(self, complex_row: Tensor, generator: torch.Generator) -> Poses:
-        """Pure noise for the complexes `complex_row` (B,).
-
-        Torsions and orientation are uniform, the centroid is Gaussian around the pocket's origin with the largest noise
-        level of translations. Bond lengths, angles and rings are the input conformer's.
+        """Pure noise (:func:`draw_prior`) for `n` poses, dealt to the complexes in turn; drawn on the generator's
+        device, and returned on that of the complexes.
         """
-        n, torsions = len(complex_row), tangent_sizes(self.batch)["tor"]
-        row = complex_row.to(self.batch.conformer.device)
-        turn = (2 * torch.rand((n, torsions), generator=generator) - 1) * math.pi
-        rotation = so3.uniform(n, generator)
-        translation = self.prior_scale["tr"] * torch.randn((n, 3), generator=generator)
-        x = self.batch.conformer[row]
-        mask = self.batch.atom_mask[row]
-        centred = Poses(row, x - kinematics.centroid(x, mask).unsqueeze(1))
-        return retract(self.batch, centred, {"tr": translation.to(x), "rot": rotation.to(x), "tor": turn.to(x)})
+        row = torch.arange(n, device=self.batch.conformer.device) % len(self.batch)
+        torsions = tangent_sizes(self.batch)["tor"]
+        return placed(self.batch, row, draw_prior(n, torsions, self.model.noise_range, generator))
 
     def displacement(self, x: Poses, levels: Levels) -> Tangent:
         sigma = self.clock.sigma(levels)
@@ -81,3 +72,24 @@ class DockingFlow(ProbabilityFlow[Poses]):
     def fingerprint(self) -> str:
         network = self.model.network
         return fingerprint("docking", network.config, network, self.model.noise_range, self.batch, self.clock)
+
+
+def draw_prior(n: int, torsions: int, noise_range: NoiseRange, generator: torch.Generator) -> dict[str, Tensor]:
+    """Moves from the prior: "tr" (n, 3) Å, Gaussian at the largest noise level; "rot" (n, 3) rad, uniform rotations;
+    "tor" (n, torsions) rad, uniform angles.
+    """
+    device = generator.device
+    return {
+        "tr": noise_range.tr[1] * torch.randn((n, 3), generator=generator, device=device),
+        "rot": so3.uniform(n, generator),
+        "tor": (2 * torch.rand((n, torsions), generator=generator, device=device) - 1) * math.pi,
+    }
+
+
+def placed(batch: ComplexBatch, complex_row: Tensor, move: Tangent) -> Poses:
+    """The input conformers of the complexes `complex_row` (B,), centred in their pockets, then moved; bond lengths,
+    angles and rings stay as they are.
+    """
+    x, mask = batch.conformer[complex_row], batch.atom_mask[complex_row]
+    centred = Poses(complex_row, x - kinematics.centroid(x, mask).unsqueeze(1))
+    return retract(batch, centred, {f: v.to(x) for f, v in move.items()})

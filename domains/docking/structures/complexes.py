@@ -44,6 +44,16 @@ class Complex:
 Loaded = tuple[list[Complex], list[InputProblem]]
 
 
+def read(path: Path | str | None = None, *, pocket: str = "ligand") -> Loaded:
+    """Complexes from a folder or a CSV in DiffDock's format, or the four of the posebusters package, and problems."""
+    choice = PocketChoice.parse(pocket)
+    if path is None:
+        return load_posebusters(choice)
+    place = Path(path)
+    is_table = place.suffix.lower() == ".csv" and not place.is_dir()
+    return load_csv(place, choice) if is_table else load_folder(place, choice)
+
+
 def load_folder(folder: Path, pocket: PocketChoice = AROUND_LIGAND, rule: TorsionRule = "chemical") -> Loaded:
     """Complexes from ``NAME/protein.pdb`` + ``NAME/ligands.sdf``: one for each record, called ``NAME/title``.
 

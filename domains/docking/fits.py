@@ -1,0 +1,89 @@
+"""Learns a grid for complexes: where a model's few network evaluations go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from domains.docking.engine import size, starts
+from domains.docking.general_grids import general_fit
+from domains.docking.networks.weights import DockingModel
+from domains.docking.poses.flow import DockingFlow
+from domains.docking.poses.pose import Poses
+from domains.docking.settings import FIT_POSES, SOLVER, TEACHER, fit_config, poses_at_once
+from domains.docking.structures.batch import collate
+from domains.docking.structures.complexes import Complex
+from domains.seeds import seed_of
+from ld3.learn import FitConfig, FitResult, Point, Teacher, fit, run_teacher
+from ld3.solvers import get_solver
+
+_VALIDATION = 5  # one pair in so many chooses the best grid
+
+
+def fit_starts(model: DockingModel, complexes: Sequence[Complex], poses: int, seed: int) -> tuple[DockingFlow, Poses]:
+    """The flow of at most `poses` of the complexes, drawn with `seed`, and `poses` starts dealt to them at random.
+
+    None of these starts is one that :func:`domains.docking.dock` takes with any seed.
+    """
+    generator = torch.Generator().manual_seed(seed_of(seed, "fit"))
+    drawn = [complexes[i] for i in torch.randperm(len(complexes), generator=generator)[:poses].tolist()]
+    chosen = sorted(drawn, key=size)
+    samples = (torch.arange(poses) % len(chosen)).bincount(minlength=len(chosen)).tolist()
+    encoded = model.encode(collate(chosen))
+    start = starts(encoded, chosen, samples, {c.name: seed_of(seed, "fit", c.name) for c in chosen})
+    return DockingFlow(encoded), start
+
+
+def learn_grid(
+    model: DockingModel,
+    complexes: Sequence[Complex],
+    nfe: int,
+    *,
+    solver: str = SOLVER,
+    poses: int = FIT_POSES,
+    seed: int = 0,
+    config: FitConfig | None = None,
+    teacher: Teacher = TEACHER,
+    folder: Path | None = None,
+    on_progress: Callable[[Point], None] | None = None,
+) -> FitResult:
+    """Learn a grid of `nfe` evaluations on teacher runs from `poses` starts.
+
+    It starts from the model's general grid if there is one for its score scale, and from the best made by hand if not.
+
+    Args:
+        model: at its score scale.
+        complexes: with names of their own.
+        nfe: network evaluations a pose.
+        solver: a name of ld3.solvers.
+        poses: teacher runs, one in five of them to choose the best grid by; none is one that `dock` starts from.
+        seed: of starts and batches.
+        config: of the fit; the default for docking if None.
+        teacher: that it learns from.
+        folder: where an interrupted fit goes on.
+        on_progress: called after every validation.
+
+    Raises:
+        ValueError: if there is no complex, or the solver cannot spend `nfe`.
+        InputError: if the file of the general grid is no saved fit.
+    """
+    if poses < 2 or not complexes:
+        raise ValueError(f"a fit needs at least 2 poses and 1 complex, got {poses} and {len(complexes)}")
+    rule = get_solver(solver)
+    rule.steps(nfe)
+    at_once = poses_at_once(model.device)
+    general = general_fit(model, nfe, solver)
+    known = {"general": general.grid} if general and general.score_scale == model.score_scale else {}
+    config = replace(config or fit_config(nfe), start="general" if known else "best", seed=seed, chunk=at_once)
+    flow, start = fit_starts(model, complexes, poses, seed)
+    cache = folder and folder / "teacher"
+    pairs = run_teacher(flow, start, replace(teacher, checked=1, chunk=at_once), cache)
+    finite = pairs.end.positions.isfinite().all(-1).all(-1).nonzero()[:, 0]
+    chosen = torch.arange(len(finite), device=finite.device) % _VALIDATION == 0
+    train, valid = pairs.take(finite[~chosen]), pairs.take(finite[chosen])
+    return fit(
+        flow, train, valid, rule, nfe, config, starts=known, folder=folder and folder / "fit", on_progress=on_progress
+    )
