@@ -35,8 +35,19 @@ from transformers import (
     T5TokenizerFast,
 )
 
+from domains.images.diffusers.flow import DiffusersFlow
+from domains.images.models.load import load
+from domains.images.models.options import ModelOptions
+
 STABLE_DIFFUSION = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def load_diffusers(model: Path | str, options: ModelOptions | None = None) -> DiffusersFlow:
+    """The model, and that it is one of diffusers."""
+    flow = load(model, options)
+    assert isinstance(flow, DiffusersFlow)
+    return flow
 
 
 def save_unconditional(folder: Path, **scheduler: object) -> Path:

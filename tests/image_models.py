@@ -11,16 +11,16 @@ import torch
 from benchmarks.images import methods as images_methods
 from benchmarks.images.methods import Method
 from domains.images.models.denoiser import Denoiser
-from domains.images.models.unet import UNetConfig
+from domains.images.models.unet import UNet, UNetConfig
 from domains.images.models.weights import save_weights
 
 SMALL = UNetConfig(channels=8, multipliers=(1, 2), blocks=1, heads=2, embedding=16)
 
 
-def small_denoiser(seed: int = 0, config: UNetConfig = SMALL) -> Denoiser:
+def small_denoiser(seed: int = 0, config: UNetConfig = SMALL) -> Denoiser[UNet]:
     """An untrained model; the layers that start at zero are filled, so that everything takes part."""
     torch.manual_seed(seed)
-    denoiser = Denoiser(config, sigma_data=0.75).eval().requires_grad_(False)
+    denoiser = Denoiser(UNet(config), sigma_data=0.75).eval().requires_grad_(False)
     for value in denoiser.parameters():
         if not value.any():
             torch.nn.init.normal_(value, std=0.05)

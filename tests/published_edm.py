@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import nn
 
-from domains.images.edm.denoiser import EDMDenoiser
 from domains.images.edm.network import Network, NetworkConfig
+from domains.images.models.denoiser import Denoiser
 
 SOURCE = "raise SystemExit('the source in the pickle was run')"
 
@@ -65,6 +65,13 @@ def published(module: nn.Module) -> nn.Module:
     return Published(type(module).__name__, module)
 
 
+def published_denoiser(denoiser: Denoiser[Network], kind: str | None = None) -> Published:
+    """The denoiser as they would have it; `kind` instead of its own preconditioning."""
+    found = Published(kind or denoiser.preconditioning, nn.Module(), sigma_data=denoiser.sigma_data, use_fp16=True)
+    found.add_module("model", published(denoiser.network))
+    return found
+
+
 def arguments(config: NetworkConfig) -> dict[str, object]:
     """The arguments that their class was made with."""
     return {
@@ -86,11 +93,10 @@ def arguments(config: NetworkConfig) -> dict[str, object]:
     }
 
 
-def write_pickle(path: Path, denoiser: EDMDenoiser, trap: Path, kind: str | None = None) -> None:
+def write_pickle(path: Path, denoiser: Denoiser[Network], trap: Path, kind: str | None = None) -> None:
     """Pickle a denoiser among other things, one of which must not be run."""
-    kind = kind or denoiser.config.preconditioning
     with their_module():
-        network = Published(kind, denoiser, sigma_data=denoiser.config.sigma_data, use_fp16=True)
+        network = published_denoiser(denoiser, kind)
         content = {"ema": network, "loss_fn": Trap(trap), "augment_pipe": None, "dataset_kwargs": {"path": "x"}}
         path.write_bytes(pickle.dumps(content))
 
@@ -120,7 +126,7 @@ def tiny(**settings: object) -> NetworkConfig:
     return NetworkConfig(**(sizes | settings))  # type: ignore[arg-type]
 
 
-def randomised(denoiser: EDMDenoiser) -> EDMDenoiser:
+def randomised(denoiser: Denoiser[Network]) -> Denoiser[Network]:
     """The denoiser in evaluation mode, no parameter at its initial zero."""
     torch.manual_seed(1)
     with torch.no_grad():

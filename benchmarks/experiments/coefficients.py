@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-import torch
 import tyro
 from rich.console import Console
 
@@ -25,7 +24,7 @@ from benchmarks.common.store import Store
 from benchmarks.common.tables import check_page, command_line
 from benchmarks.experiments.coefficients_page import BLOCK, block, put_table, summarise, write_results
 from benchmarks.experiments.coefficients_rows import Fitted, Seed, seed_work, work
-from domains.images.models.load import BUILT_IN, Wanted, load_image_flow
+from domains.images.models.load import BUILT_IN, load
 from domains.progress import WorkProgress
 from ld3.solvers import Solver, get_solver
 
@@ -69,7 +68,7 @@ def compare(options: Options, log: Console) -> int:
         InputError: for an option that makes no sense.
     """
     solvers = check(options)
-    flow = load_image_flow(BUILT_IN, Wanted(torch.device("cpu")))
+    flow = load(BUILT_IN)
     finest = _finest(options)
     store = Store(options.out / "cache")
     config = json.loads(json.dumps(asdict(options), default=str))

@@ -27,7 +27,7 @@ from benchmarks.images.report import Report
 from benchmarks.images.run import run
 from benchmarks.images.table import search, sentence, table
 from domains.images.conditioned import ConditionedFlow
-from domains.images.models.load import load_image_flow
+from domains.images.models.load import load
 from ld3.learn import other_flows
 
 _REFERENCE_NFE = (4, 5, 6, 8, 10)
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _benchmark(options: Options, log: Console) -> int:
     choices = check(options)
-    flow = load_image_flow(options.model, choices.wanted)
+    flow = load(options.model, choices.model_options)
     remedy = "use the --model that it was learned with"
     saved = saved_grids(options.grid, choices.nfe, choices.solver, flow.clock, remedy)
     _name_other_teachers(choices.out / "cache" / "teacher", flow, log)

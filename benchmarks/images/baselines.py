@@ -80,7 +80,7 @@ def _gits(flow: ConditionedFlow, choices: Choices, store: Store, bar: WorkProgre
     """
     options = choices.options
     fine = edm(flow.clock, _fine_steps(choices))
-    parts = make_starts(flow, trajectories(choices), options.batch, seed_of(options.seed, GITS), choices.wanted.device)
+    parts = make_starts(flow, trajectories(choices), options.batch, seed_of(options.seed, GITS))
     start = cat(parts)
     key = f"gits-{fingerprint(flow.fingerprint(), *start, fine.solver, TRAJECTORY_SOLVER)}"
     kept = store.tensors(key)

@@ -42,7 +42,7 @@ def fit_data(flow: ConditionedFlow, choices: Choices, teacher: Teacher, store: S
     """
     options = choices.options
     seed = seed_of(options.seed, "fit")
-    start = cat(make_starts(flow, options.fit_pairs, options.batch, seed, choices.wanted.device))
+    start = cat(make_starts(flow, options.fit_pairs, options.batch, seed))
     # That it has converged is checked on what is evaluated.
     pairs = run_teacher(flow, start, replace(teacher, checked=1), store.folder / "teacher", bar.counter())
     finite = pairs.end.x.flatten(1).isfinite().all(1).cpu()

@@ -122,8 +122,8 @@ def _solve(method: Method, flow: ConditionedFlow, start: Conditioned, bar: WorkP
     return {"x": end, "seconds": torch.tensor(time.perf_counter() - began)}
 
 
-def make_starts(flow: ConditionedFlow, n: int, batch: int, seed: int, device: torch.device) -> list[Conditioned]:
+def make_starts(flow: ConditionedFlow, n: int, batch: int, seed: int) -> list[Conditioned]:
     """`n` samples of the prior in batches, the same on every device."""
     start = flow.prior(n, torch.Generator().manual_seed(seed))
-    moved = Conditioned(start.x.to(device), start.condition.to(device))
+    moved = Conditioned(start.x.to(flow.device), start.condition.to(flow.device))
     return [take(moved, slice(low, low + batch)) for low in range(0, n, batch)]

@@ -10,7 +10,8 @@ import torch
 
 from benchmarks.common.options import check_nfe, find_device, mistake, prepare_folder
 from domains.images.metrics.distances import DISTANCES
-from domains.images.models.load import BUILT_IN, Wanted
+from domains.images.models.load import BUILT_IN
+from domains.images.models.options import ModelOptions
 from domains.images.settings import BATCH, FIT_PAIRS, FITS, SOLVER, TEACHER, Learn
 from ld3.learn.student import WITH_COEFFICIENTS
 from ld3.solvers import Solver, get_solver
@@ -83,7 +84,7 @@ class Choices:
     nfe: tuple[int, ...]
     out: Path
     solver: Solver
-    wanted: Wanted
+    model_options: ModelOptions
 
 
 def check(options: Options) -> Choices:
@@ -112,7 +113,7 @@ def check(options: Options) -> Choices:
     nfe, out = options.nfe or _NFE, options.out or OUT
     check_nfe("nfe", nfe, solver)
     check_nfe("teacher_nfe", (options.teacher_nfe,), get_solver(TEACHER.solver))
-    wanted = Wanted(
+    wanted = ModelOptions(
         device=find_device(options.device),
         labels=_labels(options.label),
         prompts=options.prompts,

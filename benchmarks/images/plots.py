@@ -114,7 +114,7 @@ def plot_samples(path: Path, report: Report) -> None:
 @torch.no_grad()
 def _for_the_eye(report: Report, x: Tensor) -> NDArray[np.float32]:
     """Images (B, H, W) or (B, H, W, 3) from 0 to 1; one that is not finite is black."""
-    device = report.choices.wanted.device
+    device = report.choices.model_options.device
     x = torch.where(finite_images(x)[:, None, None, None], x, -1.0).to(device)
     condition = torch.arange(len(x), device=device) % report.flow.conditions
     images = (report.flow.decode(Conditioned(x, condition)).float().cpu() + 1) / 2

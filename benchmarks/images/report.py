@@ -21,7 +21,7 @@ from benchmarks.images.methods import Made, Method
 from benchmarks.images.options import Choices
 from benchmarks.images.rows import ImageRow, Paired, Table
 from domains.images.conditioned import Conditioned, ConditionedFlow
-from domains.images.flow import DigitsFlow
+from domains.images.flow import DenoiserFlow
 from domains.images.metrics.quality import DigitsQuality
 from ld3.grids.grid import Grid
 from ld3.learn import FitResult, Teacher
@@ -59,7 +59,7 @@ class Report:
         self.remarks: list[str] = []
         self.paired: list[Paired] = []
         self.baselines: tuple[Baseline, ...] = ()
-        quality = DigitsQuality(flow.labels) if isinstance(flow, DigitsFlow) else None
+        quality = DigitsQuality(flow.labels) if isinstance(flow, DenoiserFlow) else None
         self._table = Table(flow, starts, quality, choices.options.seed)
         self._fits: list[dict[str, object]] = []
         self._teacher: dict[str, object] = {}
@@ -166,12 +166,12 @@ def _fixed_content(choices: Choices, flow: ConditionedFlow) -> dict[str, Any]:
     return {
         "model": {"name": options.model, "hash": flow.fingerprint(), "shape": list(flow.shape)},
         "distance": flow.measure.name,
-        "frechet": frechet if isinstance(flow, DigitsFlow) else None,
+        "frechet": frechet if isinstance(flow, DenoiserFlow) else None,
         "config": json.loads(json.dumps(asdict(options) | {"nfe": choices.nfe, "out": choices.out}, default=str)),
         "seed": options.seed,
         "versions": manifest.versions(_PACKAGES) | _installed(_OTHER_MODELS),
         "commit": manifest.commit(),
-        "machine": manifest.machine(choices.wanted.device),
+        "machine": manifest.machine(choices.model_options.device),
     }
 
 

@@ -46,7 +46,7 @@ def run(choices: Choices, flow: ConditionedFlow, saved: Mapping[int, FitResult],
     options, solver = choices.options, choices.solver
     teacher = replace(TEACHER, nfe=options.teacher_nfe, chunk=options.batch)
     store = Store(choices.out / "cache")
-    starts = make_starts(flow, options.samples, options.batch, seed_of(options.seed, "evaluate"), choices.wanted.device)
+    starts = make_starts(flow, options.samples, options.batch, seed_of(options.seed, "evaluate"))
     timings: dict[str, float] = {}
     report = Report(choices, flow, starts, timings)
 

@@ -34,12 +34,20 @@ class ConditionedFlow(ArrayFlow[Conditioned]):
         conditions: how many there are; the prior takes them in turn.
         distance: of decoded images.
         dtype: floating type of the states.
+        device: where the model runs.
     """
 
     def __init__(
-        self, schedule: Schedule, shape: tuple[int, int, int], conditions: int, distance: Distance, dtype: torch.dtype
+        self,
+        schedule: Schedule,
+        shape: tuple[int, int, int],
+        conditions: int,
+        distance: Distance,
+        dtype: torch.dtype,
+        device: torch.device,
     ) -> None:
         super().__init__(schedule, shape, dtype=dtype)
+        self.device = device
         self.conditions = conditions
         self.measure = distance
 

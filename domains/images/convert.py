@@ -14,9 +14,9 @@ from typing import Annotated
 import tyro
 
 from domains.errors import InputError
-from domains.images.edm.denoiser import EDMDenoiser
+from domains.images.edm.denoiser import edm_denoiser
 from domains.images.edm.published import read_published
-from domains.images.edm.weights import save_edm
+from domains.images.edm.weights import published_names, save_edm
 from domains.weight_files import check_tensors
 
 CANNOT = 2
@@ -54,8 +54,8 @@ def convert(options: Options) -> str:
     if options.out.suffix != ".safetensors":
         raise ValueError(f"out must end in .safetensors, got {options.out}")
     published = read_published(options.published)
-    denoiser = EDMDenoiser(published.config)
-    check_tensors(options.published, published.tensors, denoiser.state_dict(), "this file cannot be converted")
+    denoiser = edm_denoiser(published.config)
+    check_tensors(options.published, published.tensors, published_names(denoiser), "this file cannot be converted")
     save_edm(options.out, published.config, published.tensors, options.published.name)
     parameters = sum(p.numel() for p in denoiser.parameters())
     network = published.config.network

@@ -35,7 +35,7 @@ def validation_losses(run: Run, data: Digits, config: TrainConfig) -> dict[str, 
     out = {}
     for name in ("conditional", "unconditional"):
         generator = torch.Generator().manual_seed(_VALIDATION_SEED)
-        label = data.label if name == "conditional" else torch.full_like(data.label, run.average.no_class)
+        label = data.label if name == "conditional" else torch.full_like(data.label, run.average.network.classes)
         losses = [
             denoising_loss(run.average, data.pixels(generator), label, config.noise, generator)
             for _ in range(_VALIDATION_DRAWS)

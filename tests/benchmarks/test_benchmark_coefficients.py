@@ -22,7 +22,7 @@ from benchmarks.experiments import coefficients_rows
 from benchmarks.experiments.coefficients import Options, main
 from benchmarks.experiments.coefficients_page import block, summarise, verdict
 from benchmarks.experiments.coefficients_rows import BASELINE, JOINT, VARIANTS, Fitted
-from domains.images.models.load import Wanted, load_image_flow
+from domains.images.models.load import load
 from domains.images.settings import TEACHER
 from domains.seeds import seed_of
 from ld3 import HAND_MADE, Grid, get_solver, integrate
@@ -60,7 +60,7 @@ def test_figures_are_those_of_the_plain_loop(run: Run, tmp_path: Path, capsys: p
     found = results(tmp_path / "out")
     assert found["complete"]
     assert len(found["fits"]) == 4 * (1 + len(VARIANTS))
-    flow = load_image_flow(str(tmp_path / "small.safetensors"), Wanted(torch.device("cpu")))
+    flow = load(tmp_path / "small.safetensors")
     solver = get_solver("dpmpp_2m")
     goal = HAND_MADE[TEACHER.grid](flow.clock, 8)
 

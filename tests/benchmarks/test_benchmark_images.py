@@ -27,7 +27,7 @@ from benchmarks.images.options import Options
 from benchmarks.images.rows import Paired, Table
 from benchmarks.images.table import sentence
 from domains.images.conditioned import Conditioned
-from domains.images.flow import DigitsFlow
+from domains.images.flow import DenoiserFlow
 from domains.images.metrics.quality import DigitsQuality
 from domains.images.models.weights import load_weights
 from domains.images.settings import TEACHER
@@ -109,7 +109,7 @@ def test_end_to_end(bench: Bench, tmp_path: Path) -> None:
     assert set(rows) == {("teacher", 8)} | {(name, nfe) for nfe in (4, 6) for name in names}
     assert rows["teacher", 8]["distance"] == 0
 
-    flow = DigitsFlow(load_weights(tmp_path / "small.safetensors"), tuple(range(10)), 1.5)
+    flow = DenoiserFlow(load_weights(tmp_path / "small.safetensors"), tuple(range(10)), 1.5)
     start = flow.prior(12, torch.Generator().manual_seed(seed_of(0, "evaluate")))
     solver = get_solver(results["config"]["solver"])
     with torch.no_grad():
@@ -186,8 +186,8 @@ def test_trajectories_that_break_leave_a_remark_in_place_of_rows(bench: Bench, m
 
 
 def test_gits_counts_among_what_the_learned_grid_must_beat() -> None:
-    flow = DigitsFlow(small_denoiser(), (1,))
-    starts = make_starts(flow, 3, 3, 0, torch.device("cpu"))
+    flow = DenoiserFlow(small_denoiser(), (1,))
+    starts = make_starts(flow, 3, 3, 0)
     edm = HAND_MADE["edm"](flow.clock, 4)
     method = Method("teacher", get_solver("ddim"), 4, edm)
     table = Table(flow, starts, None, 0)
@@ -223,7 +223,7 @@ def test_learned_coefficients_are_used_saved_and_used_again(bench: Bench, tmp_pa
     assert first.status == 0, first.stderr
     (entry,) = first.results["fit"]
     fit = FitResult.load(first.out / entry["file"])
-    flow = DigitsFlow(load_weights(tmp_path / "small.safetensors"), tuple(range(10)))
+    flow = DenoiserFlow(load_weights(tmp_path / "small.safetensors"), tuple(range(10)))
     assert fit.coefficients is not None
     assert max(float(table.abs().max()) for table in fit.coefficients.predictor.values()) > 0
     solver = get_solver(fit.solver)
@@ -292,14 +292,14 @@ def test_labels_decide_what_is_made(bench: Bench, tmp_path: Path) -> None:
     three, any_class = bench("--label", "3", out="three"), bench("--label", "none", out="none")
     assert three.results["model"]["hash"] != any_class.results["model"]["hash"]
     assert three.rows["edm", 4]["distance"] != any_class.rows["edm", 4]["distance"]
-    flow = DigitsFlow(small_denoiser(), (3, 5))
-    assert torch.cat([x.condition for x in make_starts(flow, 5, 2, 0, torch.device("cpu"))]).tolist() == [0, 1, 0, 1, 0]
+    flow = DenoiserFlow(small_denoiser(), (3, 5))
+    assert torch.cat([x.condition for x in make_starts(flow, 5, 2, 0)]).tolist() == [0, 1, 0, 1, 0]
 
 
 def test_an_image_that_is_not_finite_counts(tmp_path: Path) -> None:
     """As infinitely far where a student fails, and not at all where the teacher does."""
-    flow = DigitsFlow(small_denoiser(), (1,))
-    starts = make_starts(flow, 4, 3, 0, torch.device("cpu"))
+    flow = DenoiserFlow(small_denoiser(), (1,))
+    starts = make_starts(flow, 4, 3, 0)
     edm = Method("edm", get_solver("ddim"), 4, HAND_MADE["edm"](flow.clock, 4))
     table = Table(flow, starts, None, 0)
     goals = torch.zeros(4, 1, 8, 8)
@@ -320,7 +320,7 @@ def test_an_image_that_is_not_finite_counts(tmp_path: Path) -> None:
 
 
 def test_equal_grids_are_named_once() -> None:
-    flow = DigitsFlow(small_denoiser())
+    flow = DenoiserFlow(small_denoiser())
     solver = get_solver("ddim")
     # One step: all grids are the same.
     found = on_grids({name: make(flow.clock, 1) for name, make in HAND_MADE.items()}, solver, 1)
@@ -400,8 +400,8 @@ def test_other_errors_are_not_hidden(bench: Bench, monkeypatch: pytest.MonkeyPat
 
 def test_distances_are_of_decoded_images_of_their_own_conditions() -> None:
     """The table hands each image to the flow with its condition and the teacher's image."""
-    flow = DigitsFlow(small_denoiser(), (0, 1))
-    starts = make_starts(flow, 6, 4, 0, torch.device("cpu"))
+    flow = DenoiserFlow(small_denoiser(), (0, 1))
+    starts = make_starts(flow, 6, 4, 0)
     generator = torch.Generator().manual_seed(0)
     goal, own = (torch.randn(6, 1, 8, 8, generator=generator) for _ in range(2))
     method = Method("edm", get_solver("ddim"), 2, HAND_MADE["edm"](flow.clock, 2))

@@ -12,9 +12,9 @@ from image_models import small_denoiser, write_small
 
 from benchmarks.images import __main__ as images
 from domains.errors import InputError
-from domains.images.compiling import check_compiler
 from domains.images.conditioned import Conditioned
-from domains.images.flow import DigitsFlow
+from domains.images.flow import DenoiserFlow
+from domains.images.models.load import check_compiler
 from domains.images.models.unet import UNetConfig
 from ld3 import HAND_MADE, get_solver, integrate
 from ld3.learn import LearnedGrid, soft_loss
@@ -54,7 +54,7 @@ def test_without_a_compiler_there_is_one_line(tmp_path: Path, capsys: pytest.Cap
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 def test_compiled_networks_give_the_same_images_and_gradients() -> None:
     """For two sizes of batches, as the last chunk has another; and caches are found again under either."""
-    plain, compiled = (DigitsFlow(small_denoiser(0, TINY).double(), (1, 3), 2.0) for _ in range(2))
+    plain, compiled = (DenoiserFlow(small_denoiser(0, TINY).double(), (1, 3), 2.0) for _ in range(2))
     compiled.denoiser.network.compile()
     assert plain.fingerprint() == compiled.fingerprint()
     solver = get_solver("unipc_bh1_3")

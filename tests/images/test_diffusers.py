@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -27,15 +26,18 @@ from diffusers import (
     UNet2DModel,
     UniPCMultistepScheduler,
 )
+from diffusers_models import load_diffusers
 
 from benchmarks.images.__main__ import main as benchmark
+from domains.errors import InputError
 from domains.images.conditioned import Conditioned
-from domains.images.diffusers.files import ModelOptions, load_diffusers
 from domains.images.diffusers.flow import DiffusersFlow
+from domains.images.diffusers.load import pipeline_flow
 from domains.images.diffusers.networks import Component, from_patches, to_patches
-from domains.images.diffusers.published_tables import published_table
+from domains.images.diffusers.pipeline import load_pipeline, published_table
 from domains.images.diffusers.schedule import read_path
-from domains.images.models.load import Wanted, load_image_flow
+from domains.images.metrics.distances import Distance, mean_squared
+from domains.images.models.options import ModelOptions
 from domains.images.settings import TEACHER
 from domains.seeds import seed_of
 from ld3 import HAND_MADE, Grid, RectifiedFlow, Schedule, VPSteps, get_solver, integrate
@@ -57,7 +59,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def unconditional(models: Path) -> DiffusersFlow:
-    return load_diffusers(str(tiny.save_unconditional(models / "ddpm")), ModelOptions(dtype=F64))
+    return load_diffusers(tiny.save_unconditional(models / "ddpm"), ModelOptions(precision=F64))
 
 
 @pytest.fixture(scope="module")
@@ -76,18 +78,18 @@ def flux(models: Path) -> Path:
 
 
 def prompted(folder: Path, scale: float = 3.0, resolution: int | None = None) -> DiffusersFlow:
-    options = ModelOptions(prompts=PROMPTS, guidance_scale=scale, resolution=resolution, dtype=F64)
-    return load_diffusers(str(folder), options)
+    options = ModelOptions(prompts=PROMPTS, guidance=scale, resolution=resolution, precision=F64)
+    return load_diffusers(folder, options)
 
 
 def noise(flow: DiffusersFlow, n: int = 3) -> Tensor:
     return torch.randn(n, *flow.shape, generator=torch.Generator().manual_seed(1), dtype=F64)
 
 
-def answer(flow: DiffusersFlow, x_t: Tensor, told: Tensor) -> Tensor:
+def answer(flow: DiffusersFlow, x_t: Tensor, time: Tensor) -> Tensor:
     """The network as a pipeline calls it."""
     condition = torch.arange(len(x_t)) % flow.conditions
-    return flow._network(x_t, told.to(F64), condition)
+    return flow._network(x_t, time.to(F64), condition)
 
 
 @torch.no_grad()
@@ -173,7 +175,7 @@ def test_heun_is_that_of_diffusers(unconditional: DiffusersFlow) -> None:
 @pytest.mark.parametrize("prediction", ["epsilon", "sample", "v_prediction"])
 def test_every_prediction_type_means_what_diffusers_says(models: Path, prediction: str) -> None:
     settings = {"prediction_type": prediction, "beta_schedule": "squaredcos_cap_v2"}
-    flow = load_diffusers(str(tiny.save_unconditional(models / prediction, **settings)), ModelOptions(dtype=F64))
+    flow = load_diffusers(tiny.save_unconditional(models / prediction, **settings), ModelOptions(precision=F64))
     scheduler = DPMSolverMultistepScheduler(timestep_spacing="trailing", **settings)
     start = noise(flow)
     # α is 1e-4 at the last step of the cosine: begin a little below.
@@ -183,7 +185,7 @@ def test_every_prediction_type_means_what_diffusers_says(models: Path, predictio
 
 def test_zero_terminal_snr_begins_where_unipc_begins(models: Path) -> None:
     settings = {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction"} | tiny.STABLE_DIFFUSION
-    flow = load_diffusers(str(tiny.save_unconditional(models / "zero", **settings)), ModelOptions(dtype=F64))
+    flow = load_diffusers(tiny.save_unconditional(models / "zero", **settings), ModelOptions(precision=F64))
     scheduler = UniPCMultistepScheduler(timestep_spacing="trailing", **settings)
     start = noise(flow)
     theirs = by_diffusers(flow, scheduler, start, 5)
@@ -271,7 +273,7 @@ def test_flux_packs_latents_as_its_pipeline_does() -> None:
 
 
 def test_latents_are_decoded_before_they_are_compared(models: Path) -> None:
-    flow = load_diffusers(str(tiny.save_latent(models / "latent")), ModelOptions(dtype=F64))
+    flow = load_diffusers(tiny.save_latent(models / "latent"), ModelOptions(precision=F64))
     x, y = (flow.prior(2, torch.Generator().manual_seed(seed)) for seed in (0, 1))
     with torch.no_grad():
         images = flow.decode(x), flow.decode(y)
@@ -290,35 +292,35 @@ def test_flows_keep_the_laws(request: pytest.FixtureRequest, kind: str, monkeypa
 
 @pytest.mark.slow
 def test_fingerprint_follows_prompts_guidance_and_weights(stable_diffusion: Path) -> None:
-    base = ModelOptions(prompts=PROMPTS, guidance_scale=3.0)
+    base = ModelOptions(prompts=PROMPTS, guidance=3.0)
     flows = [
-        load_diffusers(str(stable_diffusion), options)
+        load_diffusers(stable_diffusion, options)
         for options in (
             base,
-            ModelOptions(prompts=PROMPTS, guidance_scale=2.0),
-            ModelOptions(prompts=("a cat", "a dog"), guidance_scale=3.0),
-            ModelOptions(prompts=PROMPTS, guidance_scale=3.0, negative_prompt="a dog"),
-            ModelOptions(prompts=PROMPTS, guidance_scale=3.0, distance="pseudo_huber"),
+            ModelOptions(prompts=PROMPTS, guidance=2.0),
+            ModelOptions(prompts=("a cat", "a dog"), guidance=3.0),
+            ModelOptions(prompts=PROMPTS, guidance=3.0, negative_prompt="a dog"),
+            ModelOptions(prompts=PROMPTS, guidance=3.0, distance="pseudo_huber"),
         )
     ]
     assert len({flow.fingerprint() for flow in flows}) == 5
-    assert load_diffusers(str(stable_diffusion), base).fingerprint() == flows[0].fingerprint()
+    assert load_diffusers(stable_diffusion, base).fingerprint() == flows[0].fingerprint()
 
 
-def one_line(info: pytest.ExceptionInfo[ValueError]) -> str:
+def one_line(info: pytest.ExceptionInfo[InputError]) -> str:
     assert "\n" not in str(info.value)
     return str(info.value)
 
 
 def test_bad_folders_are_refused_in_one_line(models: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no folder of a diffusers pipeline: it has no model_index\.json") as info:
-        load_diffusers(str(tmp_path), ModelOptions())
+    with pytest.raises(InputError, match=r"no folder of a diffusers pipeline: it has no model_index\.json") as info:
+        load_diffusers(tmp_path, ModelOptions())
     one_line(info)
-    with pytest.raises(ValueError, match="neither a folder nor the id") as info:
+    with pytest.raises(InputError, match="neither a folder nor the id") as info:
         load_diffusers("no/such/folder", ModelOptions())
     (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "DDPMPipeline"}))
-    with pytest.raises(ValueError, match="cannot be loaded by diffusers") as info:
-        load_diffusers(str(tmp_path), ModelOptions())
+    with pytest.raises(InputError, match="cannot be loaded by diffusers") as info:
+        load_diffusers(tmp_path, ModelOptions())
     one_line(info)
 
 
@@ -329,7 +331,7 @@ def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_hub")
 def test_a_hub_that_cannot_be_reached_is_one_line() -> None:
-    with pytest.raises(ValueError, match="nobody/nothing cannot be loaded by diffusers") as info:
+    with pytest.raises(InputError, match="nobody/nothing cannot be loaded by diffusers") as info:
         load_diffusers("nobody/nothing", ModelOptions())
     one_line(info)
 
@@ -337,45 +339,44 @@ def test_a_hub_that_cannot_be_reached_is_one_line() -> None:
 def test_options_that_do_not_fit_are_refused(
     unconditional: DiffusersFlow, stable_diffusion: Path, models: Path
 ) -> None:
-    ddpm, sd = str(models / "ddpm"), str(stable_diffusion)
-    with pytest.raises(ValueError, match=r"unconditional.*guidance_scale 7\.5"):
-        load_diffusers(ddpm, ModelOptions(guidance_scale=7.5))
-    with pytest.raises(ValueError, match=r"unconditional.*'a cat'"):
+    ddpm, sd = models / "ddpm", stable_diffusion
+    with pytest.raises(InputError, match=r"unconditional.*guidance 7\.5"):
+        load_diffusers(ddpm, ModelOptions(guidance=7.5))
+    with pytest.raises(InputError, match=r"unconditional.*'a cat'"):
         load_diffusers(ddpm, ModelOptions(prompts=("a cat",)))
-    with pytest.raises(ValueError, match="at least one prompt"):
+    with pytest.raises(InputError, match="at least one prompt"):
         load_diffusers(sd, ModelOptions())
-    with pytest.raises(ValueError, match="multiple of 4, got 15"):
+    with pytest.raises(InputError, match="multiple of 4, got 15"):
         load_diffusers(sd, ModelOptions(prompts=PROMPTS, resolution=15))
 
 
 def test_negative_prompts_need_guidance(
     unconditional: DiffusersFlow, stable_diffusion: Path, flux: Path, models: Path
 ) -> None:
-    weak = ModelOptions(prompts=PROMPTS, negative_prompt="a dog", guidance_scale=1.0, resolution=16)
+    weak = ModelOptions(prompts=PROMPTS, negative_prompt="a dog", guidance=1.0, resolution=16)
     for model in (models / "ddpm", stable_diffusion, flux):
-        with pytest.raises(ValueError, match="negative_prompt 'a dog' needs a model with guidance"):
-            load_diffusers(str(model), weak)
-    with pytest.raises(ValueError, match="negative_prompt 'a dog' needs a model with guidance"):
-        load_diffusers(str(flux), replace(weak, guidance_scale=3.5))
+        with pytest.raises(InputError, match="negative_prompt 'a dog' needs a model with guidance"):
+            load_diffusers(model, weak)
+    with pytest.raises(InputError, match="negative_prompt 'a dog' needs a model with guidance"):
+        load_diffusers(flux, replace(weak, guidance=3.5))
 
 
 @torch.no_grad()
 def test_guidance_leads_away_from_the_negative_prompt(stable_diffusion: Path) -> None:
     """u + s (c - u), with u the answer to the negative prompt."""
-    cpu = torch.device("cpu")
 
     def flow(*prompts: str, guidance: float, negative: str | None = None) -> DiffusersFlow:
-        wanted = Wanted(cpu, prompts=prompts, guidance=guidance, negative_prompt=negative, resolution=24, precision=F64)
-        found = load_image_flow(str(stable_diffusion), wanted)
-        assert isinstance(found, DiffusersFlow)
-        return found
+        wanted = ModelOptions(
+            prompts=prompts, guidance=guidance, negative_prompt=negative, resolution=24, precision=F64
+        )
+        return load_diffusers(stable_diffusion, wanted)
 
-    told = torch.tensor(400.0, dtype=F64)
+    time = torch.tensor(400.0, dtype=F64)
     away = flow("a cat", guidance=4.0, negative="two dogs")
     assert away.shape == (4, 12, 12)
     x_t = noise(away)
-    with_prompt, without = (answer(flow(text, guidance=1.0), x_t, told) for text in ("a cat", "two dogs"))
-    torch.testing.assert_close(answer(away, x_t, told), without + 4.0 * (with_prompt - without))
+    with_prompt, without = (answer(flow(text, guidance=1.0), x_t, time) for text in ("a cat", "two dogs"))
+    torch.testing.assert_close(answer(away, x_t, time), without + 4.0 * (with_prompt - without))
 
 
 STEPS = VPSteps("scaled_linear", 0.00085, 0.012)
@@ -409,7 +410,7 @@ def test_ays_has_rows_where_a_table_is_published(models: Path, tmp_path: Path) -
     assert benchmark([*asked, *quick, "--out", str(tmp_path)]) == 0
     results = json.loads((tmp_path / "results.json").read_text())
     (row,) = (row for row in results["rows"] if row["method"] == "ays")
-    flow = load_diffusers(str(folder), ModelOptions(("a cat",), guidance_scale=2.0))
+    flow = load_diffusers(folder, ModelOptions(prompts=("a cat",), guidance=2.0))
     start = flow.prior(3, torch.Generator().manual_seed(seed_of(0, "evaluate")))
     ends = [
         integrate(flow, start, grid, get_solver(solver))
@@ -424,24 +425,28 @@ def test_ays_has_rows_where_a_table_is_published(models: Path, tmp_path: Path) -
 
 def test_channels_that_do_not_fit_are_refused(models: Path, tmp_path: Path) -> None:
     tiny.save_stable_diffusion(tmp_path / "inpainting", channels=9)
-    with pytest.raises(ValueError, match="takes 9 channels"):
-        load_diffusers(str(tmp_path / "inpainting"), ModelOptions(prompts=PROMPTS))
+    with pytest.raises(InputError, match="takes 9 channels"):
+        load_diffusers(tmp_path / "inpainting", ModelOptions(prompts=PROMPTS))
 
 
 def test_models_are_found_by_name(unconditional: DiffusersFlow, stable_diffusion: Path, models: Path) -> None:
-    cpu = torch.device("cpu")
-    flow = load_image_flow(str(models / "ddpm"), Wanted(cpu, precision=F64))
+    flow = load_diffusers(models / "ddpm", ModelOptions(precision=F64))
     assert flow.fingerprint() == unconditional.fingerprint()
     # Nothing said is what the pipeline takes by default.
-    flow = load_image_flow(str(stable_diffusion), Wanted(cpu, prompts=PROMPTS, precision=F64))
+    flow = load_diffusers(stable_diffusion, ModelOptions(prompts=PROMPTS, precision=F64))
     assert flow.fingerprint() == prompted(stable_diffusion, 7.5).fingerprint()
 
 
-@pytest.mark.skipif(importlib.util.find_spec("torchvision") is not None, reason="LPIPS can be had here")
-def test_lpips_looks_at_images_not_latents(stable_diffusion: Path) -> None:
-    """Latents of 8 x 8 in 4 channels, images of 16 x 16 in 3: what is missing is the network."""
-    with pytest.raises(ValueError, match="needs the packages lpips and torchvision"):
-        load_diffusers(str(stable_diffusion), ModelOptions(prompts=PROMPTS, distance="lpips"))
+def test_lpips_looks_at_images_not_latents(stable_diffusion: Path, models: Path) -> None:
+    """Latents of 8 x 8 in 4 channels, images of 16 x 16 in 3, which are enough; pixels of 8 x 8 are not."""
+    named = Distance("lpips", mean_squared)
+    for folder, options in ((stable_diffusion, ModelOptions(prompts=PROMPTS)), (models / "ddpm", ModelOptions())):
+        pipeline = load_pipeline(str(folder), torch.device("cpu"), torch.float32)
+        if folder == stable_diffusion:
+            assert pipeline_flow(pipeline, options, named).measure is named
+        else:
+            with pytest.raises(ValueError, match="at least 16 pixels a side, got 3 x 8 x 8"):
+                pipeline_flow(pipeline, options, named)
 
 
 @torch.no_grad()
@@ -450,13 +455,13 @@ def test_precision_is_that_of_the_weights(models: Path) -> None:
     folder = tiny.save_unconditional(models / "precision")
     weights = UNet2DModel.from_pretrained(folder / "unet")
     for precision in (None, torch.bfloat16):
-        flow = load_image_flow(str(folder), Wanted(torch.device("cpu"), precision=precision))
+        flow = load_diffusers(folder, ModelOptions(precision=precision))
         assert flow.dtype == torch.float32
         x = torch.randn(2, *flow.shape, generator=torch.Generator().manual_seed(0))
         network = weights.to(precision or torch.float32)
-        told = torch.tensor(500.0, dtype=F64)
-        expected = network(x.to(network.dtype), told.float()).sample.float()
-        torch.testing.assert_close(flow.noise(x, told, torch.zeros(2, dtype=torch.long)), expected)
+        time = torch.tensor(500.0, dtype=F64)
+        expected = network(x.to(network.dtype), time.float()).sample.float()
+        torch.testing.assert_close(flow.noise(x, time, torch.zeros(2, dtype=torch.long)), expected)
 
 
 @pytest.mark.parametrize(
@@ -468,7 +473,6 @@ def test_precision_is_that_of_the_weights(models: Path) -> None:
         (["--model", "{models}/sd"], "at least one prompt"),
         (["--model", "{models}/sd", "--prompts", "a", "--resolution", "15"], "multiple of 4, got 15"),
         (["--model", "{models}/ddpm", "--negative-prompt", "a dog"], "needs a model with guidance"),
-        (["--model", "{models}/ddpm", "--distance", "lpips"], "at least 16 pixels a side, got 3 x 8 x 8"),
     ],
 )
 @pytest.mark.usefixtures("unconditional", "stable_diffusion")

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from domains.errors import InputError
 from domains.images.metrics.distances import DISTANCES, check_images, get_distance, lpips_distance
-from domains.images.models.load import Wanted, load_image_flow
+from domains.images.models.load import load
+from domains.images.models.options import ModelOptions
 
 CPU = torch.device("cpu")
 
@@ -75,5 +76,5 @@ def test_vgg_is_left_with_a_pixel_of_sixteen() -> None:
 
 def test_models_of_small_images_refuse_lpips_in_one_line() -> None:
     with pytest.raises(InputError, match="at least 16 pixels a side, got 1 x 8 x 8") as info:
-        load_image_flow("digits", Wanted(CPU, distance="lpips"))
+        load("digits", ModelOptions(distance="lpips"))
     assert "\n" not in str(info.value)

@@ -10,18 +10,19 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from published_edm import Published, randomised, their_module, tiny, write_pickle
+from published_edm import published_denoiser, randomised, their_module, tiny, write_pickle
 
 from domains.errors import InputError
 from domains.images.convert import main
-from domains.images.edm.denoiser import DenoiserConfig, EDMDenoiser, ve_coefficients, vp_coefficients
-from domains.images.edm.flow import EDMFlow
+from domains.images.edm.denoiser import DenoiserConfig, edm_denoiser
 from domains.images.edm.layers import Block, Conv, PositionalEmbedding
 from domains.images.edm.network import DDPMPP, NCSNPP, Network, NetworkConfig
 from domains.images.edm.published import read_published
-from domains.images.edm.weights import load_edm
-from domains.images.metrics.distances import get_distance
-from domains.images.models.load import Wanted, load_image_flow
+from domains.images.edm.weights import load_edm, published_names
+from domains.images.flow import DenoiserFlow
+from domains.images.models.load import load
+from domains.images.models.options import ModelOptions
+from domains.images.models.preconditioning import ve_coefficients, vp_coefficients
 from ld3 import VPLinear
 from ld3.testing import check_flow
 
@@ -125,23 +126,23 @@ def test_vp_networks_are_told_the_step_at_which_their_path_has_that_noise() -> N
 def test_pickles_are_converted_without_being_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], config: NetworkConfig, kind: str
 ) -> None:
-    denoiser = randomised(EDMDenoiser(DenoiserConfig(config, kind, 0.7)))
+    denoiser = randomised(edm_denoiser(DenoiserConfig(config, kind, 0.7)))
     write_pickle(tmp_path / "net.pkl", denoiser, tmp_path / "sprung")
     assert main([str(tmp_path / "net.pkl"), str(tmp_path / "net.safetensors")]) == 0
     assert not (tmp_path / "sprung").exists()
     assert f"{kind}, 3 x 8 x 8" in capsys.readouterr().out
 
     loaded = load_edm(tmp_path / "net.safetensors")
-    assert loaded.config.network == config
+    assert loaded.network.config == config
     x, sigma = torch.randn(2, 3, 8, 8), torch.tensor(1.3)
-    labels = torch.eye(3)[:2] if config.classes else None
+    labels = torch.tensor([0, 1])
     with torch.no_grad():
         assert torch.equal(loaded(x, sigma, labels), denoiser(x, sigma, labels))
 
 
 def test_the_trap_works(tmp_path: Path) -> None:
     """Read the usual way, the file of the test above does run."""
-    write_pickle(tmp_path / "net.pkl", EDMDenoiser(DenoiserConfig(tiny())), tmp_path / "sprung")
+    write_pickle(tmp_path / "net.pkl", edm_denoiser(DenoiserConfig(tiny())), tmp_path / "sprung")
     with pytest.raises((SystemExit, ModuleNotFoundError)):
         pickle.loads((tmp_path / "net.pkl").read_bytes())
     (tmp_path / "trap.pkl").write_bytes(pickle.dumps(_trap(tmp_path / "sprung")))
@@ -170,10 +171,10 @@ def test_files_that_cannot_be_converted_are_one_line(tmp_path: Path, capsys: pyt
     assert f"{source}: there is no network called 'ema'" in refusal()
     source.write_bytes(pickle.dumps([1]))
     assert "it holds a list" in refusal()
-    denoiser = EDMDenoiser(DenoiserConfig(tiny()))
+    denoiser = edm_denoiser(DenoiserConfig(tiny()))
     write_pickle(source, denoiser, tmp_path / "sprung", kind="iDDPMPrecond")
     assert "one of EDMPrecond, VPPrecond, VEPrecond, got iDDPMPrecond" in refusal()
-    del denoiser.model.enc["8x8_conv"]
+    del denoiser.network.enc["8x8_conv"]
     write_pickle(source, denoiser, tmp_path / "sprung")
     assert "lacks 2 tensors, first of all model.enc.8x8_conv.bias" in refusal()
     assert "must end in .safetensors" in refusal(str(tmp_path / "net.pt"))
@@ -222,9 +223,9 @@ def test_pickles_of_broken_networks_are_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Change, why: str
 ) -> None:
     source = tmp_path / "net.pkl"
-    denoiser = EDMDenoiser(DenoiserConfig(tiny()))
+    denoiser = edm_denoiser(DenoiserConfig(tiny()))
     with their_module():
-        network = Published("EDMPrecond", denoiser, sigma_data=0.5)
+        network = published_denoiser(denoiser)
         change(network)
         source.write_bytes(pickle.dumps({"ema": network}))
     assert main([str(source), str(tmp_path / "net.safetensors")]) == 2
@@ -234,58 +235,55 @@ def test_pickles_of_broken_networks_are_one_line(
 
 
 def test_pickles_are_not_weights(tmp_path: Path) -> None:
-    write_pickle(tmp_path / "net.pkl", EDMDenoiser(DenoiserConfig(tiny())), tmp_path / "sprung")
+    write_pickle(tmp_path / "net.pkl", edm_denoiser(DenoiserConfig(tiny())), tmp_path / "sprung")
     with pytest.raises(InputError, match=r"a pickle.*python -m domains\.images\.convert"):
         load_edm(tmp_path / "net.pkl")
 
 
 def test_tensors_are_read_in_float32_wherever_they_were_saved_from(tmp_path: Path) -> None:
-    denoiser = EDMDenoiser(DenoiserConfig(tiny())).half()
+    denoiser = edm_denoiser(DenoiserConfig(tiny())).half()
     write_pickle(tmp_path / "net.pkl", denoiser, tmp_path / "sprung")
     tensors = read_published(tmp_path / "net.pkl").tensors
     assert {value.dtype for value in tensors.values()} == {torch.float32}
-    assert tensors.keys() == denoiser.state_dict().keys()
+    assert tensors.keys() == published_names(denoiser).keys()
 
 
 @pytest.mark.parametrize("config", TINY[1:], ids=["classes", "ncsn++"])
 def test_flow_keeps_the_laws(config: NetworkConfig) -> None:
-    denoiser = randomised(EDMDenoiser(DenoiserConfig(config)).double())
-    labels = (2, 0) if config.classes else ()
-    flow = EDMFlow(denoiser, labels, get_distance("mse", torch.device("cpu")))
+    denoiser = randomised(edm_denoiser(DenoiserConfig(config)).double())
+    flow = DenoiserFlow(denoiser, (2, 0) if config.classes else (None,))
     check_flow(flow, torch.Generator().manual_seed(0))
     with torch.no_grad():
         x = flow.prior(2, torch.Generator().manual_seed(0))
-        told = torch.eye(3, dtype=F64)[list(labels)] if labels else None
         step = flow.displacement(x, {"x": torch.tensor(0.0, dtype=F64)})["x"]
-        torch.testing.assert_close(x.x + step, denoiser(x.x, torch.tensor(1.0, dtype=F64), told))
+        torch.testing.assert_close(x.x + step, denoiser(x.x, torch.tensor(1.0, dtype=F64), torch.tensor([2, 0])))
 
 
 def test_converted_files_are_models_by_name(tmp_path: Path) -> None:
-    cpu = torch.device("cpu")
     path = str(tmp_path / "net.safetensors")
-    denoiser = randomised(EDMDenoiser(DenoiserConfig(tiny(classes=3))))
+    denoiser = randomised(edm_denoiser(DenoiserConfig(tiny(classes=3))))
     write_pickle(tmp_path / "net.pkl", denoiser, tmp_path / "sprung")
     assert main([str(tmp_path / "net.pkl"), path]) == 0
-    flow = load_image_flow(path, Wanted(cpu))
-    expected = EDMFlow(denoiser, (0, 1, 2), get_distance("mse", cpu))
-    assert flow.fingerprint() == expected.fingerprint()
-    for wanted, why in (
-        (Wanted(cpu, labels=(3,)), "from 0 to 2, got 3"),
-        (Wanted(cpu, guidance=2.0), "no guidance"),
-        (Wanted(cpu, prompts=("a cat",)), "no prompts"),
+    flow = load(path, ModelOptions())
+    assert flow.fingerprint() == DenoiserFlow(denoiser, (0, 1, 2)).fingerprint()
+    for options, why in (
+        (ModelOptions(labels=(3,)), "from 0 to 2, got 3"),
+        (ModelOptions(guidance=2.0), "no guidance"),
+        (ModelOptions(prompts=("a cat",)), "not prompts"),
     ):
         with pytest.raises(InputError, match=why):
-            load_image_flow(path, wanted)
+            load(path, options)
     with pytest.raises(InputError, match=r"python -m domains\.images\.convert"):
-        load_image_flow(str(tmp_path / "net.pkl"), Wanted(cpu))
+        load(str(tmp_path / "net.pkl"), ModelOptions())
 
 
 def test_labels_that_do_not_fit_are_refused() -> None:
-    distance = get_distance("mse", torch.device("cpu"))
-    with_classes, without = (EDMDenoiser(DenoiserConfig(config)) for config in (tiny(classes=3), tiny()))
+    with_classes, without = (edm_denoiser(DenoiserConfig(config)) for config in (tiny(classes=3), tiny()))
     with pytest.raises(ValueError, match="from 0 to 2, got 3"):
-        EDMFlow(with_classes, (3,), distance)
+        DenoiserFlow(with_classes, (3,))
     with pytest.raises(ValueError, match="at least one class"):
-        EDMFlow(with_classes, (), distance)
+        DenoiserFlow(with_classes, ())
     with pytest.raises(ValueError, match="got 0"):
-        EDMFlow(without, (0,), distance)
+        DenoiserFlow(without, (0,))
+    with pytest.raises(ValueError, match="from 0 to 2, got None"):
+        DenoiserFlow(with_classes, (None,))

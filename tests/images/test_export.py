@@ -19,17 +19,18 @@ pytest.importorskip("diffusers")
 
 import diffusers_models as tiny
 from diffusers import DiffusionPipeline, FluxPipeline, StableDiffusion3Pipeline, StableDiffusionPipeline
+from diffusers_models import load_diffusers
 from fits import SD, learned_weights, saved_fit
 
 from benchmarks.images import fits as images_fits
 from benchmarks.images.__main__ import main as benchmark
 from domains.command import main
 from domains.images.conditioned import Conditioned
-from domains.images.diffusers.files import ModelOptions, load_diffusers
 from domains.images.diffusers.flow import DiffusersFlow
 from domains.images.diffusers.learned_scheduler import LearnedScheduler
 from domains.images.diffusers.networks import Component
 from domains.images.export import TARGETS
+from domains.images.models.options import ModelOptions
 from ld3 import EDM, VE, Clock, EuclideanFlow, Grid, RectifiedFlow, VPSteps, integrate
 from ld3.learn import FitResult
 from ld3.path_points import trace
@@ -62,8 +63,8 @@ def flux(models: Path) -> Path:
 
 
 def flow_of(folder: Path) -> DiffusersFlow:
-    options = ModelOptions(tuple(PROMPTS), guidance_scale=3.0, resolution=16, dtype=F64)
-    return load_diffusers(str(folder), options)
+    options = ModelOptions(prompts=tuple(PROMPTS), guidance=3.0, resolution=16, precision=F64)
+    return load_diffusers(folder, options)
 
 
 def pipeline(kind: Component, folder: Path) -> Component:
@@ -292,7 +293,7 @@ def test_pipelines_without_prompts_get_code_of_their_own(
         folder, schedule = tiny.save_unconditional(models / f"ddpm{own_levels}", prediction_type="sample"), VPSteps()
     else:
         folder, schedule = tiny.save_latent(models / f"ldm{own_levels}"), SD
-    flow = load_diffusers(str(folder), ModelOptions())
+    flow = load_diffusers(folder, ModelOptions())
     fit = saved_fit(schedule, "unipc_bh1_2", own_levels=own_levels)
     fit.save(tmp_path / "fit.json")
     theirs: list[Tensor] = []

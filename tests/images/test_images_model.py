@@ -15,14 +15,15 @@ from sklearn.datasets import load_digits
 
 from domains.errors import InputError
 from domains.images.conditioned import guided
-from domains.images.flow import DigitsFlow
+from domains.images.flow import DenoiserFlow
 from domains.images.metrics.frechet import Gaussian, frechet_distance, gaussian
 from domains.images.metrics.quality import DigitsQuality
 from domains.images.models import digits
 from domains.images.models.classifier import Classifier, accuracy, load_classifier
 from domains.images.models.denoiser import Denoiser
 from domains.images.models.digits import Digits
-from domains.images.models.load import Wanted, load_image_flow
+from domains.images.models.load import load
+from domains.images.models.options import ModelOptions
 from domains.images.models.preconditioning import NoiseDistribution, c_in, c_noise, c_out, c_skip, loss_weight
 from domains.images.models.unet import UNet, UNetConfig
 from domains.images.models.weights import DIGITS_WEIGHTS, load_weights
@@ -59,7 +60,7 @@ def test_preconditioning_gives_unit_variance_to_inputs_and_targets() -> None:
 
 def test_a_network_that_answers_zero_is_the_best_linear_denoiser() -> None:
     """Untrained, the last layer is zero: D = c_skip x, and the loss of Gaussian data is 1 at every level."""
-    denoiser = Denoiser(SMALL, 0.75).eval()
+    denoiser = Denoiser(UNet(SMALL), 0.75).eval()
     generator = torch.Generator().manual_seed(0)
     clean = 0.75 * torch.randn(4000, 1, 8, 8, generator=generator)
     label = torch.zeros(4000, dtype=torch.int64)
@@ -79,7 +80,7 @@ def test_noise_levels_of_training_are_log_normal() -> None:
 def test_denoiser_takes_one_level_or_one_an_image() -> None:
     denoiser = small_denoiser()
     x = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    label = torch.tensor([0, 3, 9, denoiser.no_class])
+    label = torch.tensor([0, 3, 9, denoiser.network.classes])
     sigma = torch.tensor([0.1, 0.5, 2.0, 10.0])
     together = denoiser(x, sigma, label)
     for k in range(4):
@@ -118,48 +119,48 @@ def test_guidance_extrapolates() -> None:
 def test_guided_flow_is_built_from_two_plain_ones() -> None:
     """ε is affine in D, so that ε_w = ε_u + w (ε_c - ε_u)."""
     denoiser = small_denoiser()
-    conditional, unconditional = DigitsFlow(denoiser, (3,)), DigitsFlow(denoiser, (None,))
+    conditional, unconditional = DenoiserFlow(denoiser, (3,)), DenoiserFlow(denoiser, (None,))
     x = conditional.prior(5, torch.Generator().manual_seed(0))
     for level in (-3.0, 0.0, 2.0):
         levels = {"x": torch.tensor(level, dtype=torch.float64)}
         c, u = (flow.displacement(x, levels)["x"] for flow in (conditional, unconditional))
-        found = DigitsFlow(denoiser, (3,), guidance=2.5).displacement(x, levels)["x"]
+        found = DenoiserFlow(denoiser, (3,), guidance=2.5).displacement(x, levels)["x"]
         torch.testing.assert_close(found, u + 2.5 * (c - u), rtol=1e-4, atol=1e-4)
         assert not torch.allclose(c, u)
 
 
 def test_displacement_leads_to_the_denoised_image() -> None:
     denoiser = small_denoiser()
-    flow = DigitsFlow(denoiser, (7, None))
+    flow = DenoiserFlow(denoiser, (7, None))
     x = flow.prior(4, torch.Generator().manual_seed(0))
     assert x.condition.tolist() == [0, 1, 0, 1]
     sigma = 1.5
     arrived = flow.retract(x, flow.displacement(x, {"x": -torch.tensor(sigma, dtype=torch.float64).log()}))
-    label = torch.tensor([7, denoiser.no_class, 7, denoiser.no_class])
+    label = torch.tensor([7, denoiser.network.classes, 7, denoiser.network.classes])
     torch.testing.assert_close(arrived.x, denoiser(x.x, torch.tensor(sigma), label), rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("guidance", [1.0, 2.0])
 def test_the_flow_keeps_the_laws(guidance: float) -> None:
-    flow = DigitsFlow(small_denoiser().double(), (0, 4), guidance)
+    flow = DenoiserFlow(small_denoiser().double(), (0, 4), guidance)
     check_flow(flow, torch.Generator().manual_seed(0))
 
 
 def test_fingerprints_differ_by_all_that_changes_a_sample() -> None:
     flows = [
-        DigitsFlow(small_denoiser(0)),
-        DigitsFlow(small_denoiser(1)),
-        DigitsFlow(small_denoiser(0), (1,)),
-        DigitsFlow(small_denoiser(0), (2,)),
-        DigitsFlow(small_denoiser(0), (2,), 2.0),
-        DigitsFlow(small_denoiser(0), (2,), 2.0, precision=torch.bfloat16),
+        DenoiserFlow(small_denoiser(0)),
+        DenoiserFlow(small_denoiser(1)),
+        DenoiserFlow(small_denoiser(0), (1,)),
+        DenoiserFlow(small_denoiser(0), (2,)),
+        DenoiserFlow(small_denoiser(0), (2,), 2.0),
+        DenoiserFlow(small_denoiser(0), (2,), 2.0, precision=torch.bfloat16),
     ]
     assert len({flow.fingerprint() for flow in flows}) == len(flows)
-    assert DigitsFlow(small_denoiser(0)).fingerprint() == flows[0].fingerprint()
+    assert DenoiserFlow(small_denoiser(0)).fingerprint() == flows[0].fingerprint()
 
 
 def test_autocast_changes_the_arithmetic_and_not_the_type() -> None:
-    plain, fast = (DigitsFlow(small_denoiser(), (1,), precision=p) for p in (None, torch.bfloat16))
+    plain, fast = (DenoiserFlow(small_denoiser(), (1,), precision=p) for p in (None, torch.bfloat16))
     x = plain.prior(3, torch.Generator().manual_seed(0))
     levels = {"x": torch.tensor(0.3, dtype=torch.float64)}
     exact, rounded = (flow.displacement(x, levels)["x"] for flow in (plain, fast))
@@ -171,11 +172,11 @@ def test_autocast_changes_the_arithmetic_and_not_the_type() -> None:
 def test_labels_and_guidance_that_cannot_be_are_refused() -> None:
     denoiser = small_denoiser()
     with pytest.raises(ValueError, match="labels must be None or from 0 to 9, got 10"):
-        DigitsFlow(denoiser, (10,))
-    with pytest.raises(ValueError, match="labels must name at least one condition"):
-        DigitsFlow(denoiser, ())
+        DenoiserFlow(denoiser, (10,))
+    with pytest.raises(ValueError, match="labels must name at least one class"):
+        DenoiserFlow(denoiser, ())
     with pytest.raises(ValueError, match=r"where no class is asked for, got 2\.0"):
-        DigitsFlow(denoiser, (None,), 2.0)
+        DenoiserFlow(denoiser, (None,), 2.0)
 
 
 def test_weights_come_back_in_half_precision(tmp_path: Path) -> None:
@@ -190,19 +191,19 @@ def test_weights_come_back_in_half_precision(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_model_gets_one_line(tmp_path: Path) -> None:
-    wanted = Wanted(CPU)
+    options = ModelOptions()
     with pytest.raises(InputError, match="there is no such weights file"):
-        load_image_flow(str(tmp_path / "missing.safetensors"), wanted)
+        load(str(tmp_path / "missing.safetensors"), options)
     torch.save({}, tmp_path / "pickle.safetensors")
     with pytest.raises(InputError, match="a pickle"):
-        load_image_flow(str(tmp_path / "pickle.safetensors"), wanted)
+        load(str(tmp_path / "pickle.safetensors"), options)
     small = str(write_small(tmp_path / "small.safetensors"))
     with pytest.raises(InputError, match="it takes class labels, not prompts"):
-        load_image_flow(small, Wanted(CPU, prompts=("a cat",)))
+        load(small, ModelOptions(prompts=("a cat",)))
     with pytest.raises(InputError, match="from 0 to 9, got 12"):
-        load_image_flow(small, Wanted(CPU, labels=(12,)))
+        load(small, ModelOptions(labels=(12,)))
     with pytest.raises(InputError, match="guidance must be 1 where no class is asked for"):
-        load_image_flow(small, Wanted(CPU, labels=(None,), guidance=2.0))
+        load(small, ModelOptions(labels=(None,), guidance=2.0))
 
 
 def test_frechet_distance_of_commuting_covariances() -> None:
@@ -275,7 +276,7 @@ def test_shipped_model_draws_the_digits_that_it_is_asked_for() -> None:
     denoiser = load_weights(DIGITS_WEIGHTS)
     classifier, solver = load_classifier(), get_solver("dpmpp_2m")
     for guidance, least in ((1.0, 0.9), (2.0, 0.95)):
-        flow = DigitsFlow(denoiser, tuple(range(10)), guidance)
+        flow = DenoiserFlow(denoiser, tuple(range(10)), guidance)
         start = flow.prior(100, torch.Generator().manual_seed(0))
         with torch.no_grad():
             end = integrate(flow, start, HAND_MADE["edm"](flow.clock, 20), solver)

@@ -22,6 +22,7 @@ from domains.errors import InputError
 from domains.images.models import digits
 from domains.images.models.denoiser import Denoiser
 from domains.images.models.digits import Digits
+from domains.images.models.unet import UNet
 from domains.images.models.weights import load_weights
 from domains.images.train import cli, main
 from domains.images.training.config import TrainConfig
@@ -132,7 +133,7 @@ def test_labels_are_dropped_as_often_as_asked(config: TrainConfig, monkeypatch: 
     seen: list[torch.Tensor] = []
     original = Denoiser.forward
 
-    def spy(self: Denoiser, x: torch.Tensor, sigma: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    def spy(self: Denoiser[UNet], x: torch.Tensor, sigma: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         seen.append(label)
         return original(self, x, sigma, label)
 

@@ -11,25 +11,25 @@ from torch import Tensor, nn
 
 from domains.images.conditioned import ConditionedFlow
 from domains.images.diffusers.networks import Network
-from domains.images.diffusers.schedule import TrainedPath
+from domains.images.diffusers.schedule import NOISE_FROM, TrainedPath
 from domains.images.metrics.distances import Distance
-from domains.images.prediction import NOISE_FROM
 from ld3.fingerprint import fingerprint
 
 
 @final
 class DiffusersFlow(ConditionedFlow):
-    """What the network was trained on, a call to it, and a way from latents to images; nothing of its own.
+    """The network's noise path, a call to it, and a way from latents to images.
 
     Args:
         path: schedule, prediction type and unit of time.
-        network: (x_t, t as told, condition) -> answer.
+        network: (x_t, the network's time, condition) -> answer.
         image: images in [-1, 1] from x_0.
         shape: (C, H, W) of what is noised.
         conditions: number of prompts; 1 without any.
         distance: of images.
         network_dtype: floating type of the network; the state's is its own.
         dtype: of the state. Straight paths begin at σ̂ = 999, so that float32 would round what it is about.
+        device: where the model runs.
         table: that `ld3.grids.ays` has for this model.
         content: all that the fingerprint is to depend on: modules, encoded prompts, guidance.
     """
@@ -44,10 +44,11 @@ class DiffusersFlow(ConditionedFlow):
         distance: Distance,
         network_dtype: torch.dtype,
         dtype: torch.dtype,
+        device: torch.device,
         table: str | None,
         content: Sequence[object],
     ) -> None:
-        super().__init__(path.schedule, shape, conditions, distance, dtype)
+        super().__init__(path.schedule, shape, conditions, distance, dtype, device)
         self.path = path
         self.network_dtype = network_dtype
         self._network, self._image, self._table, self._content = network, image, table, tuple(content)
@@ -58,8 +59,8 @@ class DiffusersFlow(ConditionedFlow):
 
     def noise(self, x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
         precise = torch.promote_types(self.network_dtype, torch.float32)  # steps are numbers up to 1000
-        told = (self.path.time_scale * t).to(x_t.device, precise)
-        answer = self._network(x_t.to(self.network_dtype), told, condition).to(x_t)
+        time = (self.path.time_scale * t).to(x_t.device, precise)
+        answer = self._network(x_t.to(self.network_dtype), time, condition).to(x_t)
         if answer.shape[1] == 2 * self.shape[0]:
             answer = answer[:, : self.shape[0]]  # the rest is a learned variance (arXiv 2102.09672)
         alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)

@@ -11,8 +11,8 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.schedulers.scheduling_utils import SchedulerMixin, SchedulerOutput
 from torch import Tensor
 
+from domains.images.diffusers.schedule import NOISE_FROM
 from domains.images.export.expressible import STRAIGHT, single_path
-from domains.images.prediction import NOISE_FROM
 from ld3.flow import EuclideanFlow
 from ld3.grids.grid import Grid
 from ld3.learn.result import FitResult

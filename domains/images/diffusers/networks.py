@@ -1,7 +1,7 @@
 """The networks of diffusers behind one call: (x_t, t, condition) -> answer.
 
     x_t: (B, C, H, W), of the network's floating type.
-    t: what the network is told, shape ().
+    t: the network's time, shape ().
     condition: number of each image's prompt, int64, (B,).
 
 Nothing here knows what the answer means.
@@ -37,7 +37,7 @@ class Prompts:
     tokens: Tensor
     pooled: Tensor | None = None
 
-    def take(self, condition: Tensor) -> Prompts:
+    def of(self, condition: Tensor) -> Prompts:
         """The prompt of each image."""
         return Prompts(self.tokens[condition], None if self.pooled is None else self.pooled[condition])
 
@@ -71,14 +71,14 @@ def prompted_unet(unet: Component) -> Prompted:
 
 
 def sdxl_unet(unet: Component, factor: int) -> Prompted:
-    """A UNet2DConditionModel that is also told the size of the image, `factor` times that of the latents: as of the
-    original, the corner of the crop, as of the result."""
+    """A UNet2DConditionModel that also takes the size of the image, `factor` times that of the latents, for that of
+    the original and of the result; the corner of the crop is 0, 0."""
 
     def network(x_t: Tensor, t: Tensor, prompts: Prompts) -> Tensor:
         height, width = factor * x_t.shape[2], factor * x_t.shape[3]
         size = t.new_tensor([height, width, 0, 0, height, width]).to(x_t.dtype).expand(len(x_t), -1)
-        told = {"text_embeds": prompts.pooled, "time_ids": size}
-        return unet(x_t, t, encoder_hidden_states=prompts.tokens, added_cond_kwargs=told).sample
+        added = {"text_embeds": prompts.pooled, "time_ids": size}
+        return unet(x_t, t, encoder_hidden_states=prompts.tokens, added_cond_kwargs=added).sample
 
     return network
 
@@ -118,28 +118,28 @@ def flux_transformer(transformer: Component, distilled_guidance: float) -> Promp
     return network
 
 
-def led_away(network: Prompted, prompts: Prompts, negative: Prompts, scale: float) -> Network:
-    """Guidance from a negative prompt to each image's own, both answers from one call.
+def with_guidance(network: Prompted, prompts: Prompts, negative: Prompts, scale: float) -> Network:
+    """Guidance from a negative prompt to each image's own, both answers from one call (`guided`).
 
     Args:
         negative: a single prompt.
     """
 
-    def with_guidance(x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
-        both = negative.take(torch.zeros_like(condition)).followed_by(prompts.take(condition))
+    def call(x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
+        both = negative.of(torch.zeros_like(condition)).followed_by(prompts.of(condition))
         without, with_prompt = network(torch.cat([x_t, x_t]), t, both).chunk(2)
         return guided(with_prompt, without, scale)
 
-    return with_guidance
+    return call
 
 
-def plain(network: Prompted, prompts: Prompts) -> Network:
+def without_guidance(network: Prompted, prompts: Prompts) -> Network:
     """The prompts as they are."""
 
-    def without_guidance(x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
-        return network(x_t, t, prompts.take(condition))
+    def call(x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
+        return network(x_t, t, prompts.of(condition))
 
-    return without_guidance
+    return call
 
 
 def to_patches(x: Tensor) -> Tensor:

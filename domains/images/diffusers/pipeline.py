@@ -1,4 +1,4 @@
-"""A diffusers pipeline, from a folder or from the hub: its network, its VAE, and the path that it was trained on."""
+"""A diffusers pipeline, from a folder or from the hub: its network, its VAE, its prompts, and its noise path."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import Final, final
 
 import torch
 
-from domains.images.diffusers.networks import Component
-from domains.images.diffusers.prompts import is_sdxl
+from domains.images.diffusers.networks import Component, Prompts
 from domains.images.diffusers.schedule import TrainedPath, read_path
+from ld3.schedules.schedule import Schedule
+from ld3.schedules.vp_steps import VPSteps
 
 _INDEX: Final = "model_index.json"
 
@@ -27,6 +28,14 @@ _GUIDANCE: Final[Mapping[str, float]] = {
 """Networks that are supported -> the guidance that their pipelines take by default."""
 
 _SDXL_GUIDANCE: Final = 5.0
+
+_STABLE_DIFFUSION: Final = VPSteps("scaled_linear", 0.00085, 0.012, 1000, False)
+"""Noise path of Stable Diffusion, in all versions before 3."""
+
+_AYS_TABLES: Final[Mapping[tuple[bool, int], str]] = {(False, 768): "sd15", (True, 2048): "sdxl"}
+"""Whether the network is SDXL's, and how wide its prompts are -> table of `ld3.grids.ays`.
+
+Stable Diffusion 2 has prompts 1024 wide, SDXL's refiner 1280; for them nothing is published."""
 
 
 @final
@@ -56,7 +65,12 @@ class Pipeline:
     @property
     def guidance(self) -> float:
         """What its authors' pipeline takes by default."""
-        return _SDXL_GUIDANCE if is_sdxl(self.network) else _GUIDANCE[self.kind]
+        return _SDXL_GUIDANCE if self.is_sdxl else _GUIDANCE[self.kind]
+
+    @property
+    def is_sdxl(self) -> bool:
+        """Whether the network takes the size of the image and a pooled prompt, as SDXL's does."""
+        return is_sdxl(self.network.config)
 
     @property
     def channels(self) -> int:
@@ -67,6 +81,46 @@ class Pipeline:
     def factor(self) -> int:
         """How many times larger than what is noised the images are."""
         return 1 if self.vae is None else int(2 ** (len(self.vae.config.block_out_channels) - 1))
+
+    @torch.no_grad()
+    def encode(self, texts: list[str]) -> Prompts:
+        """Each text by all text encoders that the network was trained with."""
+        encode = self.parts.encode_prompt
+        if self.kind == "SD3Transformer2DModel":
+            tokens, _, pooled, _ = encode(texts, None, None, do_classifier_free_guidance=False)
+        elif self.kind == "FluxTransformer2DModel":
+            tokens, pooled, _ = encode(texts, None)
+        elif self.is_sdxl:
+            tokens, _, pooled, _ = encode(texts, do_classifier_free_guidance=False)
+        else:
+            (tokens, _), pooled = encode(texts, self.parts.device, 1, False), None
+        return Prompts(tokens, pooled)
+
+    def encode_negative(self, text: str | None) -> Prompts:
+        """What guidance leads away from; SDXL was mostly trained with zeros where nothing is said."""
+        empty = self.encode([text or ""])
+        if text is None and self.is_sdxl and self.parts.config.get("force_zeros_for_empty_prompt"):
+            pooled = None if empty.pooled is None else torch.zeros_like(empty.pooled)
+            return Prompts(torch.zeros_like(empty.tokens), pooled)
+        return empty
+
+
+def is_sdxl(config: Component) -> bool:
+    """Whether a U-Net of this config takes the size of the image and a pooled prompt, as SDXL's does."""
+    return bool(config.get("addition_embed_type") == "text_time")
+
+
+def published_table(kind: str, config: Component, schedule: Schedule) -> str | None:
+    """The table of Align Your Steps for a network; fine-tuned ones have that of the model that they came from.
+
+    Args:
+        kind: class name of the network.
+        config: its config.
+        schedule: that it was trained on.
+    """
+    if kind != "UNet2DConditionModel" or schedule != _STABLE_DIFFUSION:
+        return None
+    return _AYS_TABLES.get((is_sdxl(config), config.get("cross_attention_dim")))
 
 
 def load_pipeline(name: str, device: torch.device, dtype: torch.dtype) -> Pipeline:
@@ -160,7 +214,7 @@ def _packed(kind: str) -> int:
 
 
 def _check_network(name: str, network: Component) -> None:
-    """ValueError for U-Nets that are told what we do not tell."""
+    """ValueError for U-Nets that take more than x_t, the time and prompts."""
     config = network.config
     fourier = config.get("time_embedding_type") not in (None, "positional")
     if type(network).__name__ == "UNet2DModel" and (fourier or config.class_embed_type is not None):

@@ -6,13 +6,23 @@ all classes write it alike.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, final, get_args
 
-from domains.images.prediction import NOISE_FROM
+from torch import Tensor
+
+from ld3.flow import noise_from_clean, noise_from_v, noise_from_velocity
 from ld3.schedules.schedule import RectifiedFlow, Schedule
 from ld3.schedules.vp_steps import Betas, VPSteps
+
+NOISE_FROM: Final[Mapping[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]]] = {
+    "epsilon": lambda x_t, answer, alpha, sigma: answer,
+    "sample": noise_from_clean,
+    "v_prediction": noise_from_v,
+    "flow_prediction": noise_from_velocity,
+}
+"""Prediction type, as diffusers spells it -> (x_t, answer, α, σ) -> ε̂."""
 
 STEPS: Final = (
     "DDIMScheduler",
@@ -33,7 +43,7 @@ STEPS: Final = (
 FLOWS: Final = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
 """Schedulers of networks that were trained on straight paths."""
 
-# Settings that change the path or the network's clock in ways that are not supported, and the value that leaves them.
+# Settings that change the path or the network's time in ways that are not supported, and the value that leaves them.
 _PLAIN: Final[Mapping[str, object]] = {
     "trained_betas": None,
     "thresholding": False,
@@ -51,7 +61,7 @@ class TrainedPath:
     Attributes:
         schedule: its noise path.
         prediction: what it answers with, a key of `NOISE_FROM`.
-        time_scale: the network is told this multiple of the schedule's time.
+        time_scale: the network takes this multiple of the schedule's time.
     """
 
     schedule: Schedule
@@ -62,8 +72,8 @@ class TrainedPath:
 def read_path(kind: str, config: Mapping[str, Any]) -> TrainedPath:
     """The path behind a scheduler.
 
-    Shifts of flow matching (`shift`, dynamic or not) move the times at which its authors sample; the path and what the
-    network is told at a noise level are the same without them. Clipping of clean predictions is left out, as diffusers'
+    Shifts of flow matching (`shift`, dynamic or not) move the times at which its authors sample; the path, and the
+    network's time at a noise level, are the same without them. Clipping of clean predictions is left out, as diffusers'
     own multistep schedulers leave it out.
 
     Args:

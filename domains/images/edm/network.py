@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from domains.images.edm.layers import SKIP_SCALE, Block, Conv, Dense, FourierEmbedding, PositionalEmbedding, norm
+from domains.images.models.denoiser import ImageNetwork
 
 _LEAST: Final = {
     "resolution": 1,
@@ -110,12 +111,14 @@ _EMBEDDING: Final = 4  # width of what the blocks see of the noise level, relati
 
 
 @final
-class Network(nn.Module):
-    """(images (B, C, H, W), c_noise (B,), one-hot labels (B, classes)) -> (B, C, H, W)."""
+class Network(ImageNetwork):
+    """The network of these sizes; with classes, it must be given one."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
+        self.shape, self.classes = (config.channels, config.resolution, config.resolution), config.classes
+        self.no_class = None if config.classes else 0
         noise, wide = config.width * config.embedding_width, config.width * _EMBEDDING
         self.map_noise = PositionalEmbedding(noise) if config.embedding == "positional" else FourierEmbedding(noise)
         self.map_label = Dense(config.classes, noise) if config.classes else None
@@ -124,10 +127,11 @@ class Network(nn.Module):
         self.enc, width, kept = self._encoder()
         self.dec = self._decoder(width, kept)
 
-    def forward(self, x: Tensor, noise: Tensor, labels: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, noise: Tensor, label: Tensor | None) -> Tensor:
         embedded = self.map_noise(noise)
-        if self.map_label is not None and labels is not None:
-            embedded = embedded + self.map_label(labels * math.sqrt(self.config.classes))
+        if self.map_label is not None and label is not None:
+            one_hot = F.one_hot(label, self.classes).to(x)
+            embedded = embedded + self.map_label(one_hot * math.sqrt(self.classes))
         embedded = F.silu(self.map_layer1(F.silu(self.map_layer0(embedded))))
 
         kept: list[Tensor] = []

@@ -10,9 +10,10 @@ from typing import Any, Final, final
 import torch
 from torch import Tensor
 
-from domains.images.edm.denoiser import PRECONDITIONING, DenoiserConfig
+from domains.images.edm.denoiser import DenoiserConfig
 from domains.images.edm.network import Network, NetworkConfig
 from domains.images.edm.pickle_reader import Record, attributes, read_pickle, table_of, tensors_of
+from domains.images.models.preconditioning import PRECONDITIONING
 
 _NETWORK: Final = "SongUNet"
 
@@ -52,7 +53,7 @@ _DEFAULTS: Final[Mapping[str, object]] = {
 @final
 @dataclass(frozen=True)
 class Published:
-    """What a file holds: `EDMDenoiser(config).load_state_dict(tensors)`."""
+    """What a file holds: a denoiser's configuration, and its tensors by their published names."""
 
     config: DenoiserConfig
     tensors: Mapping[str, Tensor]

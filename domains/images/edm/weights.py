@@ -13,13 +13,22 @@ from typing import Final
 
 from torch import Tensor
 
-from domains.images.edm.denoiser import DenoiserConfig, EDMDenoiser
-from domains.images.edm.network import NetworkConfig
+from domains.images.edm.denoiser import DenoiserConfig, edm_denoiser
+from domains.images.edm.network import Network, NetworkConfig
+from domains.images.models.denoiser import Denoiser
 from domains.weight_files import check_tensors, problem, read_weights, write_tensors
 
 FORMAT: Final = "ld3-edm-1"
 
 _REMEDY: Final = "make one from a published file with python -m domains.images.convert IN.pkl OUT.safetensors"
+
+
+_PREFIX: Final = "model."  # of the network's tensors, in the published files and here
+
+
+def published_names(denoiser: Denoiser[Network]) -> dict[str, Tensor]:
+    """The denoiser's tensors by the names that they have in files."""
+    return {_PREFIX + name: value for name, value in denoiser.network.state_dict().items()}
 
 
 def save_edm(path: Path, config: DenoiserConfig, tensors: Mapping[str, Tensor], source: str) -> None:
@@ -28,7 +37,7 @@ def save_edm(path: Path, config: DenoiserConfig, tensors: Mapping[str, Tensor], 
     write_tensors(path, {name: value.contiguous() for name, value in tensors.items()}, metadata)
 
 
-def load_edm(path: Path) -> EDMDenoiser:
+def load_edm(path: Path) -> Denoiser[Network]:
     """Rebuild the denoiser stored at `path`, in evaluation mode.
 
     Raises:
@@ -39,10 +48,10 @@ def load_edm(path: Path) -> EDMDenoiser:
     try:
         model = json.loads(metadata["model"])
         network = NetworkConfig.from_dict(model["network"])
-        denoiser = EDMDenoiser(DenoiserConfig(network, model["preconditioning"], model["sigma_data"]))
+        denoiser = edm_denoiser(DenoiserConfig(network, model["preconditioning"], model["sigma_data"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         message = f"its description of the model cannot be used ({type(error).__name__}: {error})"
         raise problem(path, message, _REMEDY) from error
-    check_tensors(path, tensors, denoiser.state_dict(), _REMEDY)
-    denoiser.load_state_dict(tensors)
+    check_tensors(path, tensors, published_names(denoiser), _REMEDY)
+    denoiser.network.load_state_dict({name.removeprefix(_PREFIX): value for name, value in tensors.items()})
     return denoiser.eval().requires_grad_(False)

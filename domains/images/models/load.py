@@ -2,142 +2,108 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, final
+from typing import Final
 
 import torch
+from torch import Tensor
 
 from domains.errors import InputError, InputProblem
-from domains.images.compiling import check_compiler
 from domains.images.conditioned import ConditionedFlow
-from domains.images.diffusers.files import ModelOptions, pipeline_flow
 from domains.images.diffusers.flow import DiffusersFlow
+from domains.images.diffusers.load import pipeline_flow
 from domains.images.diffusers.pipeline import load_pipeline
-from domains.images.edm.flow import EDMFlow
 from domains.images.edm.weights import FORMAT as EDM_FORMAT
 from domains.images.edm.weights import load_edm
-from domains.images.flow import DigitsFlow
+from domains.images.flow import DenoiserFlow
 from domains.images.metrics.distances import check_images, get_distance
+from domains.images.models.options import ModelOptions
 from domains.images.models.weights import DIGITS_WEIGHTS, load_weights
 from domains.weight_files import file_format
 
 BUILT_IN: Final = "digits"
 
 
-@final
-@dataclass(frozen=True)
-class Wanted:
-    """What a model is to be asked for.
+def load(model: str | Path = BUILT_IN, options: ModelOptions | None = None) -> ConditionedFlow:
+    """An image model as a flow.
 
-    Attributes:
-        device: where to compute.
-        labels: classes to show, in turn; None among them = any class; empty = all classes.
-        prompts: texts to show, in turn, for models of that kind.
-        guidance: scale of classifier-free guidance; 1 = the conditional model as it is, None = the model's usual one.
-        negative_prompt: what guidance leads away from; None = what the model's pipeline takes by default.
-        resolution: height and width of the images in pixels, for models that leave it open; None = as in training.
-        distance: of images, a name of :data:`domains.images.metrics.distances.DISTANCES`.
-        precision: type of the network's inner arithmetic (autocast), None = that of its weights; of diffusers models,
-            the type in which all of their weights are loaded, None = float32.
-        compile: run the network through torch.compile.
-    """
-
-    device: torch.device
-    labels: tuple[int | None, ...] = ()
-    prompts: tuple[str, ...] = ()
-    guidance: float | None = None
-    negative_prompt: str | None = None
-    resolution: int | None = None
-    distance: str = "mse"
-    precision: torch.dtype | None = None
-    compile: bool = False
-
-
-def load_image_flow(model: str, wanted: Wanted) -> ConditionedFlow:
-    """The flow of a model: "digits"; a .safetensors file written by domains.images.train or domains.images.convert; or
-    a diffusers pipeline, a folder or the id of one on the hub.
+    Args:
+        model: "digits"; a .safetensors file written by domains.images.train or domains.images.convert; or a diffusers
+            pipeline, a folder or the id of one on the hub (OWNER/NAME).
+        options: what to ask it for.
 
     Raises:
-        InputError: if there is no such model, or it cannot give what is wanted.
+        InputError: if there is no such model, or it does not take the options.
     """
-    if wanted.compile:
-        check_compiler(wanted.device)
+    options = options or ModelOptions()
+    if options.compile:
+        check_compiler(options.device)
     path = DIGITS_WEIGHTS if model == BUILT_IN else Path(model)
     if path.suffix == ".safetensors":
-        return _edm(path, wanted) if file_format(path) == EDM_FORMAT else _digits(path, wanted)
+        return _denoiser(path, options)
     if path.is_file():
         raise _cannot(
-            path, "a file must be .safetensors", "convert EDM's pickles with python -m domains.images.convert"
+            str(path), "a file must be .safetensors", "convert EDM's pickles with python -m domains.images.convert"
         )
-    return _diffusers(model, wanted)
+    return _diffusers(str(model), options)
 
 
-def _digits(path: Path, wanted: Wanted) -> DigitsFlow:
-    denoiser = load_weights(path).to(wanted.device)
-    classes = denoiser.network.config.classes
-    _without_prompts(path, wanted, "it takes class labels, not prompts")
-    if wanted.compile:
-        denoiser.network.compile()
-    labels = wanted.labels or tuple(range(classes)) or (None,)
-    guidance = 1.0 if wanted.guidance is None else wanted.guidance
-    network = denoiser.network.config
+def _denoiser(path: Path, options: ModelOptions) -> DenoiserFlow:
+    if options.prompts or options.negative_prompt is not None:
+        raise _cannot(str(path), "it takes class labels, not prompts", "leave --prompts and --negative-prompt out")
+    if options.resolution is not None:
+        raise _cannot(str(path), "its images have one size", "leave --resolution out")
+    denoiser = (load_edm(path) if file_format(path) == EDM_FORMAT else load_weights(path)).to(options.device)
+    network = denoiser.network
+    guidance = 1.0 if options.guidance is None else options.guidance
     try:
-        check_images(wanted.distance, network.image_channels, network.resolution)
-        distance = get_distance(wanted.distance, wanted.device)
-        return DigitsFlow(denoiser, labels, guidance, distance, wanted.precision)
+        check_images(options.distance, *network.shape[:2])
+        distance = get_distance(options.distance, options.device)
+        labels = options.labels or tuple(range(network.classes)) or (None,)
+        flow = DenoiserFlow(denoiser, labels, guidance, distance, options.precision)
     except ValueError as error:
-        raise _cannot(path, str(error), "see --label, --guidance and --distance") from error
+        raise _cannot(str(path), str(error), "see --label, --guidance and --distance") from error
+    if options.compile:
+        network.compile()
+    return flow
 
 
-def _edm(path: Path, wanted: Wanted) -> EDMFlow:
-    denoiser = load_edm(path).to(wanted.device)
-    classes = denoiser.config.network.classes
-    _without_prompts(path, wanted, "it takes no prompts")
-    if wanted.guidance not in (None, 1.0):
-        raise _cannot(path, "it takes no guidance", "leave --guidance out")
-    if wanted.compile:
-        denoiser.model.compile()
-    labels = [label for label in wanted.labels or range(classes) if label is not None]
-    network = denoiser.config.network
+def _diffusers(model: str, options: ModelOptions) -> DiffusersFlow:
+    if options.labels:
+        raise _cannot(model, "it takes prompts, not class labels", "leave --label out")
     try:
-        check_images(wanted.distance, network.channels, network.resolution)
-        return EDMFlow(denoiser, labels, get_distance(wanted.distance, wanted.device), wanted.precision)
+        distance = get_distance(options.distance, options.device)  # what may be missing, before what may be large
     except ValueError as error:
-        raise _cannot(path, str(error), "see --label and --distance") from error
-
-
-def _diffusers(model: str, wanted: Wanted) -> DiffusersFlow:
-    if wanted.labels:
-        raise _cannot(Path(model), "it takes prompts, not class labels", "leave --label out")
-    options = ModelOptions(
-        prompts=wanted.prompts,
-        negative_prompt=wanted.negative_prompt,
-        guidance_scale=wanted.guidance,
-        resolution=wanted.resolution,
-        distance=wanted.distance,
-        device=wanted.device,
-        dtype=wanted.precision or torch.float32,
-        compile=wanted.compile,
-    )
+        raise _cannot(model, str(error), "see --distance") from error
     try:
-        pipeline = load_pipeline(model, options.device, options.dtype)
+        pipeline = load_pipeline(model, options.device, options.precision or torch.float32)
     except ValueError as error:
         remedy = "give a supported model: a folder that save_pretrained wrote, or the id of one on the hub"
-        raise InputError(InputProblem("--model", "", str(error), remedy)) from error
+        raise _cannot("--model", str(error), remedy) from error
     try:
-        return pipeline_flow(pipeline, options)
+        return pipeline_flow(pipeline, options, distance)
     except ValueError as error:
         remedy = "see --prompts, --negative-prompt, --guidance, --resolution and --distance"
-        raise InputError(InputProblem("--model", "", str(error), remedy)) from error
+        raise _cannot("--model", str(error), remedy) from error
 
 
-def _without_prompts(path: Path, wanted: Wanted, why: str) -> None:
-    if wanted.prompts or wanted.negative_prompt is not None:
-        raise _cannot(path, why, "leave --prompts and --negative-prompt out")
-    if wanted.resolution is not None:
-        raise _cannot(path, "its images have one size", "leave --resolution out")
+def check_compiler(device: torch.device) -> None:
+    """Compile something small, since torch asks for its compiler only where a network is first called.
+
+    Raises:
+        InputError: if that fails.
+    """
+
+    def small(x: Tensor) -> Tensor:
+        return 2 * x.sin() + 1
+
+    try:
+        torch.compile(small, options={"fx_graph_cache": False})(torch.ones(2, device=device))
+    except Exception as error:  # torch's own, the compiler's, the system's
+        cause = str(error).strip().partition("\n")[0]
+        remedy = "leave it out, or install a C++ compiler, and Triton where there is a GPU"
+        raise _cannot("--compile", f"torch.compile does not work here ({cause})", remedy) from error
 
 
-def _cannot(path: Path, message: str, remedy: str) -> InputError:
-    return InputError(InputProblem(str(path), "", message, remedy))
+def _cannot(what: str, message: str, remedy: str) -> InputError:
+    return InputError(InputProblem(what, "", message, remedy))

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from domains.images.models.denoiser import ImageNetwork
+
 _LOWEST, _HIGHEST = 0.25, 16.0  # angular frequencies of the embedding of c_noise, which spans a few units
 
 
@@ -34,10 +36,8 @@ class UNetConfig:
 
 
 @final
-class UNet(nn.Module):
-    """(images (B, C, H, W), noise (B,), labels (B,) int64) -> (B, C, H, W).
-
-    The label `config.classes` stands for "no class". The last convolution starts at zero.
+class UNet(ImageNetwork):
+    """A U-Net whose label `config.classes` stands for "no class". The last convolution starts at zero.
 
     Raises:
         ValueError: if a size is not positive, or sizes do not fit each other.
@@ -47,6 +47,8 @@ class UNet(nn.Module):
         super().__init__()
         _check(config)
         self.config = config
+        self.shape = (config.image_channels, config.resolution, config.resolution)
+        self.classes = self.no_class = config.classes
         widths = [config.channels * m for m in config.multipliers]
         self.noise = NoiseEmbedding(config.embedding)
         self.label = nn.Embedding(config.classes + 1, config.embedding) if config.classes else None

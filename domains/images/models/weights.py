@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from domains.images.models.denoiser import Denoiser
-from domains.images.models.unet import UNetConfig
+from domains.images.models.unet import UNet, UNetConfig
 from domains.weight_files import check_tensors, problem, read_weights, write_weights
 
 DIGITS_WEIGHTS: Final = Path(__file__).parents[1] / "weights" / "digits.safetensors"
@@ -22,14 +22,14 @@ _FORMAT: Final = "ld3-digits-1"
 _OURS: Final = "give a .safetensors file written by domains.images.train"
 
 
-def save_weights(path: Path, denoiser: Denoiser, training: Mapping[str, object]) -> None:
+def save_weights(path: Path, denoiser: Denoiser[UNet], training: Mapping[str, object]) -> None:
     """Write a denoiser with everything needed to rebuild it; replaces `path` atomically."""
     model = {"network": asdict(denoiser.network.config), "sigma_data": denoiser.sigma_data}
     metadata = {"format": _FORMAT, "model": json.dumps(model), "training": json.dumps(training)}
     write_weights(path, denoiser.state_dict(), metadata)
 
 
-def load_weights(path: Path) -> Denoiser:
+def load_weights(path: Path) -> Denoiser[UNet]:
     """Rebuild the denoiser stored at `path`, in evaluation mode.
 
     Raises:
@@ -40,7 +40,7 @@ def load_weights(path: Path) -> Denoiser:
     try:
         model = json.loads(metadata["model"])
         network = model["network"] | {"multipliers": tuple(model["network"]["multipliers"])}
-        denoiser = Denoiser(UNetConfig(**network), float(model["sigma_data"]))
+        denoiser = Denoiser(UNet(UNetConfig(**network)), float(model["sigma_data"]))
     except (KeyError, TypeError, ValueError) as error:
         message = f"its description of the model cannot be used ({type(error).__name__}: {error})"
         raise problem(path, message, "train or download the weights again") from error

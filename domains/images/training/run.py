@@ -13,6 +13,7 @@ from torch import Tensor
 from domains.images.models.denoiser import Denoiser
 from domains.images.models.digits import Digits
 from domains.images.models.preconditioning import NoiseDistribution, loss_weight
+from domains.images.models.unet import UNet
 from domains.images.models.weights import save_weights
 from domains.images.training.config import TrainConfig
 from domains.training import Part, descend, follow, learning_rate, load_state, save_state
@@ -25,8 +26,8 @@ _CLIP = 1.0  # largest norm of a step's gradient
 class Run:
     """The mutable state of training; `average` is the exponential moving average of `denoiser`, `seconds` CPU time."""
 
-    denoiser: Denoiser
-    average: Denoiser
+    denoiser: Denoiser[UNet]
+    average: Denoiser[UNet]
     optimiser: torch.optim.Adam
     generator: torch.Generator
     step: int = 0
@@ -60,15 +61,15 @@ class Run:
 def new_run(config: TrainConfig, sigma_data: float) -> Run:
     """A run at step 0; the initial weights, the draws and the dropout depend on `config.seed` alone."""
     torch.manual_seed(config.seed)
-    denoiser = Denoiser(config.network, sigma_data)
-    average = Denoiser(config.network, sigma_data).eval().requires_grad_(False)
+    denoiser = Denoiser(UNet(config.network), sigma_data)
+    average = Denoiser(UNet(config.network), sigma_data).eval().requires_grad_(False)
     average.load_state_dict(denoiser.state_dict())
     optimiser = torch.optim.Adam(denoiser.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
     return Run(denoiser, average, optimiser, torch.Generator().manual_seed(config.seed))
 
 
 def denoising_loss(
-    denoiser: Denoiser, clean: Tensor, label: Tensor, noise: NoiseDistribution, generator: torch.Generator
+    denoiser: Denoiser[UNet], clean: Tensor, label: Tensor, noise: NoiseDistribution, generator: torch.Generator
 ) -> Tensor:
     """EDM's loss, arXiv 2206.00364 eq. 8: the weighted mean squared error, at one random noise level an image."""
     sigma = noise.draw(len(clean), generator)
@@ -87,7 +88,7 @@ def train_step(run: Run, data: Digits, config: TrainConfig) -> float:
     run.denoiser.train()
     rows = torch.randint(len(data), (config.batch,), generator=run.generator)
     forget = torch.rand(config.batch, generator=run.generator) < config.class_dropout
-    label = torch.where(forget, run.denoiser.no_class, data.label[rows])
+    label = torch.where(forget, run.denoiser.network.classes, data.label[rows])
     loss = denoising_loss(run.denoiser, data.pixels(run.generator, rows), label, config.noise, run.generator)
     if not descend(loss, run.denoiser, run.optimiser, learning_rate(run.step, config), _CLIP):
         raise FloatingPointError(f"the gradient of step {run.step} is not finite; try a lower learning_rate")
