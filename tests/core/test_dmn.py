@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from conftest import shared
+from conftest import data
 from scipy.integrate import quad
 from scipy.interpolate import lagrange
 from scipy.optimize import minimize
@@ -112,7 +112,7 @@ def test_two_steps_have_a_closed_form() -> None:
 def test_no_worse_than_the_published_code(case: str, n: int) -> None:
     """Its trust-region run stops early where the bound has kinks (7 steps), and at 10 minimises another bound."""
     schedule, power = CASES[case]
-    times = np.load(shared("oracles/ld3/solvers_golden.npz"))[f"{case}/dmn/n{n}/t"]
+    times = np.load(data("ld3_solvers.npz"))[f"{case}/dmn/n{n}/t"]
     published = schedule.half_log_snr(torch.from_numpy(times)).numpy()
     ours = dmn(Clock({"x": schedule}), n, power).solver["x"].numpy()
     assert error_bound(ours, 1.0, power) <= error_bound(published, 1.0, power) * (1 + 1e-6)

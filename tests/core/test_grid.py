@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import shared
+from conftest import data
 
 from ld3 import EDM, HAND_MADE, VE, Clock, Grid, VPLinear
 from ld3.grids.grid import edm, from_times, quadratic_t, uniform_log_snr, uniform_t
@@ -48,7 +48,7 @@ def test_edm_has_equal_steps_in_a_root_of_the_true_noise_level(rho: float) -> No
 def test_hand_made_grids_are_those_of_the_reference(
     reference: str, name: str, key: str, schedule: EDM | VPLinear
 ) -> None:
-    golden = np.load(shared("oracles/ld3/solvers_golden.npz"))
+    golden = np.load(data("ld3_solvers.npz"))
     clock = Clock({"x": schedule})
     for n in (5, 7, 10):
         ours = time_of(HAND_MADE[name](clock, n), clock, "x")

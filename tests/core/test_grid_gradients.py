@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from conftest import shared
+from conftest import data
 from flows import PoseFlow
 from test_solvers_oracle import SAME, VE_ONLY, mixture
 from torch import Tensor
@@ -62,7 +62,7 @@ def test_gradient_is_that_of_central_differences_through_the_reference(reference
     """
     flow, golden = mixture("VE")
     key = f"VE/edm/N{n}/{reference}"
-    gradients = np.load(shared("oracles/ld3/grads_golden.npz"))
+    gradients = np.load(data("ld3_gradients.npz"))
     t, told = (torch.from_numpy(gradients[f"{key}/{name}"]).requires_grad_() for name in ("t", "t2"))
     grid = Grid(flow.clock.levels(t), flow.clock.levels(told[:-1]))
     end = integrate(flow, torch.from_numpy(golden["VE/x_init"]), grid, get_solver((SAME | VE_ONLY)[reference]))

@@ -8,12 +8,12 @@ import mpmath
 import numpy as np
 import pytest
 import torch
-from conftest import shared
+from conftest import data
 from torch import Tensor
 
 from ld3.geometry import igso3, so3
 
-REFERENCE = "oracles/diffdock/so3_torus.npz"
+REFERENCE = "diffdock_so3_torus.npz"
 
 
 def f64(*values: float) -> Tensor:
@@ -120,7 +120,7 @@ def test_scores_against_the_reference() -> None:
     used. It interpolates its table linearly in ω, which costs up to 6e-6 at ω = 3. Where log10 f < -8 float64
     cancellation leaves noise of either sign in its table, so nothing is compared there.
     """
-    oracle = np.load(shared(REFERENCE))
+    oracle = np.load(data(REFERENCE))
     angles, vectors = torch.from_numpy(oracle["so3_angles"]), torch.from_numpy(oracle["so3_vecs"])
     for key, level_key in (("requested_eps", "so3_eps"), ("table_eps", "so3_eps_table_value")):
         sigma = torch.from_numpy(oracle[level_key])
@@ -134,7 +134,7 @@ def test_scores_against_the_reference() -> None:
 
 def test_score_norm_against_the_reference_table() -> None:
     """The reference divides by a spurious sqrt(π), and its rectangle rule counts the node at ω = π in full: 2.5e-4."""
-    oracle = np.load(shared(REFERENCE))
+    oracle = np.load(data(REFERENCE))
     grid, table = torch.from_numpy(oracle["so3_eps_grid"]), torch.from_numpy(oracle["so3_exp_score_norm_table"])
     covered = grid >= so3.SIGMA_MIN
     expected = math.sqrt(math.pi) * table[covered]

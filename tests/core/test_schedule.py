@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import shared
+from conftest import data
 from scipy.integrate import quad
 
 from ld3 import EDM, VE, Clock, RectifiedFlow, Schedule, VPCosine, VPDiscrete, VPLinear, VPSteps
@@ -127,7 +127,7 @@ def test_ve_is_geometric() -> None:
     ("key", "schedule"), [("VE", EDM()), ("VP", VPLinear()), ("VPdisc", VPDiscrete(SCALED_LINEAR))], ids=str
 )
 def test_equal_steps_in_log_snr_are_those_of_the_reference(key: str, schedule: Schedule) -> None:
-    golden = np.load(shared("oracles/ld3/parametrisation_golden.npz"))
+    golden = np.load(data("ld3_log_snr_times.npz"))
     start, end = Clock({"x": schedule}).bounds["x"]
     for n in (5, 10):
         ours = schedule.time(torch.linspace(start, end, n + 1, dtype=F64))

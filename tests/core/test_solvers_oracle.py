@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 import torch
-from conftest import shared
+from conftest import data
 from flows import F64, MixtureFlow
 
 from ld3 import EDM, Grid, VPLinear, get_solver, integrate
@@ -39,7 +39,7 @@ SKIPS = {
 
 
 def mixture(kind: str) -> tuple[MixtureFlow, Mapping[str, np.ndarray]]:
-    golden = np.load(shared("oracles/ld3/solvers_golden.npz"))
+    golden = np.load(data("ld3_solvers.npz"))
     parameters = (torch.from_numpy(golden[f"gmm_{name}"]) for name in ("mu", "std", "weight"))
     return MixtureFlow({"VE": EDM(), "VP": VPLinear()}[kind], *parameters), golden
 

@@ -8,13 +8,13 @@ import mpmath
 import numpy as np
 import pytest
 import torch
-from conftest import shared
+from conftest import data
 from scipy import stats
 from torch import Tensor
 
 from ld3.geometry import torus
 
-REFERENCE = "oracles/diffdock/so3_torus.npz"
+REFERENCE = "diffdock_so3_torus.npz"
 
 
 def f64(*values: float) -> Tensor:
@@ -80,7 +80,7 @@ def test_score_against_the_reference() -> None:
     The reference adds 2.2e-16 to its unnormalised density, which drives its tail scores to 0 below p = 1e-13: those
     entries are left out. Its lookup errs by 0.1 % up to σ = 0.3, 0.3 % at σ = 1 and 0.7 % at σ = π.
     """
-    oracle = np.load(shared(REFERENCE))
+    oracle = np.load(data(REFERENCE))
     x, sigma = torch.from_numpy(oracle["torus_x"]), torch.from_numpy(oracle["torus_sigma"])
     got = torus.score(x, sigma[:, None])
     torch.testing.assert_close(got, torch.from_numpy(oracle["torus_score_exact"]), rtol=1e-9, atol=1e-12)
@@ -113,7 +113,7 @@ def test_score_norm_against_high_precision_quadrature(sigma: float) -> None:
 
 def test_score_norm_against_the_reference() -> None:
     """The reference stores E[score²] without the root, by Monte Carlo with 10⁴ draws: about 1.5 % of noise."""
-    oracle = np.load(shared(REFERENCE))
+    oracle = np.load(data(REFERENCE))
     got = torus.score_norm(torch.from_numpy(oracle["torus_sigma"])).square()
     # The quadrature stored beside it errs by 5e-6 at σ = 3.14, as 40-digit quadrature shows: 1.0449194401e-4.
     torch.testing.assert_close(got, torch.from_numpy(oracle["torus_score_norm_exact"]), rtol=5e-6, atol=0.0)

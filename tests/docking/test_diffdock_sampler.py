@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import shared
+from conftest import data
 from flows import F64, GaussianFlow
 from torch import Tensor
 
@@ -65,8 +65,8 @@ class ReplayFlow(ProbabilityFlow[Tensor]):
 
 @pytest.mark.parametrize("steps", [5, 20])
 def test_ode_follows_the_recorded_trajectory(steps: int) -> None:
-    record = shared("oracles/diffdock/schedule_and_ode.npz")
-    flow = ReplayFlow(record, shared("oracles/diffdock/conformer.npz"), f"ode/{steps}steps")
+    record = data("diffdock_runs.npz")
+    flow = ReplayFlow(record, data("diffdock_conformers.npz"), f"ode/{steps}steps")
     with np.load(record) as file:
         start = torch.from_numpy(file["ode/start_pos"]).double()
         expected = file[f"ode/{steps}steps/traj_pos"]
@@ -79,7 +79,7 @@ def test_ode_follows_the_recorded_trajectory(steps: int) -> None:
 def test_sde_steps_are_the_recorded_ones() -> None:
     """Each recorded update follows from the score, the noise and the two times; the last one is without noise."""
     clock = RANGE.clock()
-    with np.load(shared("oracles/diffdock/schedule_and_ode.npz")) as file:
+    with np.load(data("diffdock_runs.npz")) as file:
         times = torch.tensor([*file["sde_plain/schedule"], 0.0], dtype=F64)
         sigmas = clock.sigma(clock.levels(times))
         for f, sigma in sigmas.items():

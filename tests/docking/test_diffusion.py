@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import shared
+from conftest import data
 from docking_models import complexes, stiff
 from scipy.spatial.transform import Rotation
 from torch import Tensor
@@ -41,7 +41,7 @@ def levels(tr: float, rot: float, tor: float, n: int) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("name", ["diffdock_l_assumed", "train_parser_defaults", "diffdock_s_pretrained"])
 def test_noise_levels_are_diffdocks(name: str) -> None:
-    with np.load(shared("oracles/diffdock/schedule_and_ode.npz")) as file:
+    with np.load(data("diffdock_runs.npz")) as file:
         limits, expected = file[f"t_to_sigma/{name}/limits"], file[f"t_to_sigma/{name}"]
         t = torch.from_numpy(file["t"])
     clock = NoiseRange(*(tuple(row) for row in limits.tolist())).clock()

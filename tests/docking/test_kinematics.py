@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from conftest import shared
+from conftest import data
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torch.nn.functional import pad
@@ -38,7 +38,7 @@ class Step(NamedTuple):
 
 @functools.cache
 def figures() -> dict[str, Tensor]:
-    with np.load(shared("oracles/diffdock/conformer.npz")) as file:
+    with np.load(data("diffdock_conformers.npz")) as file:
         return {key: torch.from_numpy(file[key]) for key in file.files if file[key].dtype.kind in "fib"}
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import shared
+from conftest import data
 from numpy.typing import NDArray
 from rdkit import Chem
 from rdkit.Chem import rdDepictor, rdDistGeom
@@ -37,8 +37,8 @@ def _only(path: Path, rule: TorsionRule = "chemical") -> Ligand:
 @pytest.mark.parametrize(("name", "own_columns"), [("6o5u", [1]), ("1a46", [1, 4])])
 def test_equals_diffdock(name: str, own_columns: list[int]) -> None:
     # DiffDock keeps the chirality tags that the parser puts on every CH2, and with them hydrogens of stereo centres.
-    oracle = np.load(shared("oracles/diffdock/conformer.npz"))
-    ligand = _only(shared(f"data/diffdock_examples/{name}_ligand.sdf"), "diffdock")
+    oracle = np.load(data("diffdock_conformers.npz"))
+    ligand = _only(data(f"{name}_ligand.sdf"), "diffdock")
     columns = [c for c in range(len(ATOM_FEATURE_DIMS)) if c not in own_columns]
     np.testing.assert_array_equal(ligand.atom_features[:, columns], oracle[f"{name}/x"][:, columns])
     np.testing.assert_array_equal(ligand.positions, oracle[f"{name}/pos"])
@@ -50,9 +50,9 @@ def test_equals_diffdock(name: str, own_columns: list[int]) -> None:
 
 
 def test_chirality_column_marks_stereo_centres_only() -> None:
-    mol = Chem.MolFromMolFile(str(shared("data/diffdock_examples/1a46_ligand.sdf")))
+    mol = Chem.MolFromMolFile(str(data("1a46_ligand.sdf")))
     centres = {index for index, _ in Chem.FindMolChiralCenters(mol, useLegacyImplementation=False)}
-    ligand = _only(shared("data/diffdock_examples/1a46_ligand.sdf"))
+    ligand = _only(data("1a46_ligand.sdf"))
     assert {int(i) for i in np.flatnonzero(ligand.atom_features[:, 1])} == centres
 
 
@@ -349,7 +349,7 @@ def test_bad_smiles(smiles: str, message: str, capfd: pytest.CaptureFixture[str]
 
 
 def test_fresh_conformer_is_the_same_molecule() -> None:
-    ligand = _only(shared("data/diffdock_examples/1a46_ligand.sdf"))
+    ligand = _only(data("1a46_ligand.sdf"))
     fresh = with_conformer(ligand, seed=11)
     assert Chem.MolToSmiles(fresh.mol) == Chem.MolToSmiles(ligand.mol)
     assert [a.GetSymbol() for a in fresh.mol.GetAtoms()] == [a.GetSymbol() for a in ligand.mol.GetAtoms()]
