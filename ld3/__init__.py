@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from ld3.clock import Clock
 from ld3.flow import ArrayFlow, EuclideanFlow, ProbabilityFlow, noise_from_clean, noise_from_v, noise_from_velocity
-from ld3.grids.grid import HAND_MADE, Grid
-from ld3.schedules.schedule import EDM, VE, RectifiedFlow, Schedule, VPCosine, VPDiscrete, VPLinear
-from ld3.schedules.vp_steps import VPSteps
-from ld3.solvers import SOLVERS, Solver, get_solver, integrate
+from ld3.grids import HAND_MADE, Grid
+from ld3.schedules import EDM, VE, RectifiedFlow, Schedule, VPCosine, VPDiscrete, VPLinear, VPSteps
+from ld3.solvers import SOLVERS, Solver, get_solver, integrate, solve
 from ld3.state import Levels, State, Tangent
 
 __all__ = [
@@ -35,4 +34,5 @@ __all__ = [
     "noise_from_clean",
     "noise_from_v",
     "noise_from_velocity",
+    "solve",
 ]

@@ -1,6 +1,7 @@
 """Probability flows: everything a solver needs to know about a diffusion model.
 
-In the chart x̂ = x/α with noise level σ̂ = exp(-λ) the probability-flow ODE of every Gaussian path reads dx̂ = ε dσ̂.
+In the chart x̂ = x/α with noise level σ̂ = exp(-λ) the probability-flow ODE of every Gaussian path reads dx̂ = ε dσ̂. A
+clock's score scale c multiplies the score in it, which seeks modes (:class:`ld3.clock.Clock`).
 Rotations and angles cannot be scaled, so this is the one chart that all factors share; α lives in `EuclideanFlow` only.
 """
 
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from ld3.clock import Clock
 from ld3.fingerprint import fingerprint
-from ld3.schedules.schedule import Schedule
+from ld3.schedules import Schedule
 from ld3.state import Levels, State, Tangent, rebuild, tensors
 
 
@@ -41,7 +42,8 @@ class ProbabilityFlow(ABC, Generic[State]):
 
         Args:
             x: B samples.
-            levels: factor -> λ of shape (), what the network is told. Must be differentiable in both.
+            levels: factor -> λ of shape (), the level that the network is given. Must be differentiable in both. The
+                clock's score scale is not in it: the solver applies that.
         """
 
     @abstractmethod
@@ -88,7 +90,7 @@ class ArrayFlow(ProbabilityFlow[State]):
         self.shape = tuple(shape)
         self.dtype = dtype
         self.clock = Clock({"x": schedule}, score_scale)
-        self.prior_scale = {"x": math.exp(-self.clock.bounds["x"][0] / score_scale)}
+        self.prior_scale = {"x": math.exp(-self.clock.bounds["x"][0])}
 
     @abstractmethod
     def state(self, x: Tensor) -> State:

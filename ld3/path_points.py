@@ -1,4 +1,4 @@
-"""Where the levels of a grid lie on the noise path of each factor: what other people's samplers are told."""
+"""Where the levels of a grid lie on the noise path of each factor: as other people's samplers take them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ld3.clock import Clock
 from ld3.grids.grid import Grid
-from ld3.schedules.schedule import Schedule
+from ld3.schedules import Schedule
 
 
 @final
@@ -38,7 +38,7 @@ class FactorPath:
     Attributes:
         schedule: class name of the noise schedule.
         solver: at the N+1 nodes.
-        network: at the N levels that the network is told.
+        network: at the N levels that the network is given.
     """
 
     schedule: str
@@ -62,8 +62,8 @@ def trace(clock: Clock, grid: Grid) -> Mapping[str, FactorPath]:
     return {
         factor: FactorPath(
             type(schedule).__name__,
-            _at(schedule, grid.solver[factor] / clock.score_scale),
-            _at(schedule, grid.network[factor] / clock.score_scale),
+            _at(schedule, grid.solver[factor]),
+            _at(schedule, grid.network[factor]),
         )
         for factor, schedule in clock.schedules.items()
     }

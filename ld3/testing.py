@@ -114,14 +114,15 @@ def _check_state(x: State, moved: State) -> None:
 def _grid_gradients(flow: ProbabilityFlow[State], x: State, n_steps: int, step: float) -> Mapping[str, float]:
     """Relative deviation, per part and factor, of the derivative along an alternating shift of the levels."""
     levels = {name: _inner_levels(*bounds, n_steps) for name, bounds in flow.clock.bounds.items()}
-    grid = Grid(levels, {name: lam[:-1] for name, lam in levels.items()})
+    c = flow.clock.score_scale
+    grid = Grid.coupled(levels, score_scale=c)
     with torch.no_grad():
         end = integrate(flow, x, grid, get_solver("ddim"))
         first = flow.displacement(x, {name: levels[0] for name, levels in grid.network.items()})
         target = flow.retract(end, {name: v / 10 for name, v in first.items()})  # near, but not where any grid ends
 
     def loss(parts: Mapping[str, Levels]) -> Tensor:
-        end = integrate(flow, x, Grid(parts["solver"], parts["network"]), get_solver("ddim"))
+        end = integrate(flow, x, Grid(parts["solver"], parts["network"], score_scale=c), get_solver("ddim"))
         return flow.distance(end, target).double().mean()
 
     deviations = {}

@@ -9,7 +9,7 @@ import torch
 from ld3 import Clock, Grid, VPSteps
 from ld3.learn import FitResult
 from ld3.path_points import trace
-from ld3.schedules.schedule import Schedule
+from ld3.schedules import Schedule
 from ld3.solvers import Coefficients, get_solver
 
 F64 = torch.float64
@@ -32,25 +32,25 @@ def saved_fit(
     share = torch.linspace(0, 1, n + 1, dtype=F64) ** 0.8
     levels = start + (end - start) * share
     told = levels[:-1] + (0.3 * levels.diff() if own_levels else 0.0)
-    grid = Grid(dict.fromkeys(factors, levels), dict.fromkeys(factors, told), "learned from edm")
+    grid = Grid(dict.fromkeys(factors, levels), dict.fromkeys(factors, told), "learned from edm", score_scale)
     return FitResult(
         grid=grid,
         solver=solver,
         coefficients=coefficients,
         nfe=n * get_solver(solver).nfe_per_step,
-        start="edm",
-        hand={"edm": 0.2},
-        loss_hand=0.2,
-        loss_start=0.2,
+        initial_grid="edm",
+        hand_made={"edm": 0.2},
+        loss_hand_made=0.2,
+        loss_initial=0.2,
         loss_learned=0.1,
         curve=(),
         network_evaluations=0,
         gradient_evaluations=0,
         failed=0,
+        dropped=0,
         seconds=0.0,
         config={},
         flow="",
-        score_scale=score_scale,
         path=trace(clock, grid),
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from benchmarks.experiments.reference_case.model import Classifier, DigitsFlow, ResidualMLP
-from ld3.grids.grid import HAND_MADE
+from ld3.grids import HAND_MADE
 from ld3.solvers import get_solver, integrate
 
 REFERENCE = {4: (0.5, 0.25, 0.75), 5: (0.4,)}

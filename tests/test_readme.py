@@ -129,7 +129,7 @@ def test_example_of_a_warp_runs_as_printed(tmp_path: Path, monkeypatch: pytest.M
     for line in printed.getvalue().splitlines():
         nfe, warp, hand = line.split()
         assert float(warp) < 0.1 * float(hand)
-        assert FitResult.load(tmp_path / f"warp_nfe{nfe}.json").start == "warp"
+        assert FitResult.load(tmp_path / f"warp_nfe{nfe}.json").initial_grid == "warp"
 
 
 def test_the_page_of_grids_has_all_of_the_registry() -> None:

@@ -15,12 +15,11 @@ from benchmarks.common.options import mistake
 from benchmarks.common.store import finite
 from domains.errors import InputError, InputProblem
 from ld3.clock import Clock
-from ld3.grids.grid import HAND_MADE
+from ld3.grids import HAND_MADE
 from ld3.learn import FitConfig, FitResult, Pairs
 from ld3.solvers import Solver
 from ld3.state import State, take
 
-_SAME_LEVEL: Final = 1e-6  # of λ, when the ends of a saved grid are compared with those of the clock
 _FINE_STEPS: Final = 60  # of GITS' trajectories in the paper (arXiv 2405.11326)
 
 
@@ -74,11 +73,11 @@ def fit_entry(
         "seconds": fit.seconds,
         "network_evaluations": fit.network_evaluations,
         "gradient_evaluations": fit.gradient_evaluations,
-        "loss_hand": finite(fit.loss_hand),
-        "loss_start": finite(fit.loss_start),
+        "loss_hand": finite(fit.loss_hand_made),
+        "loss_start": finite(fit.loss_initial),
         "loss_learned": finite(fit.loss_learned),
-        "start": fit.start,
-        "hand": {name: finite(loss) for name, loss in fit.hand.items()},
+        "start": fit.initial_grid,
+        "hand": {name: finite(loss) for name, loss in fit.hand_made.items()},
         # JSON has no infinity, which a limit may be.
         "config": {name: str(x) if x in (math.inf, -math.inf) else x for name, x in fit.config.items()},
         "file": file,
@@ -132,10 +131,8 @@ def _saved_grid(path: Path, numbers: Sequence[int], solver: Solver, clock: Clock
         raise _unfit(path, f"its grid is for the factors {factors}", again)
     if fit.grid.n_steps != solver.steps(fit.nfe):
         raise _unfit(path, f"its grid has {fit.grid.n_steps} steps, not {solver.steps(fit.nfe)}", again)
-    for factor, ends in clock.bounds.items():
-        found = fit.grid.solver[factor][[0, -1]].tolist()
-        if any(abs(a - b) > _SAME_LEVEL for a, b in zip(found, ends, strict=True)):
-            raise _unfit(path, f"its grid runs over another noise range in {factor}", same_range)
+    if problem := fit.grid.mismatch(clock):
+        raise _unfit(path, f"its grid is of another noise range or score scale: {problem}", same_range)
     return fit
 
 

@@ -16,7 +16,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 
 from benchmarks.common.names import LEARNED
 from ld3.clock import Clock
-from ld3.grids.grid import Grid
+from ld3.grids import Grid
 
 DPI = 160
 

@@ -81,9 +81,9 @@ def fit_grid(data: FitData, nfe: int, choices: Choices, store: Store, bar: WorkP
         InputError: if the file of the general grid is no saved fit.
     """
     found = general_fit(data.flow.model, nfe, choices.solver.name)
-    general = found.grid if found and found.score_scale == data.flow.clock.score_scale else None
+    general = found.grid if found and found.grid.score_scale == data.flow.clock.score_scale else None
     start = "best" if general is None else "general"
-    config = replace(fit_config(nfe), start=start, seed=choices.options.seed, chunk=choices.poses_at_once)
+    config = replace(fit_config(nfe), initial_grid=start, seed=choices.options.seed, chunk=choices.poses_at_once)
     bar.expect(fit_work(config, len(data.train), len(data.valid), nfe, more_starts=int(general is not None)))
     count = bar.counter()
 
@@ -97,7 +97,7 @@ def fit_grid(data: FitData, nfe: int, choices: Choices, store: Store, bar: WorkP
         choices.solver,
         nfe,
         config,
-        starts={} if general is None else {"general": general},
+        starting_grids={} if general is None else {"general": general},
         folder=store.folder / "fit",
         on_progress=on_progress,
     )

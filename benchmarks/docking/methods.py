@@ -20,7 +20,7 @@ from domains.progress import WorkProgress
 from domains.seeds import seed_of
 from ld3.clock import Clock
 from ld3.fingerprint import fingerprint
-from ld3.grids.grid import HAND_MADE, Grid
+from ld3.grids import HAND_MADE, Grid
 from ld3.learn import Teacher, run_teacher
 from ld3.solvers import Solver, integrate
 from ld3.state import take

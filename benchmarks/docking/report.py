@@ -24,7 +24,7 @@ from domains.docking.networks.weights import DockingModel
 from domains.docking.poses.validity import Validity
 from domains.docking.structures.complexes import Complex
 from ld3.fingerprint import fingerprint
-from ld3.grids.grid import HAND_MADE, Grid
+from ld3.grids import HAND_MADE, Grid
 from ld3.learn import FitResult, Teacher
 
 SCHEMA = "ld3.docking.results"

@@ -29,7 +29,7 @@ from benchmarks.docking.report import Report
 from domains.docking.networks.weights import DockingModel
 from domains.docking.settings import TEACHER, fit_config
 from domains.progress import WorkProgress
-from ld3.grids.grid import HAND_MADE
+from ld3.grids import HAND_MADE
 from ld3.learn import FitResult, Teacher
 
 

@@ -19,8 +19,7 @@ from domains.images.settings import BATCH, FIT, TEACHER
 from domains.progress import WorkProgress
 from domains.seeds import seed_of
 from ld3.fingerprint import fingerprint
-from ld3.grids.gits import TRAJECTORY_SOLVER, Jumps, jump_costs
-from ld3.grids.grid import HAND_MADE, Grid, edm
+from ld3.grids import HAND_MADE, TRAJECTORY_SOLVER, Grid, Jumps, edm, jump_costs
 from ld3.learn import FitConfig, Phase, Point, fit, run_teacher
 from ld3.solvers import Solver, get_solver, integrate
 from ld3.state import take
@@ -159,12 +158,12 @@ class Seed:
                 solver,
                 nfe,
                 config,
-                starts={GITS: grids[GITS]},
+                starting_grids={GITS: grids[GITS]},
                 folder=folder,
                 on_progress=on_progress,
             )
             return {
-                "start": result.start,
+                "start": result.initial_grid,
                 "distances": self._distances(result.grid, result.student(), bar),
                 "network_evaluations": result.network_evaluations,
                 "seconds": result.seconds,

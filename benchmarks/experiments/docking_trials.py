@@ -172,7 +172,7 @@ def _fitted(
 ) -> tuple[Procedure, float]:
     """How the grid that a trial learns docks, and the seconds that the fit took."""
     found = general_fit(data.flow.model, options.nfe, choices.solver.name) if trial.general else None
-    general = found.grid if found and found.score_scale == data.flow.clock.score_scale else None
+    general = found.grid if found and found.grid.score_scale == data.flow.clock.score_scale else None
     if trial.general and general is None:
         raise mistake("trials", f"'{trial.name}' needs a general grid, and {options.weights} has none", "leave it out")
     count = bar.counter()
@@ -183,8 +183,8 @@ def _fitted(
         data.valid,
         choices.solver,
         options.nfe,
-        config if general is None else replace(config, start="general"),
-        starts={} if general is None else {"general": general},
+        config if general is None else replace(config, initial_grid="general"),
+        starting_grids={} if general is None else {"general": general},
         folder=store.folder / "fit",
         on_progress=lambda point: count(point.network_evaluations, 0),
     )

@@ -17,8 +17,7 @@ from benchmarks.common.fits import fine_steps
 from benchmarks.common.store import Store, finite
 from benchmarks.experiments.reference_case.case import ReferenceCase
 from ld3.fingerprint import fingerprint
-from ld3.grids.gits import TRAJECTORY_SOLVER, Jumps, jump_costs
-from ld3.grids.grid import HAND_MADE, Grid, edm
+from ld3.grids import HAND_MADE, TRAJECTORY_SOLVER, Grid, Jumps, edm, jump_costs
 from ld3.learn import FitConfig, Pairs, Teacher, WarpConfig, fit, fit_warp, run_teacher
 from ld3.solvers import get_solver, integrate
 from ld3.state import Levels
@@ -144,7 +143,9 @@ class Comparison:
         began = time.process_time()
         result = fit(self.case.flow, train, valid, self.solver, nfe, FIT)
         seconds = time.process_time() - began
-        best = HAND_MADE[min(result.hand, key=result.hand.__getitem__)](self.case.flow.clock, self.solver.steps(nfe))
+        best = HAND_MADE[min(result.hand_made, key=result.hand_made.__getitem__)](
+            self.case.flow.clock, self.solver.steps(nfe)
+        )
         mse = {"hand": self._mse(best), "fitted": self._mse(result.grid)}
         return {**mse, "network_evaluations": result.network_evaluations, "cpu_seconds": seconds}
 

@@ -19,9 +19,7 @@ from domains.images.conditioned import ConditionedFlow
 from domains.progress import WorkProgress
 from domains.seeds import seed_of
 from ld3.fingerprint import fingerprint
-from ld3.grids.ays import ays
-from ld3.grids.gits import TRAJECTORY_SOLVER, Jumps, jump_costs
-from ld3.grids.grid import HAND_MADE, Grid, edm
+from ld3.grids import HAND_MADE, TRAJECTORY_SOLVER, Grid, Jumps, ays, edm, jump_costs
 from ld3.solvers import get_solver
 from ld3.state import cat
 

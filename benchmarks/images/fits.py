@@ -14,7 +14,7 @@ from domains.images.conditioned import Conditioned, ConditionedFlow
 from domains.images.settings import FITS
 from domains.progress import WorkProgress
 from domains.seeds import seed_of
-from ld3.grids.grid import Grid
+from ld3.grids import Grid
 from ld3.learn import FitConfig, FitResult, Pairs, Point, Teacher, fit, run_teacher
 from ld3.state import cat
 
@@ -84,7 +84,7 @@ def fit_grid(
         choices.solver,
         nfe,
         config,
-        starts=starts,
+        starting_grids=starts,
         folder=store.folder / "fit",
         on_progress=on_progress,
     )

@@ -16,7 +16,7 @@ from domains.images.conditioned import Conditioned, ConditionedFlow
 from domains.progress import WorkProgress
 from ld3.clock import Clock
 from ld3.fingerprint import fingerprint
-from ld3.grids.grid import HAND_MADE, Grid
+from ld3.grids import HAND_MADE, Grid
 from ld3.learn import Teacher
 from ld3.solvers import Solver, get_solver, integrate
 from ld3.state import cat, take

@@ -23,7 +23,7 @@ from benchmarks.images.rows import ImageRow, Paired, Table
 from domains.images.conditioned import Conditioned, ConditionedFlow
 from domains.images.flow import DenoiserFlow
 from domains.images.metrics.quality import DigitsQuality
-from ld3.grids.grid import Grid
+from ld3.grids import Grid
 from ld3.learn import FitResult, Teacher
 
 SCHEMA = "ld3.images.results"

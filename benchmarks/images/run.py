@@ -29,7 +29,7 @@ from domains.images.conditioned import ConditionedFlow
 from domains.images.settings import TEACHER
 from domains.progress import WorkProgress
 from domains.seeds import seed_of
-from ld3.grids.grid import HAND_MADE
+from ld3.grids import HAND_MADE
 from ld3.learn import FitResult, Teacher, run_teacher
 from ld3.state import take
 

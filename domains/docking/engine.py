@@ -33,7 +33,7 @@ from domains.docking.structures.complexes import Complex
 from domains.docking.structures.ligand_files import write_sdf
 from domains.seeds import seed_of
 from ld3.fingerprint import fingerprint
-from ld3.grids.grid import HAND_MADE, Grid
+from ld3.grids import HAND_MADE, Grid
 from ld3.learn import FitResult, Teacher, run_teacher
 from ld3.solvers import Solver, get_solver, integrate
 from ld3.state import Tangent, cat, take
@@ -129,10 +129,10 @@ def sampler_of(model: DockingModel, method: Method) -> Sampler:
     if fit is None:
         where = f"beside {model.path}" if model.path else "for a model that comes from no file"
         raise ValueError(f"method: there is no general grid of {method} evaluations {where}; learn one (learn_grid)")
-    if fit.score_scale != model.score_scale:
+    if fit.grid.score_scale != model.score_scale:
         raise ValueError(
-            f"method was learned at score scale {fit.score_scale:g}, the model's is {model.score_scale:g}; learn it "
-            f"again, or dock with dataclasses.replace(model, score_scale={fit.score_scale:g})"
+            f"method was learned at score scale {fit.grid.score_scale:g}, the model's is {model.score_scale:g}; "
+            f"learn it again, or dock with dataclasses.replace(model, score_scale={fit.grid.score_scale:g})"
         )
     return grid_sampler(fit.grid, fit.student())
 

@@ -76,8 +76,8 @@ def learn_grid(
     rule.steps(nfe)
     at_once = poses_at_once(model.device)
     general = general_fit(model, nfe, solver)
-    known = {"general": general.grid} if general and general.score_scale == model.score_scale else {}
-    config = replace(config or fit_config(nfe), start="general" if known else "best", seed=seed, chunk=at_once)
+    known = {"general": general.grid} if general and general.grid.score_scale == model.score_scale else {}
+    config = replace(config or fit_config(nfe), initial_grid="general" if known else "best", seed=seed, chunk=at_once)
     flow, start = fit_starts(model, complexes, poses, seed)
     cache = folder and folder / "teacher"
     pairs = run_teacher(flow, start, replace(teacher, checked=1, chunk=at_once), cache)
@@ -85,5 +85,13 @@ def learn_grid(
     chosen = torch.arange(len(finite), device=finite.device) % _VALIDATION == 0
     train, valid = pairs.take(finite[~chosen]), pairs.take(finite[chosen])
     return fit(
-        flow, train, valid, rule, nfe, config, starts=known, folder=folder and folder / "fit", on_progress=on_progress
+        flow,
+        train,
+        valid,
+        rule,
+        nfe,
+        config,
+        starting_grids=known,
+        folder=folder and folder / "fit",
+        on_progress=on_progress,
     )

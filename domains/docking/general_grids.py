@@ -8,15 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from domains.docking.networks.weights import DockingModel
 from domains.docking.settings import SOLVER
 from domains.errors import InputError, InputProblem
 from ld3.learn import FitResult
 from ld3.solvers import get_solver
-
-_SAME_END = 1e-6  # of λ
 
 
 def grid_path(weights: Path, solver: str, nfe: int) -> Path:
@@ -35,13 +31,12 @@ def general_fit(model: DockingModel, nfe: int, solver: str = SOLVER) -> FitResul
         return None
     try:
         fit = FitResult.load(path)
-        clock = model.noise_range.clock(fit.score_scale)
+        clock = model.noise_range.clock(fit.grid.score_scale)
         found = (fit.solver, fit.nfe, fit.grid.n_steps, fit.grid.solver.keys(), fit.coefficients)
         if found != (solver, nfe, get_solver(solver).steps(nfe), clock.bounds.keys(), None):
             raise ValueError("it is of another solver, number of evaluations or set of factors")
-        ends = {factor: torch.tensor(bounds, dtype=torch.float64) for factor, bounds in clock.bounds.items()}
-        if not all(torch.allclose(fit.grid.solver[f][[0, -1]], end, rtol=0, atol=_SAME_END) for f, end in ends.items()):
-            raise ValueError("it is of another noise range")
+        if problem := fit.grid.mismatch(clock):
+            raise ValueError(f"it is of another noise range: {problem}")
     except ValueError as error:
         remedy = "learn it again with domains.docking.learn_grids, or remove the file"
         message = f"it is no general grid of {solver} at {nfe} NFE ({error.__cause__ or error})"

@@ -75,7 +75,7 @@ def main(config: LearnConfig, console: Console) -> None:
             path = grid_path(config.weights, solver.name, nfe)
             path.parent.mkdir(parents=True, exist_ok=True)
             result.save(path)
-            gain = f"validation loss {result.loss_learned:.4f}, {min(result.hand.values()):.4f} by hand"
+            gain = f"validation loss {result.loss_learned:.4f}, {min(result.hand_made.values()):.4f} by hand"
             progress.console.print(f"{path}: {gain}", highlight=False, soft_wrap=True)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from domains.images.metrics.distances import Distance
 from ld3.flow import ArrayFlow
-from ld3.schedules.schedule import Schedule
+from ld3.schedules import Schedule
 
 
 class Conditioned(NamedTuple):

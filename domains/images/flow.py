@@ -14,7 +14,7 @@ from domains.images.metrics.distances import Distance, get_distance
 from domains.images.models.denoiser import Denoiser, ImageNetwork
 from ld3.fingerprint import fingerprint
 from ld3.flow import noise_from_clean
-from ld3.schedules.schedule import EDM
+from ld3.schedules import EDM
 
 
 @final

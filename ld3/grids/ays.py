@@ -63,15 +63,15 @@ def ays(clock: Clock, n: int, model: str) -> Grid:
     table = NOISE_LEVELS[model]
     levels = {}
     for factor, (start, end) in clock.bounds.items():
-        ends = [math.exp(-lam / clock.score_scale) for lam in (start, end)]
+        ends = [math.exp(-lam) for lam in (start, end)]
         if any(abs(own / published - 1) > SAME for own, published in zip(ends, (table[0], table[-1]), strict=True)):
             raise ValueError(
                 f"clock must be that of {model}, with noise levels from {table[0]:g} to {table[-1]:g}, "
                 f"got {ends[0]:.4g} to {ends[1]:.4g} for {factor!r}; use a grid that fits any clock"
             )
-        inner = [-clock.score_scale * _log_noise(table, k / n) for k in range(1, n)]
+        inner = [-_log_noise(table, k / n) for k in range(1, n)]
         levels[factor] = torch.tensor([start, *inner, end], dtype=torch.float64)
-    return Grid(levels, {factor: values[:-1] for factor, values in levels.items()}, f"ays_{model}").validated()
+    return Grid.coupled(levels, f"ays_{model}", clock.score_scale)
 
 
 def _log_noise(table: tuple[float, ...], share: float) -> float:

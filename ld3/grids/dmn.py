@@ -12,8 +12,11 @@ import math
 from typing import final
 
 import numpy as np
+import torch
 
+from ld3.clock import Clock
 from ld3.grids.dmn_bound import ORDER, Array, Numbers, error_bound, groups, mixing, step_errors, steps_of
+from ld3.grids.grid import Grid
 from ld3.grids.newton import Objective, follow_minimum
 
 NARROWEST = 0.1
@@ -24,8 +27,19 @@ _LAST = 1e-7  # μ, as a share of the bound of equal steps
 _TINY, _NUDGE = 1e-30, 1e-8  # of the derivatives, imaginary and real, in mean steps
 
 
+def dmn(clock: Clock, n: int, power: float = 1.0) -> Grid:
+    """`n` steps at which the errors σ^power/α of clean predictions add up to the least.
+
+    The published powers are 1 for pixels and 2 for latents. At 1 nothing depends on the scale of the data.
+    """
+    c = clock.score_scale  # the solver's weights are those of steps in cλ
+    found = {(a, b): least_error_levels(c * a, c * b, n, c, power) / c for a, b in {*clock.bounds.values()}}
+    levels = {factor: torch.from_numpy(found[bounds]) for factor, bounds in clock.bounds.items()}
+    return Grid.coupled(levels, "dmn" if power == 1.0 else f"dmn(power={power:g})", c)
+
+
 def least_error_levels(start: float, end: float, n: int, score_scale: float = 1.0, power: float = 1.0) -> Array:
-    """λ at the n + 1 nodes from `start` to `end` with the least `error_bound`.
+    """cλ at the n + 1 nodes from `start` to `end` with the least `error_bound`.
 
     The authors' code lets the errors of the first steps cancel when there are more than seven; the bound is then least
     where the first step vanishes, which their solver does not reach. Keeping the first three apart at every n leaves

@@ -7,7 +7,8 @@ it reads
 
 with L_i the Lagrange polynomials of the nodes that step s uses; the order rises from 1 and falls back to 1. If the
 clean prediction at λ_i is off by η_i, the result is off by at most Σ_i |Σ_s w_si η_i|. The paper takes η = σ^p/α:
-p = 1 for pixels, 2 for latents. No network is needed.
+p = 1 for pixels, 2 for latents. No network is needed. Where the score is scaled by c,
+the method takes its steps in cλ (:class:`ld3.clock.Clock`); all levels here are cλ.
 
 All functions take steps by their levels (..., n, 4): of the two nodes before, of the start, of the end. Those of one
 step are all that its weights depend on, which keeps derivatives cheap.

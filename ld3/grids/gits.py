@@ -7,17 +7,20 @@ least.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ld3.flow import ProbabilityFlow
-from ld3.grids.grid import Grid, edm
-from ld3.solvers.integrate import Solver, integrate
+from ld3.grids.grid import Grid
+from ld3.grids.hand_made import edm
 from ld3.solvers.registry import get_solver
-from ld3.state import Levels, State, Tangent, size, take
+from ld3.solvers.solve import solve
+from ld3.solvers.solver import Solver
+from ld3.state import State, Tangent, size, take
 
 TRAJECTORY_SOLVER: Final = "ipndm_3"
 """Solver of the trajectories, unless another one is named."""
@@ -88,8 +91,8 @@ def jump_costs(
 ) -> Tensor:
     """By how much a jump from node i misses node j > i on average, shape (M+1, M+1), float64; elsewhere +inf.
 
-    The jump is u = (1 - e^(λ_i - λ_j)) d_i, and the way that the trajectory takes is the sum of its moves: exact on R^n
-    and on tori, to second order on SO(3). Their difference counts in standard deviations of each factor's prior. The
+    The jump is u = (1 - e^(c(λ_i - λ_j))) d_i, and the way of the trajectory is the sum of its moves: exact on R^n and
+    on tori, to second order on SO(3). Their difference counts in standard deviations of each factor's prior. The
     paper's code also offers distances from the chord of the trajectory, which have no meaning on curved spaces.
 
     Args:
@@ -105,19 +108,18 @@ def jump_costs(
     """
     if solver.corrector is not None:
         raise ValueError(f"solver must evaluate once a step and correct nothing, got {solver.name}")
-    nodes = fine.n_steps + 1
+    nodes, c = fine.n_steps + 1, fine.score_scale
     total = torch.zeros(nodes, nodes, dtype=torch.float64)
     solved = 0
     for rows in torch.arange(size(start)).split(chunk):
-        recorder = _Recorder(flow)
-        integrate(recorder, take(start, rows), fine, solver)
+        displacements, moves = _trajectory(flow, take(start, rows), fine, solver)
         for i in range(nodes - 1):
-            way = dict(recorder.moves[i])
+            way = dict(moves[i])
             for j in range(i + 1, nodes):
-                jump = {f: -torch.expm1(lam[i] - lam[j]) * recorder.clean[i][f] for f, lam in fine.solver.items()}
+                jump = {f: -torch.expm1(c * (lam[i] - lam[j])) * displacements[i][f] for f, lam in fine.solver.items()}
                 total[i, j] += _length(flow, {f: jump[f] - way[f] for f in way}).sum()
                 if j < nodes - 1:
-                    way = {f: way[f] + recorder.moves[j][f] for f in way}
+                    way = {f: way[f] + moves[j][f] for f in way}
         solved += len(rows)
         if on_progress is not None:
             on_progress(fine.n_steps * solved, fine.n_steps * size(start))
@@ -151,7 +153,7 @@ def cheapest_path(costs: Tensor, n: int, growth: float = GROWTH) -> list[int]:
 def thinned(fine: Grid, path: Sequence[int]) -> Grid:
     """The grid through some nodes of another, the first and the last among them."""
     levels = {factor: lam[list(path)] for factor, lam in fine.solver.items()}
-    return Grid(levels, {factor: lam[:-1] for factor, lam in levels.items()}, "gits").validated()
+    return Grid.coupled(levels, "gits", fine.score_scale)
 
 
 def _length(flow: ProbabilityFlow[State], v: Tangent) -> Tensor:
@@ -160,33 +162,23 @@ def _length(flow: ProbabilityFlow[State], v: Tangent) -> Tensor:
     return torch.stack(parts).square().sum(0).sqrt()
 
 
-class _Recorder(ProbabilityFlow[State]):
-    """A flow that keeps the displacements and moves that pass through it."""
+def _trajectory(
+    flow: ProbabilityFlow[State], start: State, fine: Grid, solver: Solver
+) -> tuple[list[Tangent], list[Tangent]]:
+    """What the network answers at the nodes, and the moves from node to node."""
+    displacements: list[Tangent] = []
+    moves: list[Tangent] = []
 
-    def __init__(self, flow: ProbabilityFlow[State]) -> None:
-        self.flow, self.clock, self.prior_scale = flow, flow.clock, flow.prior_scale
-        self.clean: list[Tangent] = []
-        self.moves: list[Tangent] = []
+    def retract(x: State, v: Tangent) -> State:
+        moves.append(v)
+        return flow.retract(x, v)
 
-    def displacement(self, x: State, levels: Levels) -> Tangent:
-        self.clean.append(self.flow.displacement(x, levels))
-        return self.clean[-1]
-
-    def retract(self, x: State, v: Tangent) -> State:
-        self.moves.append(v)
-        return self.flow.retract(x, v)
-
-    def prior(self, n: int, generator: torch.Generator) -> State:
-        return self.flow.prior(n, generator)
-
-    def zero_tangent(self, x: State) -> Tangent:
-        return self.flow.zero_tangent(x)
-
-    def distance(self, x: State, target: State) -> Tensor:
-        return self.flow.distance(x, target)
-
-    def norm(self, v: Tangent) -> Mapping[str, Tensor]:
-        return self.flow.norm(v)
-
-    def fingerprint(self) -> str:
-        return self.flow.fingerprint()
+    steps = solve(start, fine, solver, retract)
+    question = next(steps)
+    while len(displacements) < fine.n_steps - 1:
+        displacements.append(flow.displacement(*question))
+        question = steps.send(displacements[-1])
+    displacements.append(flow.displacement(*question))
+    with suppress(StopIteration):
+        steps.send(displacements[-1])
+    return displacements, moves

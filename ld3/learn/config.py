@@ -16,9 +16,9 @@ class FitConfig:
     """Settings of a fit.
 
     Attributes:
-        start: a grid to start from, or "best": the one with the lowest validation loss.
+        initial_grid: name of a grid to start from, or "best": the one with the lowest validation loss.
         shared_clock: one clock for all factors, or one per factor.
-        phases: what is learned, in order: "times" of the solver alone, "joint" with the levels the network is told,
+        phases: what is learned, in order: "times" of the solver alone, "joint" with the levels the network is given,
             "coefficients" of the solver alone, or "all".
         optimiser: "adam", a new batch a step; or "bfgs" (quasi-Newton), which builds up the curvature of the loss
             of one batch and needs far fewer steps where that loss is smooth.
@@ -41,7 +41,7 @@ class FitConfig:
         scale: of the bounded distance, in the units of the flow's distance before squaring; None = unbounded.
         checkpoint: recompute activations in the backward pass instead of keeping them.
         max_evaluations: end before the fit has spent more forward evaluations of the network; None = no limit. The
-            choice of the start, and runs again without samples that broke, are counted but not foreseen.
+            choice of the initial grid, and runs again without samples that broke, are counted but not foreseen.
         seconds: stop after this much wall time; None = no limit.
         seed: of the batches.
 
@@ -49,7 +49,7 @@ class FitConfig:
         ValueError: if the optimiser is unknown, or cannot move the ball that is asked for.
     """
 
-    start: str = "best"
+    initial_grid: str = "best"
     shared_clock: bool = True
     phases: tuple[Phase, ...] = ("times", "joint")
     optimiser: Optimiser = "adam"

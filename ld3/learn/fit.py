@@ -1,7 +1,7 @@
 """Learn a grid: LD3's training (arXiv 2405.15506) with exact gradients, on any flow.
 
 Phases, each from the best student so far: by default first the solver's times alone, then these and the levels that
-the network is told; the solver's coefficients can be learned as well (:mod:`ld3.learn.student`). The mean loss over
+the network is given; the solver's coefficients can be learned as well (:mod:`ld3.learn.student`). The mean loss over
 teacher pairs is lowered either by Adam, whose learning rate falls when validation stops improving (or, where the loss
 is too noisy to tell, linearly), or by quasi-Newton steps (:mod:`ld3.learn.quasi_newton`). The student that wins on the
 validation pairs is kept. Its starts may move in a ball (:mod:`ld3.learn.ball`), at no evaluation of its own.
@@ -32,11 +32,11 @@ from ld3.learn.quasi_newton import QuasiNewton
 from ld3.learn.result import FitResult, Point
 from ld3.learn.starts import candidates
 from ld3.learn.student import Phase, Student
-from ld3.learn.teacher import Pairs
-from ld3.solvers.integrate import Solver
+from ld3.learn.teacher import Pairs, finite_parts
+from ld3.solvers.solver import Solver
 from ld3.state import State, tensors
 
-_FORMAT = 4  # of the saved fit; raise it when its content changes, so that no older one is taken up
+_FORMAT = 5  # of the saved fit; raise it when its content changes, so that no older one is taken up
 
 
 def fit(
@@ -47,7 +47,7 @@ def fit(
     nfe: int,
     config: FitConfig,
     *,
-    starts: Mapping[str, Grid] | None = None,
+    starting_grids: Mapping[str, Grid] | None = None,
     folder: Path | None = None,
     on_progress: Callable[[Point], None] | None = None,
 ) -> FitResult:
@@ -57,17 +57,17 @@ def fit(
         flow: whose starts and ends the pairs are.
         train: pairs that the gradients come from.
         valid: pairs that decide which grid is kept; never differentiated, their starts never moved.
-        starts: grids to start from besides the hand-made ones, such as one learned on other data, by name.
+        starting_grids: grids to start from besides the hand-made ones, such as one learned on other data, by name.
         folder: where the fit is saved on the way; one that was interrupted there goes on.
         on_progress: called after every validation.
 
     Raises:
-        ValueError: if the solver cannot spend `nfe` or has no coefficients to learn, `config.start` names no grid, or a
-            grid of `starts` has a hand-made one's name, other steps or other ends.
+        ValueError: if the solver cannot spend `nfe` or has no coefficients to learn, `config.initial_grid` names no
+            grid, or one of `starting_grids` has a hand-made one's name, other steps or other ends.
     """
-    run = _Fit(flow, train, valid, solver, nfe, config, starts or {}, folder, on_progress)
+    run = _Fit(flow, train, valid, solver, nfe, config, starting_grids or {}, folder, on_progress)
     if not run.restore():
-        run.choose_start()
+        run.choose_initial_grid()
     for phase in config.phases[len(run.at.finished) :]:
         run.learn(phase)
     return run.result()
@@ -84,14 +84,17 @@ class _Fit(Generic[State]):
         solver: Solver,
         nfe: int,
         config: FitConfig,
-        starts: Mapping[str, Grid],
+        starting_grids: Mapping[str, Grid],
         folder: Path | None,
         on_progress: Callable[[Point], None] | None,
     ) -> None:
         self.flow, self.solver, self.nfe, self.config, self.on_progress = flow, solver, nfe, config, on_progress
-        self.grids = candidates(flow.clock, solver.steps(nfe), starts)
-        if config.start not in ("best", *self.grids):
-            raise ValueError(f"config.start must be 'best' or one of {', '.join(self.grids)}, got {config.start!r}")
+        self.grids = candidates(flow.clock, solver.steps(nfe), starting_grids)
+        if config.initial_grid not in ("best", *self.grids):
+            raise ValueError(
+                f"config.initial_grid must be 'best' or one of {', '.join(self.grids)}, got {config.initial_grid!r}"
+            )
+        train, valid, self.dropped = finite_parts(train, valid)
         self.n_train, self.n_valid = len(train), len(valid)
         self.objective = Objective(flow, train, valid, nfe, config)
         self.generator = torch.Generator().manual_seed(config.seed)
@@ -111,22 +114,22 @@ class _Fit(Generic[State]):
     def batch(self) -> int:
         return min(self.config.batch, self.n_train) or self.n_train
 
-    def choose_start(self) -> None:
+    def choose_initial_grid(self) -> None:
         """Validate every grid there is, equal ones (a clock geometric in t has them) once, and start from one."""
         self.at = Progress()
-        tried, wanted = self.at.tried, self.config.start
+        tried, name_or_best = self.at.tried, self.config.initial_grid
         for name, grid in self.grids.items():
             twin = next((n for n in tried if self.grids[n].equals(grid)), None)
             tried[name] = tried[twin] if twin else self.objective.validate(grid, self.solver)
-        self.at.start = min(tried, key=tried.__getitem__) if wanted == "best" else wanted
+        self.at.initial_grid = min(tried, key=tried.__getitem__) if name_or_best == "best" else name_or_best
         self.begin()
-        self.at.best, self.at.best_loss = copy.deepcopy(self.student.state_dict()), tried[self.at.start]
+        self.at.best, self.at.best_loss = copy.deepcopy(self.student.state_dict()), tried[self.at.initial_grid]
         self.record("start", None, self.at.best_loss)
 
     def begin(self) -> None:
         config = self.config
         self.student = Student(
-            self.grids[self.at.start], self.solver, config.shared_clock, config.phases, config.coefficient_depth
+            self.grids[self.at.initial_grid], self.solver, config.shared_clock, config.phases, config.coefficient_depth
         )
 
     def learn(self, phase: Phase) -> None:
@@ -222,7 +225,9 @@ class _Fit(Generic[State]):
     def result(self) -> FitResult:
         self.student.load_state_dict(self.at.best)
         self.student.requires_grad_(False)
-        return self.at.result(self.flow, self.student, self.nfe, self.config, self.objective.cost, self.seconds)
+        return self.at.result(
+            self.flow, self.student, self.nfe, self.config, self.objective.cost, self.dropped, self.seconds
+        )
 
     def save(self) -> None:
         """Everything that the rest of the fit depends on; replaces the file atomically."""

@@ -13,14 +13,15 @@ import torch
 from torch import nn
 
 from ld3.flow import ProbabilityFlow
-from ld3.grids.grid import HAND_MADE, Grid
+from ld3.grids.grid import Grid
+from ld3.grids.hand_made import HAND_MADE
 from ld3.learn.config import FitConfig
 from ld3.learn.objective import Objective, mean_of_all
 from ld3.learn.quasi_newton import QuasiNewton, Variable
-from ld3.learn.teacher import Pairs
+from ld3.learn.teacher import Pairs, finite_parts
 from ld3.learn.warp import Warp
 from ld3.learn.warp_result import WarpFit
-from ld3.solvers.integrate import Solver
+from ld3.solvers.solver import Solver
 from ld3.state import State
 
 
@@ -29,11 +30,11 @@ class WarpConfig:
     """Settings of a fit.
 
     Attributes:
-        start: a hand-made grid to start from, or "best": the one whose warp has the lowest validation loss.
+        initial_grid: a hand-made grid to start from, or "best": the one whose warp has the lowest validation loss.
         knots: pieces of the warp.
         shared_clock: one clock for all factors, or one per factor.
         drift: let the warp change with the number of steps.
-        network: learn what the network is told as well.
+        network: learn the levels that the network is given as well.
         iterations: of BFGS, at most.
         patience: iterations without improvement on the validation pairs before the fit ends.
         chunk: pairs whose activations are held at once.
@@ -44,7 +45,7 @@ class WarpConfig:
         ValueError: if a number is not positive.
     """
 
-    start: str = "best"
+    initial_grid: str = "best"
     knots: int = 12
     shared_clock: bool = True
     drift: bool = True
@@ -84,13 +85,15 @@ def fit_warp(
         on_progress: called after every iteration with its number and the validation objective.
 
     Raises:
-        ValueError: if `nfe` is empty, the solver cannot spend one of them, or `config.start` names no grid or one whose
-            samples do not stay finite.
+        ValueError: if `nfe` is empty, the solver cannot spend one of them, or `config.initial_grid` names no grid, or
+            one whose samples do not stay finite.
     """
     if not nfe:
         raise ValueError("nfe must hold at least one budget, got none")
-    if config.start not in ("best", *HAND_MADE):
-        raise ValueError(f"config.start must be 'best' or one of {', '.join(HAND_MADE)}, got {config.start!r}")
+    if config.initial_grid not in ("best", *HAND_MADE):
+        raise ValueError(
+            f"config.initial_grid must be 'best' or one of {', '.join(HAND_MADE)}, got {config.initial_grid!r}"
+        )
     return _WarpFit(flow, train, valid, solver, nfe, config, on_progress).run()
 
 
@@ -121,6 +124,7 @@ class _WarpFit(Generic[State]):
     ) -> None:
         self.flow, self.solver, self.config, self.on_progress = flow, solver, config, on_progress
         self.steps = {budget: solver.steps(budget) for budget in nfe}
+        train, valid, self.dropped = finite_parts(train, valid)
         settings = FitConfig(chunk=config.chunk, scale=config.scale, checkpoint=config.checkpoint)
         self.objectives = {budget: Objective(flow, train, valid, budget, settings) for budget in nfe}
         self.rows = torch.arange(len(train))
@@ -128,8 +132,8 @@ class _WarpFit(Generic[State]):
 
     def run(self) -> WarpFit:
         began = time.monotonic()
-        self.choose_start()
-        start, loss_start = self.warp.init.name, self.best_losses
+        self.choose_initial_grid()
+        initial_grid, loss_initial = self.warp.init.name, self.best_losses
         QuasiNewton(self.variables(), scale=1.0).run(self.evaluate, self.is_over, self.judge)
         self.warp.load_state_dict(self.best)
         costs = [objective.cost for objective in self.objectives.values()]
@@ -137,22 +141,23 @@ class _WarpFit(Generic[State]):
             warp=self.warp.requires_grad_(False),
             solver=self.solver.name,
             nfe=tuple(self.steps),
-            start=start,
-            loss_start=loss_start,
+            initial_grid=initial_grid,
+            loss_initial=loss_initial,
             loss_learned=self.best_losses,
             iterations=self.iteration,
             network_evaluations=sum(cost.evaluations for cost in costs),
             gradient_evaluations=sum(cost.gradients for cost in costs),
             failed=sum(cost.failed for cost in costs),
+            dropped=self.dropped,
             seconds=time.monotonic() - began,
             config=asdict(self.config),
             flow=self.flow.fingerprint(),
         )
 
-    def choose_start(self) -> None:
+    def choose_initial_grid(self) -> None:
         """The warp of the wanted hand-made grid, or of the best."""
         config = self.config
-        names = list(HAND_MADE) if config.start == "best" else [config.start]
+        names = list(HAND_MADE) if config.initial_grid == "best" else [config.initial_grid]
         tried: list[tuple[float, Warp, dict[int, float]]] = []
         for name in names:
             grid = HAND_MADE[name](self.flow.clock, config.knots)
@@ -161,16 +166,17 @@ class _WarpFit(Generic[State]):
             tried.append((_mean_log(losses.values()), warp, losses))
         self.best_objective, self.warp, self.best_losses = min(tried, key=lambda row: row[0])
         if not math.isfinite(self.best_objective):
-            raise ValueError(f"config.start must be a grid with which samples stay finite, got {config.start!r}")
+            raise ValueError(
+                f"config.initial_grid must be a grid with which samples stay finite, got {config.initial_grid!r}"
+            )
         self.best = copy.deepcopy(self.warp.state_dict())
 
     def variables(self) -> list[Variable]:
-        """The parameters that are learned. The network may lead at its first level, not lag."""
+        """The parameters that are learned. The first network level may lie beyond the solver's, not before it."""
         warp, config = self.warp.requires_grad_(False), self.config
-        learned = [*warp.gaps.values(), *(warp.drift.values() if config.drift else ())]
-        learned += warp.network_gaps.values() if config.network else ()
-        leads = warp.lead.values() if config.network else ()
-        variables = [*map(Variable, learned), *(Variable(lead, lowest=0.0) for lead in leads)]
+        learned = [*warp.gaps, *(warp.drift if config.drift else ()), *(warp.network_gaps if config.network else ())]
+        offsets = warp.first_offset if config.network else ()
+        variables = [*map(Variable, learned), *(Variable(offset, lowest=0.0) for offset in offsets)]
         for variable in variables:
             variable.parameter.requires_grad_()
         return variables

@@ -19,6 +19,6 @@ def scaled_gaps(base: Tensor, theta: Tensor) -> Tensor:
     return torch.cat([base[:1], inner, base[-1:]])
 
 
-def lead_share(psi: Tensor) -> Tensor:
-    """1 - exp(-ψ), the share of a gap by which its first level leads: from 0 at ψ <= 0 to just below 1."""
+def offset_share(psi: Tensor) -> Tensor:
+    """1 - exp(-ψ), by what share of a gap its first level moves to the second: from 0 at ψ <= 0 to just below 1."""
     return -torch.expm1(-psi.clamp(0.0, FARTHEST))

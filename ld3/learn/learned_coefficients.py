@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ld3.solvers.coefficients import Coefficients
-from ld3.solvers.integrate import Solver
+from ld3.solvers.solver import Solver
 
 
 class LearnedCoefficients(nn.Module):
@@ -33,12 +33,15 @@ class LearnedCoefficients(nn.Module):
         self.factors = tuple(factors)
         depth = depth or solver.order
         self.predictor = self._zeros(n_steps, depth)
-        self.corrector = self._zeros(n_steps, depth + 1) if solver.corrector is not None else nn.ParameterDict()
+        self.corrector = self._zeros(n_steps, depth + 1) if solver.corrector is not None else None
 
     def forward(self) -> Solver:
         """The solver with its coefficients, differentiable in the parameters."""
-        return replace(self.solver, coefficients=Coefficients(dict(self.predictor), dict(self.corrector)))
+        corrector = {} if self.corrector is None else self._by_factor(self.corrector)
+        return replace(self.solver, coefficients=Coefficients(self._by_factor(self.predictor), corrector))
 
-    def _zeros(self, n_steps: int, depth: int) -> nn.ParameterDict:
-        table = torch.zeros(n_steps, depth, dtype=torch.float64)
-        return nn.ParameterDict({factor: nn.Parameter(table.clone()) for factor in self.factors})
+    def _by_factor(self, tables: nn.ParameterList) -> dict[str, Tensor]:
+        return dict(zip(self.factors, tables, strict=True))
+
+    def _zeros(self, n_steps: int, depth: int) -> nn.ParameterList:
+        return nn.ParameterList([torch.zeros(n_steps, depth, dtype=torch.float64) for _ in self.factors])

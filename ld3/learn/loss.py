@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ld3.flow import ProbabilityFlow
 from ld3.grids.grid import Grid
-from ld3.solvers.integrate import Solver, integrate
+from ld3.solvers.integrate import integrate
+from ld3.solvers.solver import Solver
 from ld3.state import State, Tangent
 
 

@@ -16,7 +16,7 @@ from ld3.learn.ball import Ball
 from ld3.learn.config import FitConfig
 from ld3.learn.loss import soft_loss
 from ld3.learn.teacher import Pairs
-from ld3.solvers.integrate import Solver
+from ld3.solvers.solver import Solver
 from ld3.state import State, take
 
 

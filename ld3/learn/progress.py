@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from ld3.flow import ProbabilityFlow
-from ld3.grids.grid import HAND_MADE
+from ld3.grids.hand_made import HAND_MADE
 from ld3.learn.config import FitConfig
 from ld3.learn.objective import Cost
 from ld3.learn.quasi_newton import Answer
@@ -26,7 +26,7 @@ class Progress:
 
     Attributes:
         tried: grid -> validation loss, of all that the fit could start from.
-        start: the one that it starts from.
+        initial_grid: the one that it starts from.
         best, best_loss: parameters with the lowest validation loss so far.
         curve: validations so far.
         finished: phases that have ended.
@@ -38,7 +38,7 @@ class Progress:
     """
 
     tried: dict[str, float] = field(default_factory=dict)
-    start: str = ""
+    initial_grid: str = ""
     best: dict[str, Tensor] = field(default_factory=dict)
     best_loss: float = float("inf")
     curve: list[Point] = field(default_factory=list)
@@ -67,28 +67,29 @@ class Progress:
         nfe: int,
         config: FitConfig,
         cost: Cost,
+        dropped: int,
         seconds: float,
     ) -> FitResult:
         """What was found, by a student with the best parameters."""
         grid, solver = student()
-        hand = {name: loss for name, loss in self.tried.items() if name in HAND_MADE}
+        hand_made = {name: loss for name, loss in self.tried.items() if name in HAND_MADE}
         return FitResult(
             grid=grid,
             solver=solver.name,
             coefficients=solver.coefficients,
             nfe=nfe,
-            start=self.start,
-            hand=hand,
-            loss_hand=hand.get(self.start, min(hand.values())),
-            loss_start=self.tried[self.start],
+            initial_grid=self.initial_grid,
+            hand_made=hand_made,
+            loss_hand_made=hand_made.get(self.initial_grid, min(hand_made.values())),
+            loss_initial=self.tried[self.initial_grid],
             loss_learned=self.best_loss,
             curve=tuple(self.curve),
             network_evaluations=cost.evaluations,
             gradient_evaluations=cost.gradients,
             failed=cost.failed,
+            dropped=dropped,
             seconds=seconds,
             config=json.loads(json.dumps(asdict(config))),  # as a saved result has it
             flow=flow.fingerprint(),
-            score_scale=flow.clock.score_scale,
             path=trace(flow.clock, grid),
         )

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from ld3.grids.grid import Grid
-from ld3.learn.saved_values import (
+from ld3.path_points import FactorPath
+from ld3.saved_values import (
     cause_of,
     count,
     loss,
     number,
-    positive,
     read_saved,
     rows,
     table,
-    take,
     text,
+    value_of,
     write_saved,
 )
-from ld3.path_points import FactorPath
 from ld3.solvers import Coefficients, Solver, get_solver
 
 SCHEMA = "ld3.fit"
-VERSION = 3
+VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -58,20 +56,20 @@ class FitResult:
         solver: name of the solver it was learned for.
         nfe: evaluations that it spends.
         coefficients: learned with the grid, to be added to the solver's weights; None leaves it as published.
-        start: name of the grid that the fit started from.
-        hand: validation loss of every hand-made grid.
-        loss_hand: of the start if it is one of them, else of the best.
-        loss_start: validation loss of the start.
+        initial_grid: name of the grid that the fit started from.
+        hand_made: validation loss of every hand-made grid.
+        loss_hand_made: of the initial grid if it is one of them, else of the best.
+        loss_initial: validation loss of the initial grid.
         loss_learned: validation loss of `grid`.
         curve: losses over the fit.
         network_evaluations: all forward evaluations of the network, per sample: hand-made grids, training and
             validation; the teacher's are recorded with its pairs.
         gradient_evaluations: those of them that were also differentiated.
         failed: times that a training sample came out of the student not finite, and was left out of its step.
+        dropped: pairs that were left out of training and validation, because the teacher's end is not finite.
         seconds: wall time.
         config: settings, seed included.
         flow: fingerprint of the flow.
-        score_scale: c of the flow's clock.
         path: factor -> times, α and σ of the grid's levels, by which other samplers know them.
     """
 
@@ -79,19 +77,19 @@ class FitResult:
     solver: str
     coefficients: Coefficients | None
     nfe: int
-    start: str
-    hand: Mapping[str, float]
-    loss_hand: float
-    loss_start: float
+    initial_grid: str
+    hand_made: Mapping[str, float]
+    loss_hand_made: float
+    loss_initial: float
     loss_learned: float
     curve: tuple[Point, ...]
     network_evaluations: int
     gradient_evaluations: int
     failed: int
+    dropped: int
     seconds: float
     config: Mapping[str, object]
     flow: str
-    score_scale: float
     path: Mapping[str, FactorPath]
 
     def student(self) -> Solver:
@@ -100,9 +98,14 @@ class FitResult:
 
     def save(self, path: Path) -> None:
         """Write the result as JSON, null for losses that are infinite; replaces `path` atomically."""
-        plain = asdict(replace(self, coefficients=None))
-        plain["coefficients"] = None if self.coefficients is None else self.coefficients.to_dict()
-        write_saved(path, SCHEMA, VERSION, {**plain, "grid": json.loads(self.grid.to_json())})
+        coefficients = None if self.coefficients is None else self.coefficients.to_dict()
+        plain = {
+            **vars(self),
+            "coefficients": coefficients,
+            "curve": [asdict(point) for point in self.curve],
+            "path": {factor: asdict(part) for factor, part in self.path.items()},
+        }
+        write_saved(path, SCHEMA, VERSION, {**plain, "grid": self.grid.to_dict()})
 
     @classmethod
     def load(cls, path: Path) -> FitResult:
@@ -119,56 +122,56 @@ class FitResult:
 
 
 def _read(content: Mapping[str, object]) -> FitResult:
-    grid = Grid.from_json(json.dumps(take(content, "grid", table)))
-    text("grid.name", grid.name)
-    solver = get_solver(take(content, "solver", text))
-    nfe = take(content, "nfe", count)
+    grid = Grid.from_dict(value_of(content, "grid", table))
+    solver = get_solver(value_of(content, "solver", text))
+    nfe = value_of(content, "nfe", count)
     if solver.steps(nfe) != grid.n_steps:
         raise ValueError(f"nfe must fit the grid's {grid.n_steps} steps of {solver.name}, got {nfe}")
-    hand = {name: loss(f"hand[{name!r}]", value) for name, value in take(content, "hand", table).items()}
-    if not hand:
-        raise ValueError("hand must hold the loss of at least one grid, got none")
+    tried = value_of(content, "hand_made", table)
+    hand_made = {name: loss(f"hand_made[{name!r}]", value) for name, value in tried.items()}
+    if not hand_made:
+        raise ValueError("hand_made must hold the loss of at least one grid, got none")
     return FitResult(
         grid=grid,
         solver=solver.name,
         coefficients=_coefficients(content, grid, solver),
         nfe=nfe,
-        start=take(content, "start", text),
-        hand=hand,
-        loss_hand=take(content, "loss_hand", loss),
-        loss_start=take(content, "loss_start", loss),
-        loss_learned=take(content, "loss_learned", loss),
-        curve=tuple(_point(row) for row in take(content, "curve", rows)),
-        network_evaluations=take(content, "network_evaluations", count),
-        gradient_evaluations=take(content, "gradient_evaluations", count),
-        failed=take(content, "failed", count),
-        seconds=take(content, "seconds", number),
-        config=take(content, "config", table),
-        flow=take(content, "flow", text),
-        score_scale=take(content, "score_scale", positive),
-        path=_path(take(content, "path", table), grid),
+        initial_grid=value_of(content, "initial_grid", text),
+        hand_made=hand_made,
+        loss_hand_made=value_of(content, "loss_hand_made", loss),
+        loss_initial=value_of(content, "loss_initial", loss),
+        loss_learned=value_of(content, "loss_learned", loss),
+        curve=tuple(_point(row) for row in value_of(content, "curve", rows)),
+        network_evaluations=value_of(content, "network_evaluations", count),
+        gradient_evaluations=value_of(content, "gradient_evaluations", count),
+        failed=value_of(content, "failed", count),
+        dropped=value_of(content, "dropped", count),
+        seconds=value_of(content, "seconds", number),
+        config=value_of(content, "config", table),
+        flow=value_of(content, "flow", text),
+        path=_path(value_of(content, "path", table), grid),
     )
 
 
 def _coefficients(content: Mapping[str, object], grid: Grid, solver: Solver) -> Coefficients | None:
-    if take(content, "coefficients", lambda _, value: value) is None:
+    if value_of(content, "coefficients", lambda _, value: value) is None:
         return None
-    parts = {name: table(name, value) for name, value in take(content, "coefficients", table).items()}
+    parts = {name: table(name, value) for name, value in value_of(content, "coefficients", table).items()}
     coefficients = Coefficients.from_dict(parts)
     coefficients.check(grid, corrects=solver.corrector is not None)
     return coefficients
 
 
 def _point(row: Mapping[str, object]) -> Point:
-    phase = take(row, "phase", text)
+    phase = value_of(row, "phase", text)
     first = phase == "start" and row.get("train") is None
     return Point(
         phase=phase,
-        step=take(row, "step", count),
-        train=None if first else take(row, "train", loss),
-        valid=take(row, "valid", loss),
-        network_evaluations=take(row, "network_evaluations", count),
-        seconds=take(row, "seconds", number),
+        step=value_of(row, "step", count),
+        train=None if first else value_of(row, "train", loss),
+        valid=value_of(row, "valid", loss),
+        network_evaluations=value_of(row, "network_evaluations", count),
+        seconds=value_of(row, "seconds", number),
     )
 
 

@@ -12,10 +12,10 @@ from ld3.grids.grid import Grid
 from ld3.learn.learned_coefficients import LearnedCoefficients
 from ld3.learn.learned_grid import LearnedGrid
 from ld3.learn.quasi_newton import Variable
-from ld3.solvers.integrate import Solver
+from ld3.solvers.solver import Solver
 
 Phase = Literal["times", "joint", "coefficients", "all"]
-"""What is learned at a time: the solver's times; these and the levels that the network is told; the solver's
+"""What is learned at a time: the solver's times; these and the levels that the network is given; the solver's
 coefficients alone (S4S, arXiv 2502.17423); or all three (S4S-Alt, but at once instead of in turn)."""
 
 WITH_COEFFICIENTS: tuple[Phase, ...] = ("coefficients", "all")
@@ -50,7 +50,7 @@ class Student(nn.Module):
         """Let only the parameters of `phase` move; returns those of them that are times, and coefficients."""
         network = self.grid.network_parameters()
         weights = [] if self.coefficients is None else list(self.coefficients.parameters())
-        for parameter in self.grid.gaps.values():
+        for parameter in self.grid.gaps:
             parameter.requires_grad_(phase != "coefficients")
         for parameter in network:
             parameter.requires_grad_(phase in ("joint", "all"))
@@ -61,7 +61,7 @@ class Student(nn.Module):
     def variables(self, phase: Phase, coefficient_unit: float) -> list[Variable]:
         """Let only the parameters of `phase` move; these with their units and the bounds that they have."""
         times, weights = self.select(phase)
-        leads = {id(parameter) for parameter in self.grid.lead.values()}
-        lowest = [0.0 if id(parameter) in leads else -math.inf for parameter in times]
+        offsets = {id(parameter) for parameter in self.grid.first_offset}
+        lowest = [0.0 if id(parameter) in offsets else -math.inf for parameter in times]
         bounded = [Variable(parameter, lowest=low) for parameter, low in zip(times, lowest, strict=True)]
         return [*bounded, *(Variable(parameter, coefficient_unit) for parameter in weights)]

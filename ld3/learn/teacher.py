@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ld3.fingerprint import fingerprint
 from ld3.flow import ProbabilityFlow
-from ld3.grids.grid import HAND_MADE
+from ld3.grids.hand_made import HAND_MADE
 from ld3.solvers.integrate import integrate
 from ld3.solvers.registry import get_solver
 from ld3.state import State, cat, rebuild, size, take, tensors
@@ -76,8 +76,29 @@ class Pairs(Generic[State]):
 
     def take(self, index: slice | Tensor) -> Pairs[State]:
         """Some of the pairs, with the same record of the check."""
-        start, end = take(self.start, index), take(self.end, index)
-        return Pairs(start, end, self.disagreement, self.converged, self.network_evaluations)
+        return replace(self, start=take(self.start, index), end=take(self.end, index))
+
+    def finite(self) -> Pairs[State]:
+        """Those whose start and end are finite numbers."""
+        values = (*tensors(self.start).values(), *tensors(self.end).values())
+        sound = [v.isfinite().reshape(len(self), -1).all(1).cpu() for v in values if v.is_floating_point()]
+        return self.take(torch.stack(sound).all(0).nonzero()[:, 0])
+
+
+def finite_parts(train: Pairs[State], valid: Pairs[State]) -> tuple[Pairs[State], Pairs[State], int]:
+    """Those pairs of both that are finite, and how many are not.
+
+    Raises:
+        ValueError: if nothing is left of one of them.
+    """
+    sound_train, sound_valid = train.finite(), valid.finite()
+    for name, left, given in (("train", sound_train, train), ("valid", sound_valid, valid)):
+        if len(left) == 0:
+            raise ValueError(
+                f"{name} must hold at least one pair whose start and end are finite, got {len(given)} pairs, none of "
+                "them so; give more, take a finer teacher, or mend the model"
+            )
+    return sound_train, sound_valid, len(train) + len(valid) - len(sound_train) - len(sound_valid)
 
 
 @torch.no_grad()

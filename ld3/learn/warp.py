@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from typing import final
 
 import torch
 from torch import Tensor, nn
 
 from ld3.grids.grid import Grid
-from ld3.learn.gaps import lead_share, scaled_gaps
-from ld3.learn.saved_values import count, flag, numbers, table, take
+from ld3.learn.gaps import offset_share, scaled_gaps
+from ld3.saved_values import count, flag, numbers, table, value_of
 
 SCHEMA = "ld3.warp"
-VERSION = 1
+VERSION = 2
 
 
 @final
@@ -24,9 +23,9 @@ class Warp(nn.Module):
     exp(θ_k + θ'_k f/N), rescaled to fill the interval, with f the fewest steps it is meant for: θ' lets the grid change
     with the number of steps.
 
-    The network is told λ not at s but at s + (R(s) - s) f/N, with R another monotone cubic, from R(0) >= 0 to R(1) = 1:
-    by how many *steps* it leads or lags depends on s alone, so that the more steps there are, the nearer it is told to
-    the truth. With f <= N this is a mean of two increasing functions, hence increasing.
+    The network is given λ at s + (R(s) - s) f/N in place of s, with R another monotone cubic, R(0) >= 0 and R(1) = 1:
+    by how many *steps* the two differ depends on s alone, so that the more steps there are, the nearer the network is
+    to the solver. With f <= N this is a mean of two increasing functions, hence increasing.
 
     A new warp is `init` read off its own cubic: all parameters are zero.
 
@@ -43,17 +42,18 @@ class Warp(nn.Module):
         super().__init__()
         if fewest < 1:
             raise ValueError(f"fewest must be at least 1 step, got {fewest}")
-        self.init, self.fewest, self.shared = init.validated(), fewest, shared
+        self.init, self.fewest, self.shared = init, fewest, shared
+        self.factors = tuple(init.solver)
         for factor, knots in init.solver.items():
             if torch.isinf(knots[-1]):
                 raise ValueError(f"init must end at a finite λ to be learned, got solver[{factor!r}] = +inf")
-        clocks = ("shared",) if shared else tuple(init.solver)
+        clocks = 1 if shared else len(self.factors)
 
-        def zeros(n: int) -> nn.ParameterDict:
-            return nn.ParameterDict({clock: nn.Parameter(torch.zeros(n, dtype=torch.float64)) for clock in clocks})
+        def zeros(n: int) -> nn.ParameterList:
+            return nn.ParameterList([torch.zeros(n, dtype=torch.float64) for _ in range(clocks)])
 
         self.gaps, self.drift, self.network_gaps = zeros(init.n_steps), zeros(init.n_steps), zeros(init.n_steps)
-        self.lead = zeros(1)
+        self.first_offset = zeros(1)
 
     def forward(self, n: int) -> Grid:
         """The grid of `n` steps, differentiable in the parameters.
@@ -68,57 +68,50 @@ class Warp(nn.Module):
         solver: dict[str, Tensor] = {}
         network: dict[str, Tensor] = {}
         for factor, init in self.init.solver.items():
-            clock = "shared" if self.shared else factor
+            clock = 0 if self.shared else self.factors.index(factor)
             knots = scaled_gaps(init, self.gaps[clock] + share * self.drift[clock])
-            told = progress[:-1] + share * (self._told(clock, progress[:-1]) - progress[:-1])
+            given = progress[:-1] + share * (self._network_progress(clock, progress[:-1]) - progress[:-1])
             # The ends are exact, whatever the cubic rounds.
             solver[factor] = torch.cat([init[:1], monotone_cubic(knots, progress[1:-1]), init[-1:]])
-            network[factor] = monotone_cubic(knots, told)
-        return Grid(solver, network, f"warp from {self.init.name}")
+            network[factor] = monotone_cubic(knots, given)
+        return Grid(solver, network, f"warp from {self.init.name}", self.init.score_scale)
 
-    def _told(self, clock: str, progress: Tensor) -> Tensor:
+    def _network_progress(self, clock: int, progress: Tensor) -> Tensor:
         """R at `progress`."""
         even = torch.linspace(0, 1, self.init.n_steps + 1, dtype=torch.float64)
         knots = scaled_gaps(even, self.network_gaps[clock])
-        ahead = lead_share(self.lead[clock]) * knots[1:2]
+        ahead = offset_share(self.first_offset[clock]) * knots[1:2]
         return monotone_cubic(torch.cat([ahead, knots[1:]]), progress)
 
-    def to_json(self) -> str:
-        """A JSON object that `from_json` reads back without losing a digit."""
-        return json.dumps(
-            {
-                "schema": SCHEMA,
-                "version": VERSION,
-                "fewest": self.fewest,
-                "shared": self.shared,
-                "init": json.loads(self.init.to_json()),
-                "parameters": {name: value.tolist() for name, value in self.state_dict().items()},
-            },
-            indent=2,
-            allow_nan=False,
-        )
+    def to_dict(self) -> dict[str, object]:
+        """Plain data for JSON that `from_dict` reads back without losing a digit."""
+        return {
+            "schema": SCHEMA,
+            "version": VERSION,
+            "fewest": self.fewest,
+            "shared": self.shared,
+            "init": self.init.to_dict(),
+            "parameters": {name: value.tolist() for name, value in self.state_dict().items()},
+        }
 
     @classmethod
-    def from_json(cls, text: str) -> Warp:
-        """The warp that `to_json` wrote.
+    def from_dict(cls, content: object) -> Warp:
+        """The warp that `to_dict` gave.
 
         Raises:
-            ValueError: if `text` is no such object.
+            ValueError: naming the value that is missing, of another type, or does not go with the others.
         """
-        try:
-            content = table("text", json.loads(text))
-            if (found := (content.get("schema"), content.get("version"))) != (SCHEMA, VERSION):
-                raise ValueError(f"it is of schema {found[0]!r}, version {found[1]!r}")
-            init = Grid.from_json(json.dumps(take(content, "init", table)))
-            warp = cls(init, take(content, "fewest", count), take(content, "shared", flag))
-            parameters = {name: numbers(name, x) for name, x in take(content, "parameters", table).items()}
-            wanted = {name: len(value) for name, value in warp.state_dict().items()}
-            if (given := {name: len(x) for name, x in parameters.items()}) != wanted:
-                raise ValueError(f"parameters must be of lengths {wanted}, got {given}")
-            warp.load_state_dict({name: torch.tensor(x, dtype=torch.float64) for name, x in parameters.items()})
-            return warp
-        except ValueError as error:
-            raise ValueError(f"text is no warp written by Warp.to_json: {error}") from error
+        content = table("warp", content)
+        if (found := (content.get("schema"), content.get("version"))) != (SCHEMA, VERSION):
+            raise ValueError(f"warp must be of schema {SCHEMA!r}, version {VERSION}, got {found!r}")
+        init = Grid.from_dict(value_of(content, "init", table))
+        warp = cls(init, value_of(content, "fewest", count), value_of(content, "shared", flag))
+        parameters = {name: numbers(name, x) for name, x in value_of(content, "parameters", table).items()}
+        lengths = {name: len(value) for name, value in warp.state_dict().items()}
+        if (found_lengths := {name: len(x) for name, x in parameters.items()}) != lengths:
+            raise ValueError(f"parameters must be of lengths {lengths}, got {found_lengths}")
+        warp.load_state_dict({name: torch.tensor(x, dtype=torch.float64) for name, x in parameters.items()})
+        return warp
 
 
 def monotone_cubic(knots: Tensor, at: Tensor) -> Tensor:

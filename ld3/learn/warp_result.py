@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import final
 
-from ld3.learn.saved_values import cause_of, count, loss, number, read_saved, table, take, text, write_saved
 from ld3.learn.warp import Warp
+from ld3.saved_values import cause_of, count, loss, number, read_saved, table, text, value_of, write_saved
 from ld3.solvers import get_solver
 
 SCHEMA = "ld3.warp_fit"
-VERSION = 1
+VERSION = 2
 
 
 @final
@@ -25,13 +24,14 @@ class WarpFit:
         warp: the one with the lowest validation loss; `warp(n)` is its grid of n steps.
         solver: name of the solver it was learned for.
         nfe: budgets that it was learned on.
-        start: hand-made grid that the fit started from.
-        loss_start: budget -> validation loss of the start.
+        initial_grid: hand-made grid that the fit started from.
+        loss_initial: budget -> validation loss of its warp.
         loss_learned: budget -> validation loss of `warp`.
         iterations: of BFGS.
         network_evaluations: all forward evaluations of the network, per sample; the teacher's are with its pairs.
         gradient_evaluations: those of them that were also differentiated.
         failed: times that a training sample came out not finite, and was left out.
+        dropped: pairs that were left out of training and validation, because the teacher's end is not finite.
         seconds: wall time.
         config: settings.
         flow: fingerprint of the flow.
@@ -40,20 +40,21 @@ class WarpFit:
     warp: Warp
     solver: str
     nfe: tuple[int, ...]
-    start: str
-    loss_start: Mapping[int, float]
+    initial_grid: str
+    loss_initial: Mapping[int, float]
     loss_learned: Mapping[int, float]
     iterations: int
     network_evaluations: int
     gradient_evaluations: int
     failed: int
+    dropped: int
     seconds: float
     config: Mapping[str, object]
     flow: str
 
     def save(self, path: Path) -> None:
         """Write the result as JSON, null for losses that are infinite; replaces `path` atomically."""
-        write_saved(path, SCHEMA, VERSION, {**vars(self), "warp": json.loads(self.warp.to_json())})
+        write_saved(path, SCHEMA, VERSION, {**vars(self), "warp": self.warp.to_dict()})
 
     @classmethod
     def load(cls, path: Path) -> WarpFit:
@@ -70,24 +71,25 @@ class WarpFit:
 
 
 def _read(content: Mapping[str, object]) -> WarpFit:
-    solver = get_solver(take(content, "solver", text))
-    nfe = take(content, "nfe", _budgets)
+    solver = get_solver(value_of(content, "solver", text))
+    nfe = value_of(content, "nfe", _budgets)
     for budget in nfe:
         solver.steps(budget)
     return WarpFit(
-        warp=Warp.from_json(json.dumps(take(content, "warp", table))),
+        warp=Warp.from_dict(value_of(content, "warp", table)),
         solver=solver.name,
         nfe=nfe,
-        start=take(content, "start", text),
-        loss_start=_losses(content, "loss_start", nfe),
+        initial_grid=value_of(content, "initial_grid", text),
+        loss_initial=_losses(content, "loss_initial", nfe),
         loss_learned=_losses(content, "loss_learned", nfe),
-        iterations=take(content, "iterations", count),
-        network_evaluations=take(content, "network_evaluations", count),
-        gradient_evaluations=take(content, "gradient_evaluations", count),
-        failed=take(content, "failed", count),
-        seconds=take(content, "seconds", number),
-        config=take(content, "config", table),
-        flow=take(content, "flow", text),
+        iterations=value_of(content, "iterations", count),
+        network_evaluations=value_of(content, "network_evaluations", count),
+        gradient_evaluations=value_of(content, "gradient_evaluations", count),
+        failed=value_of(content, "failed", count),
+        dropped=value_of(content, "dropped", count),
+        seconds=value_of(content, "seconds", number),
+        config=value_of(content, "config", table),
+        flow=value_of(content, "flow", text),
     )
 
 
@@ -98,7 +100,7 @@ def _budgets(name: str, value: object) -> tuple[int, ...]:
 
 
 def _losses(content: Mapping[str, object], name: str, nfe: tuple[int, ...]) -> Mapping[int, float]:
-    found = take(content, name, table)
+    found = value_of(content, name, table)
     if sorted(found) != sorted(map(str, nfe)):
         raise ValueError(f"{name} must hold the loss at each of nfe {list(nfe)}, got {sorted(found)}")
     return {budget: loss(f"{name}[{budget}]", found[str(budget)]) for budget in nfe}

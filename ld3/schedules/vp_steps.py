@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from ld3.schedules.schedule import Schedule
+from ld3.schedules.base import Schedule
 
 Betas = Literal["linear", "scaled_linear", "squaredcos_cap_v2"]
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from ld3.solvers.coefficients import Coefficients
-from ld3.solvers.integrate import Solver, integrate
+from ld3.solvers.integrate import integrate
 from ld3.solvers.node import Node, Rule
 from ld3.solvers.registry import SOLVERS, get_solver
+from ld3.solvers.solve import OnStep, solve
+from ld3.solvers.solver import Solver
 
-__all__ = ["SOLVERS", "Coefficients", "Node", "Rule", "Solver", "get_solver", "integrate"]
+__all__ = ["SOLVERS", "Coefficients", "Node", "OnStep", "Rule", "Solver", "get_solver", "integrate", "solve"]

@@ -12,8 +12,8 @@ class Node(NamedTuple):
     """What one factor remembers of one evaluation of the network.
 
     Attributes:
-        lam: solver level λ of the node, shape ().
-        noise: ε̂ there, tangent of shape (B, ...).
+        lam: solver level cλ of the node, shape (); c is the score scale, which rules need not know.
+        noise: -d/σ̂^c there, the ε̂ of the plain flow at c = 1, tangent of shape (B, ...).
         clean: displacement from the *current* point to the clean prediction made there, tangent of shape (B, ...).
     """
 

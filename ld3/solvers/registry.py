@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from ld3.solvers.adams import adams_bashforth
 from ld3.solvers.coefficients import noise_basis
 from ld3.solvers.dpm import dpmpp
-from ld3.solvers.integrate import Solver
 from ld3.solvers.onestep import ddim, euler_lambda, trapezoid
+from ld3.solvers.solver import Solver
 from ld3.solvers.unipc import bh1, bh2, corrector, predictor
 
 _ALL = (

@@ -174,7 +174,7 @@ def test_grids_that_do_not_fit(command: Command, models: Path, tmp_path: Path) -
     (grid,) = (out / "grids").iterdir()
     before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
     for model, arguments, words in (
-        (models / "ddpm", (), ("another noise range in x", "--model")),
+        (models / "ddpm", (), ("another noise range or score scale: it runs from", "--model")),
         (small, ("--nfe", "5"), ("spends 4 NFE, and --nfe asks for 5",)),
         (small, ("--solver", "dpmpp_2m"), ("for unipc_bh1_3, not dpmpp_2m",)),
     ):

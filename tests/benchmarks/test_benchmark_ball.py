@@ -12,7 +12,7 @@ from reference_cases import write_case
 
 from benchmarks.experiments.reference_case import ball as images_reference_ball
 from benchmarks.experiments.reference_case.ball import block, main, quotient, verdict
-from ld3.grids.grid import HAND_MADE, edm
+from ld3.grids import HAND_MADE, edm
 from ld3.learn import FitConfig
 
 MSE = {0.0: (1.0, 2.0), 0.1: (0.5, 1.0), 0.2: (1.0, 4.0)}

@@ -26,8 +26,7 @@ from domains.images.models.load import load
 from domains.images.settings import TEACHER
 from domains.seeds import seed_of
 from ld3 import HAND_MADE, Grid, get_solver, integrate
-from ld3.grids.gits import gits
-from ld3.grids.grid import edm
+from ld3.grids import edm, gits
 
 Run = Callable[..., int]
 LICENSE = Path(__file__).parents[2] / "LICENSE"

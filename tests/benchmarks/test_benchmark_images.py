@@ -33,7 +33,7 @@ from domains.images.models.weights import load_weights
 from domains.images.settings import TEACHER
 from domains.seeds import seed_of
 from ld3 import HAND_MADE, get_solver, integrate
-from ld3.grids.gits import gits
+from ld3.grids import gits
 from ld3.learn import FitResult
 
 QUICK = ("--samples", "12", "--nfe", "4", "--teacher-nfe", "8", "--fit-pairs", "5", "--batch", "5")
@@ -229,7 +229,7 @@ def test_learned_coefficients_are_used_saved_and_used_again(bench: Bench, tmp_pa
     solver = get_solver(fit.solver)
     trajectories = flow.prior(4, torch.Generator().manual_seed(seed_of(0, "gits")))
     starts = {name: make(flow.clock, 4) for name, make in HAND_MADE.items()} | {"gits": gits(flow, trajectories, 4)}
-    kept = torch.allclose(fit.grid.solver["x"], starts[fit.start].solver["x"], rtol=0, atol=1e-12)
+    kept = torch.allclose(fit.grid.solver["x"], starts[fit.initial_grid].solver["x"], rtol=0, atol=1e-12)
     assert kept == (learn == "coefficients")
     assert [point.phase for point in fit.curve][-1] == learn
 

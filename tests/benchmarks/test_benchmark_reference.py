@@ -24,7 +24,7 @@ from benchmarks.experiments.reference_case.page import block
 from benchmarks.experiments.reference_case.page import main as page_main
 from benchmarks.images import __main__ as images
 from ld3 import HAND_MADE, Grid, get_solver, integrate
-from ld3.grids.gits import gits
+from ld3.grids import gits
 from ld3.solvers import SOLVERS, Coefficients
 
 

@@ -14,7 +14,7 @@ from reference_cases import write_case
 from benchmarks.experiments import warp_rows
 from benchmarks.experiments.warp import main
 from benchmarks.experiments.warp_page import block, put_tables
-from ld3.grids.grid import HAND_MADE, edm
+from ld3.grids import HAND_MADE, edm
 
 METHODS = ("hand", "gits", "fitted", "warp", "curve")
 

@@ -125,7 +125,7 @@ def test_nodes_that_do_not_exist_yet_have_no_weight() -> None:
     learned = LearnedCoefficients(solver, list(flow.clock.schedules), N, depth=3)
     end = integrate(flow, x, HAND_MADE["edm"](flow.clock, N), learned())
     flow.distance(end, flow.prior(2, torch.Generator().manual_seed(6))).sum().backward()
-    for table in learned.predictor.values():
+    for table in learned.predictor:
         assert table.grad is not None
         used = table.grad != 0
         assert used.tolist() == [[False, False, True], [False, True, True], [True, True, True], [True, True, True]]

@@ -16,9 +16,9 @@ from scipy.interpolate import lagrange
 from scipy.optimize import minimize
 
 from ld3 import EDM, HAND_MADE, VE, Clock, VPLinear, get_solver
+from ld3.grids import dmn
 from ld3.grids.dmn import NARROWEST, SmoothBound, least_error_levels
 from ld3.grids.dmn_bound import assumed_error, error_bound, step_weights, steps_of
-from ld3.grids.grid import dmn
 from ld3.grids.newton import Array, Objective, follow_minimum
 from ld3.solvers import Node
 
@@ -195,8 +195,8 @@ def test_every_clock_gets_a_grid_in_time(n: int, score_scale: float) -> None:
     for levels in grid.solver.values():
         span = (levels[-1] - levels[0]).item()
         assert levels.diff().min() > 0.999 * NARROWEST * span / n
-        uniform = np.linspace(levels[0].item(), levels[-1].item(), n + 1)
-        assert error_bound(levels.numpy(), score_scale) <= error_bound(uniform, score_scale) * (1 + 1e-9)
+        uniform = score_scale * np.linspace(levels[0].item(), levels[-1].item(), n + 1)
+        assert error_bound(score_scale * levels.numpy(), score_scale) <= error_bound(uniform, score_scale) * (1 + 1e-9)
 
 
 def test_bad_intervals_are_refused() -> None:

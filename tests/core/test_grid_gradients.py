@@ -13,7 +13,7 @@ from test_solvers_oracle import SAME, VE_ONLY, mixture
 from torch import Tensor
 
 from ld3 import HAND_MADE, SOLVERS, Grid, Levels, Solver, get_solver, integrate
-from ld3.grids.grid import from_times
+from ld3.grids import from_times
 
 
 def central_differences(loss: Callable[[Levels], Tensor], levels: Levels, factor: str, size: float = 1e-5) -> Tensor:

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from flows import F64, GaussianFlow, Pose, PoseFlow, RotationFlow
 from torch import Tensor
 
-from ld3 import EDM, HAND_MADE, SOLVERS, EuclideanFlow, Grid, Levels, Solver, Tangent, VPLinear, get_solver, integrate
+from ld3 import (
+    EDM,
+    HAND_MADE,
+    SOLVERS,
+    Clock,
+    EuclideanFlow,
+    Grid,
+    Levels,
+    Solver,
+    Tangent,
+    VPLinear,
+    get_solver,
+    integrate,
+    solve,
+)
+from ld3.learn import FitConfig, FitResult, Teacher, WarpConfig, fit, fit_warp, run_teacher
 from ld3.state import take
 
 each_solver = pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS.keys())
@@ -139,3 +155,63 @@ def test_a_grid_of_other_factors_is_refused() -> None:
     grid = HAND_MADE["edm"](PoseFlow().clock, 3)
     with pytest.raises(ValueError, match=r"factors \['x'\], got \['angles', 'position', 'rotation'\]"):
         integrate(flow, flow.prior(1, torch.Generator()), grid, get_solver("ddim"))
+
+
+@each_solver
+def test_a_caller_may_answer_the_questions_of_a_solver(solver: Solver) -> None:
+    """Stepped by hand, with the levels of the network in the questions, the generator does what `integrate` does."""
+    flow = PoseFlow()
+    x = flow.prior(3, torch.Generator().manual_seed(4))
+    grid = HAND_MADE["edm"](flow.clock, 3)
+    steps = solve(x, grid, solver, flow.retract)
+    question, asked = next(steps), []
+    end = None
+    while end is None:
+        asked.append({name: lam.item() for name, lam in question[1].items()})
+        try:
+            question = steps.send(flow.displacement(*question))
+        except StopIteration as stop:
+            end = stop.value
+    nodes = [{name: lam[k].item() for name, lam in grid.solver.items()} for k in range(4)]
+    expected = [nodes[0], nodes[1], nodes[1], nodes[2], nodes[2], nodes[3]] if solver.reevaluate else nodes[:3]
+    assert asked == expected
+    for ours, theirs in zip(end, integrate(flow, x, grid, solver), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+class DottedFlow(GaussianFlow):
+    """A factor whose name torch would not take for a parameter."""
+
+    def __init__(self) -> None:
+        super().__init__(EDM())
+        self.clock = Clock({"a.b": self.schedule, "keys": self.schedule})
+        self.prior_scale = {"a.b": 80.0, "keys": 80.0}
+
+    def prior(self, n: int, generator: torch.Generator) -> Tensor:
+        return 80 * torch.randn(n, 3, generator=generator, dtype=F64)
+
+    def displacement(self, x: Tensor, levels: Levels) -> Tangent:
+        lam = torch.stack([levels["a.b"], levels["a.b"], levels["keys"]])
+        d = (self.mean - x) * self.std**2 / (self.std**2 + torch.exp(-2 * lam))
+        return {"a.b": d[:, :2], "keys": d[:, 2:]}
+
+    def retract(self, x: Tensor, v: Tangent) -> Tensor:
+        return x + torch.cat([v["a.b"], v["keys"]], 1)
+
+    def zero_tangent(self, x: Tensor) -> Tangent:
+        return {"a.b": torch.zeros_like(x[:, :2]), "keys": torch.zeros_like(x[:, 2:])}
+
+    def norm(self, v: Tangent) -> dict[str, Tensor]:
+        return {name: part.norm(dim=1) for name, part in v.items()}
+
+
+def test_factors_may_have_any_name(tmp_path: Path) -> None:
+    flow = DottedFlow()
+    pairs = run_teacher(flow, flow.prior(12, torch.Generator().manual_seed(0)), Teacher(nfe=32, checked=1))
+    config = FitConfig(steps=3, validate_every=1, shared_clock=False, phases=("all",))
+    result = fit(flow, pairs, pairs, get_solver("dpmpp_2m"), 3, config)
+    assert result.loss_learned < result.loss_initial
+    result.save(tmp_path / "fit.json")
+    assert FitResult.load(tmp_path / "fit.json").grid == result.grid
+    warp = fit_warp(flow, pairs, pairs, get_solver("ddim"), (3, 4), WarpConfig(iterations=2, shared_clock=False))
+    assert set(warp.warp(3).solver) == {"a.b", "keys"}

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ld3 import EDM, HAND_MADE, Grid, ProbabilityFlow
-from ld3.grids.grid import edm
+from ld3.grids import edm
 from ld3.learn import (
     FitConfig,
     FitResult,
@@ -78,7 +78,7 @@ def test_levels_cannot_cross_and_ends_stay() -> None:
         with torch.no_grad():
             for p in learned.parameters():
                 p.copy_(size * torch.randn(p.shape, generator=g, dtype=F64))
-            grid = learned().validated()
+            grid = learned()
         for factor, (low, high) in clock.bounds.items():
             nodes, told = grid.solver[factor], grid.network[factor]
             assert nodes[0].item() == pytest.approx(low, abs=1e-12)
@@ -90,24 +90,24 @@ def test_levels_cannot_cross_and_ends_stay() -> None:
 def test_network_levels_follow_the_solver_until_their_own_parameters_move() -> None:
     learned = LearnedGrid(HAND_MADE["edm"](mixture().clock, 4))
     with torch.no_grad():
-        learned.gaps["shared"].copy_(torch.tensor([0.5, -0.3, 0.1, 0.2], dtype=F64))
+        learned.gaps[0].copy_(torch.tensor([0.5, -0.3, 0.1, 0.2], dtype=F64))
         grid = learned()
     torch.testing.assert_close(grid.network["x"], grid.solver["x"][:-1], rtol=1e-13, atol=1e-13)
     with torch.no_grad():
-        learned.lead["shared"].fill_(math.log(2.0))
+        learned.first_offset[0].fill_(math.log(2.0))
         ahead = learned()
     torch.testing.assert_close(ahead.solver["x"], grid.solver["x"], rtol=0, atol=0)
     half = (grid.network["x"][0] + grid.network["x"][1]) / 2
     torch.testing.assert_close(ahead.network["x"][0], half)
 
 
-def test_a_lead_pushed_below_zero_comes_back_to_its_gradient() -> None:
+def test_a_first_offset_pushed_below_zero_comes_back_to_its_gradient() -> None:
     learned = LearnedGrid(HAND_MADE["edm"](mixture().clock, 4))
     with torch.no_grad():
-        learned.lead["shared"].fill_(-0.3)
+        learned.first_offset[0].fill_(-0.3)
     learned.project()
     learned().network["x"][0].backward()
-    gradient = learned.lead["shared"].grad
+    gradient = learned.first_offset[0].grad
     assert gradient is not None
     assert gradient.item() > 0.1
 
@@ -117,7 +117,7 @@ def test_a_shared_clock_scales_the_gaps_of_all_factors_alike() -> None:
     learned = LearnedGrid(start, shared=True)
     theta = torch.tensor([0.3, -0.5, 0.2, 0.9], dtype=F64)
     with torch.no_grad():
-        learned.gaps["shared"].copy_(theta)
+        learned.gaps[0].copy_(theta)
     for factor, nodes in learned().solver.items():
         wide = start.solver[factor].diff() * theta.exp()
         length = start.solver[factor][-1] - start.solver[factor][0]
@@ -136,7 +136,7 @@ def test_learned_grid_refuses_what_it_cannot_learn() -> None:
     start = HAND_MADE["edm"](clock, 3)
     factor, told = next(iter(start.network.items()))
     ahead = {**start.network, factor: torch.cat([told[:1] + 0.01, told[1:]])}
-    with pytest.raises(ValueError, match="lead equally"):
+    with pytest.raises(ValueError, match="one clock per factor"):
         LearnedGrid(Grid(start.solver, ahead), shared=True)
 
 
@@ -171,8 +171,8 @@ def test_soft_loss_gradients_agree_with_finite_differences() -> None:
     end = integrate(flow, start, HAND_MADE["uniform_log_snr"](flow.clock, 30), SOLVER)
     learned = LearnedGrid(HAND_MADE["edm"](flow.clock, 4), shared=False)
     with torch.no_grad():
-        for lead in learned.lead.values():
-            lead.fill_(0.3)  # at zero the lead has a derivative from one side only
+        for offset in learned.first_offset:
+            offset.fill_(0.3)  # at zero it has a derivative from one side only
     shift = {f: 0.1 * torch.ones_like(v) for f, v in flow.zero_tangent(start).items()}
     names = [name for name, _ in learned.named_parameters()]
 
@@ -330,7 +330,7 @@ def test_fit_beats_every_hand_made_grid_on_fresh_pairs(
 ) -> None:
     flow, train, valid = setting
     result = fit(flow, train, valid, SOLVER, 5, FitConfig(steps=120))
-    assert result.start == min(result.hand, key=lambda name: result.hand[name])
+    assert result.initial_grid == min(result.hand_made, key=lambda name: result.hand_made[name])
     assert result.loss_learned == min(point.valid for point in result.curve)
     test = pairs(flow, 256, 7)
 
@@ -443,7 +443,7 @@ def test_fit_on_a_product_of_manifolds_with_a_clock_per_factor() -> None:
     train, valid = poses(0), poses(1)
     config = dataclasses.replace(QUICK, shared_clock=False, scale=1.0, radius=dict.fromkeys(flow.clock.schedules, 0.01))
     result = fit(flow, train, valid, SOLVER, 4, config)
-    assert result.loss_learned < 0.8 * result.loss_hand
+    assert result.loss_learned < 0.8 * result.loss_hand_made
     shares = [(v - v[0]) / (v[-1] - v[0]) for v in result.grid.solver.values()]
     assert (shares[0] - shares[1]).abs().max() > 1e-3
 
@@ -463,7 +463,7 @@ def test_learned_coefficients_alone_improve_a_hand_made_grid(
     config = FitConfig(steps=60, phases=("coefficients",))
     before = fit(flow, train, valid, get_solver(name), 4, dataclasses.replace(config, steps=0))
     after = fit(flow, train, valid, get_solver(name), 4, config)
-    torch.testing.assert_close(after.grid.solver["x"], HAND_MADE[after.start](flow.clock, 4).solver["x"])
+    torch.testing.assert_close(after.grid.solver["x"], HAND_MADE[after.initial_grid](flow.clock, 4).solver["x"])
     assert fresh_loss(flow, after) < 0.8 * fresh_loss(flow, before)
 
 
@@ -482,21 +482,21 @@ def test_a_fit_can_start_from_a_learned_grid(setting: tuple[MixtureFlow, Pairs[T
     flow, train, valid = setting
     first = fit(flow, train, valid, SOLVER, 4, QUICK)
     earlier = {"earlier": first.grid}
-    second = fit(flow, train, valid, SOLVER, 4, dataclasses.replace(QUICK, steps=0), starts=earlier)
-    assert (second.start, second.grid.name) == ("earlier", "learned from earlier")
-    assert second.hand == first.hand
-    assert second.loss_hand == min(first.hand.values())
-    assert second.loss_learned == second.loss_start == pytest.approx(first.loss_learned, rel=1e-9)
+    second = fit(flow, train, valid, SOLVER, 4, dataclasses.replace(QUICK, steps=0), starting_grids=earlier)
+    assert (second.initial_grid, second.grid.name) == ("earlier", "learned from earlier")
+    assert second.hand_made == first.hand_made
+    assert second.loss_hand_made == min(first.hand_made.values())
+    assert second.loss_learned == second.loss_initial == pytest.approx(first.loss_learned, rel=1e-9)
     for part in ("solver", "network"):
         torch.testing.assert_close(getattr(second.grid, part), getattr(first.grid, part), rtol=1e-12, atol=1e-12)
     refused = {
         "hand-made": {"edm": first.grid},
         "steps": {"earlier": HAND_MADE["edm"](flow.clock, 5)},
-        "must run from": {"earlier": Grid({"x": first.grid.solver["x"] + 0.1}, first.grid.network)},
+        "it runs from": {"earlier": Grid({"x": first.grid.solver["x"] + 0.1}, first.grid.network)},
     }
     for words, starts in refused.items():
         with pytest.raises(ValueError, match=words):
-            fit(flow, train, valid, SOLVER, 4, QUICK, starts=starts)
+            fit(flow, train, valid, SOLVER, 4, QUICK, starting_grids=starts)
 
 
 @pytest.mark.parametrize("phases", [("joint",), ("all",)])
@@ -520,8 +520,8 @@ def test_result_survives_its_file(
 
 def test_fit_errors_name_the_argument(setting: tuple[MixtureFlow, Pairs[Tensor], Pairs[Tensor]]) -> None:
     flow, train, valid = setting
-    with pytest.raises(ValueError, match=r"config\.start.*'cubic'"):
-        fit(flow, train, valid, SOLVER, 4, FitConfig(start="cubic"))
+    with pytest.raises(ValueError, match=r"config\.initial_grid.*'cubic'"):
+        fit(flow, train, valid, SOLVER, 4, FitConfig(initial_grid="cubic"))
     with pytest.raises(ValueError, match=r"nfe.*heun.*5"):
         fit(flow, train, valid, get_solver("heun"), 5, QUICK)
     with pytest.raises(ValueError, match="multistep solver to have learned coefficients, got heun"):
@@ -562,13 +562,13 @@ def test_a_sample_that_breaks_costs_nobody_else_the_fit(
     reference = dataclasses.replace(train, start=train.start[train.start[:, 0] >= -150.0])
     reference = dataclasses.replace(reference, end=train.end[train.start[:, 0] >= -150.0])
     clean = fit(flow, reference, kept, SOLVER, 4, config)
-    assert result.loss_learned < clean.loss_hand
+    assert result.loss_learned < clean.loss_hand_made
     for factor, nodes in clean.grid.solver.items():
         torch.testing.assert_close(result.grid.solver[factor], nodes, rtol=0, atol=0.05)
     if scale is not None:  # a validation sample at infinity is one full miss
         missed = fit(broken, train, valid, SOLVER, 4, config)
         n, gone = len(valid), len(valid) - len(kept)
-        assert missed.hand["edm"] == pytest.approx((result.hand["edm"] * (n - gone) + gone) / n)
+        assert missed.hand_made["edm"] == pytest.approx((result.hand_made["edm"] * (n - gone) + gone) / n)
 
 
 class BreakingBackwards(MixtureFlow):
@@ -592,7 +592,7 @@ def test_a_sample_whose_gradient_breaks_costs_nobody_else_the_fit(
     config = FitConfig(steps=5, optimiser=optimiser, phases=("joint",))
     result = fit(broken, train, valid, SOLVER, 4, config)
     assert result.failed == 5 * int((train.start[:, 0] < -150.0).sum()) > 0
-    assert result.loss_learned < result.loss_hand
+    assert result.loss_learned < result.loss_hand_made
 
 
 def test_phases_may_alternate_and_go_on_where_they_were(

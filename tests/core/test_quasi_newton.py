@@ -185,7 +185,7 @@ def test_a_sample_that_breaks_costs_nobody_else_the_fit(
     lost = int((train.start[:, 0] < -150.0).sum())
     assert lost > 0
     assert result.failed == lost * result.curve[-1].step
-    assert result.loss_learned < 0.7 * result.loss_start
+    assert result.loss_learned < 0.7 * result.loss_initial
 
 
 def test_config_refuses_what_it_cannot_do() -> None:

@@ -15,7 +15,7 @@ from fits import SD, learned_weights, saved_fit
 from domains.command import main
 from domains.images.export import TARGETS
 from ld3 import EDM, VE, Clock
-from ld3.grids.grid import uniform_log_snr
+from ld3.grids import uniform_log_snr
 from ld3.learn import FitResult, Point, Warp, WarpFit
 
 FIT = saved_fit(SD, "unipc_bh2_2", own_levels=True, coefficients=learned_weights(4, True))
@@ -28,7 +28,7 @@ def test_infinite_losses_are_null_in_the_file(tmp_path: Path) -> None:
         Point("times", 10, 0.2, 0.1, 160, 0.9),
     )
     lost = dataclasses.replace(
-        saved_fit(SD, "ddim"), hand={"edm": math.inf, "uniform_t": 0.5}, loss_start=math.inf, curve=curve
+        saved_fit(SD, "ddim"), hand_made={"edm": math.inf, "uniform_t": 0.5}, loss_initial=math.inf, curve=curve
     )
     lost.save(tmp_path / "fit.json")
 
@@ -36,10 +36,10 @@ def test_infinite_losses_are_null_in_the_file(tmp_path: Path) -> None:
         raise AssertionError(f"{constant} is not JSON")
 
     content = json.loads((tmp_path / "fit.json").read_text(), parse_constant=refuse)
-    assert content["hand"] == {"edm": None, "uniform_t": 0.5}
+    assert content["hand_made"] == {"edm": None, "uniform_t": 0.5}
     loaded = FitResult.load(tmp_path / "fit.json")
-    assert loaded.hand == lost.hand
-    assert (loaded.loss_start, loaded.loss_learned) == (math.inf, lost.loss_learned)
+    assert loaded.hand_made == lost.hand_made
+    assert (loaded.loss_initial, loaded.loss_learned) == (math.inf, lost.loss_learned)
     assert loaded.curve == curve
 
 
@@ -68,12 +68,12 @@ def change(path: Path, where: str, value: object) -> Path:
 
 
 WRONG: list[tuple[str, object, str]] = [
-    ("hand", None, "hand must be an object"),
-    ("hand", [], "hand must be an object"),
-    ("hand", {}, "hand must hold"),
-    ("hand.edm", "low", "hand['edm'] must be a finite number, got 'low'"),
+    ("hand_made", None, "hand_made must be an object"),
+    ("hand_made", [], "hand_made must be an object"),
+    ("hand_made", {}, "hand_made must hold"),
+    ("hand_made.edm", "low", "hand_made['edm'] must be a finite number, got 'low'"),
     ("loss_learned", "low", "loss_learned must be a finite number"),
-    ("loss_hand", [1], "loss_hand must be"),
+    ("loss_hand_made", [1], "loss_hand_made must be"),
     ("loss_learned", ..., "loss_learned is missing"),
     ("solver", "magic", "must be one of ddim"),
     ("solver", None, "solver must be text"),
@@ -99,14 +99,16 @@ WRONG: list[tuple[str, object, str]] = [
     ("curve", [{"phase": "times"}], "step is missing"),
     ("config", None, "config must be an object"),
     ("seconds", None, "seconds must be a finite number"),
-    ("score_scale", 0, "score scale must be > 0"),
+    ("grid.score_scale", 0, "score_scale must be > 0"),
+    ("dropped", None, "dropped must be a whole number"),
     ("failed", True, "failed must be a whole number"),
     ("flow", 3, "flow must be text"),
     ("grid", [], "grid must be an object"),
-    ("grid.name", [], "grid.name must be text"),
-    ("grid.factors", None, "not a complete grid"),
+    ("grid.name", [], "name must be text"),
+    ("grid.network", None, "network must be an object"),
+    ("grid.solver.x.0", "low", "solver['x'][0] must be a finite number, got 'low'"),
     ("extra", 1, "extra is no part of a fit"),
-    ("version", 2, "another schema or version"),
+    ("version", 3, "another schema or version"),
 ]
 
 
@@ -124,7 +126,7 @@ def test_values_of_another_kind_are_one_line(
         assert why in line
 
 
-@pytest.mark.parametrize("where", ["loss_learned", "loss_hand", "loss_start", "hand.edm"])
+@pytest.mark.parametrize("where", ["loss_learned", "loss_hand_made", "loss_initial", "hand_made.edm"])
 def test_losses_that_are_null_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str], where: str) -> None:
     path = written(tmp_path / "fit.json", where, None)
     for arguments in (["show", str(path)], ["export", str(path), "--to", "json"]):
@@ -136,13 +138,14 @@ WARP = WarpFit(
     warp=Warp(uniform_log_snr(Clock({"x": EDM()}), 3), 4),
     solver="ddim",
     nfe=(4, 6),
-    start="uniform_log_snr",
-    loss_start={4: 0.5, 6: math.inf},
+    initial_grid="uniform_log_snr",
+    loss_initial={4: 0.5, 6: math.inf},
     loss_learned={4: 0.25, 6: 0.125},
     iterations=3,
     network_evaluations=100,
     gradient_evaluations=50,
     failed=0,
+    dropped=0,
     seconds=1.5,
     config={"knots": 3},
     flow="abc",
@@ -151,7 +154,7 @@ WARP = WarpFit(
 WRONG_WARPS: list[tuple[str, object, str]] = [
     ("loss_learned.4", "low", "loss_learned[4] must be a finite number, got 'low'"),
     ("loss_learned.6", ..., "loss_learned must hold the loss at each of nfe [4, 6], got ['4']"),
-    ("loss_start", None, "loss_start must be an object"),
+    ("loss_initial", None, "loss_initial must be an object"),
     ("nfe", 4, "nfe must be a list"),
     ("nfe", [], "nfe must be a list of at least one number"),
     ("nfe.0", 4.5, "nfe[0] must be a whole number >= 0, got 4.5"),
@@ -163,24 +166,24 @@ WRONG_WARPS: list[tuple[str, object, str]] = [
     ("extra", 1, "extra is no part of a fit of a warp"),
     ("version", 7, "another schema or version"),
     ("warp", [], "warp must be an object"),
-    ("warp.version", 7, "it is of schema 'ld3.warp', version 7"),
+    ("warp.version", 7, "got ('ld3.warp', 7)"),
     ("warp.fewest", "4", "fewest must be a whole number"),
     ("warp.fewest", 0, "fewest must be at least 1 step"),
     ("warp.shared", 1, "shared must be true or false, got 1"),
     ("warp.init.solver.x.0", 99.0, "increase strictly"),
     ("warp.parameters", None, "parameters must be an object"),
-    ("warp.parameters.lead\\.shared", [math.nan], "lead.shared[0] must be a finite number, got nan"),
-    ("warp.parameters.lead\\.shared", ["a"], "lead.shared[0] must be a finite number, got 'a'"),
-    ("warp.parameters.lead\\.shared", [], "parameters must be of lengths"),
-    ("warp.parameters.lead\\.shared", ..., "parameters must be of lengths"),
+    ("warp.parameters.first_offset\\.0", [math.nan], "first_offset.0[0] must be a finite number, got nan"),
+    ("warp.parameters.first_offset\\.0", ["a"], "first_offset.0[0] must be a finite number, got 'a'"),
+    ("warp.parameters.first_offset\\.0", [], "parameters must be of lengths"),
+    ("warp.parameters.first_offset\\.0", ..., "parameters must be of lengths"),
 ]
 
 
 def test_infinite_losses_of_a_warp_are_null_in_the_file(tmp_path: Path) -> None:
     WARP.save(tmp_path / "warp.json")
-    assert json.loads((tmp_path / "warp.json").read_text())["loss_start"] == {"4": 0.5, "6": None}
+    assert json.loads((tmp_path / "warp.json").read_text())["loss_initial"] == {"4": 0.5, "6": None}
     loaded = WarpFit.load(tmp_path / "warp.json")
-    assert loaded.warp.to_json() == WARP.warp.to_json()
+    assert loaded.warp.to_dict() == WARP.warp.to_dict()
     assert dataclasses.replace(loaded, warp=WARP.warp) == WARP
 
 

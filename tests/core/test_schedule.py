@@ -134,17 +134,18 @@ def test_equal_steps_in_log_snr_are_those_of_the_reference(key: str, schedule: S
         np.testing.assert_allclose(ours.numpy(), golden[f"{key}/lambda/N{n}/init/wr0.5/f64/t1"], rtol=1e-9)
 
 
-def test_clock_scales_levels_by_the_score_scale_and_not_the_noise() -> None:
+@pytest.mark.parametrize("score_scale", [1.0, 3.0])
+def test_levels_of_a_clock_are_those_of_the_paths_whatever_its_score_scale(score_scale: float) -> None:
     schedules = {"a": VE(0.1, 5.0), "b": VPLinear()}
-    plain, sharp = Clock(schedules), Clock(schedules, score_scale=3.0)
+    clock = Clock(schedules, score_scale)
     t = torch.tensor([0.2, 0.9], dtype=F64)
     for name, schedule in schedules.items():
-        torch.testing.assert_close(sharp.levels(t)[name], 3 * plain.levels(t)[name])
-        torch.testing.assert_close(sharp.sigma(sharp.levels(t))[name], schedule.sigma(t) / schedule.alpha(t))
-        torch.testing.assert_close(sharp.time(sharp.levels(t))[name], t)
-    assert sharp.bounds["a"] == pytest.approx((-3 * math.log(5.0), -3 * math.log(0.1)))
+        torch.testing.assert_close(clock.levels(t)[name], torch.log(schedule.alpha(t) / schedule.sigma(t)))
+        torch.testing.assert_close(clock.sigma(clock.levels(t))[name], schedule.sigma(t) / schedule.alpha(t))
+        torch.testing.assert_close(clock.time(clock.levels(t))[name], t)
+    assert clock.bounds["a"] == pytest.approx((-math.log(5.0), -math.log(0.1)))
     own_times = {"a": torch.tensor(0.5), "b": torch.tensor(0.7)}
-    assert sharp.time(sharp.levels(own_times))["b"].item() == pytest.approx(0.7)
+    assert clock.time(clock.levels(own_times))["b"].item() == pytest.approx(0.7)
 
 
 def test_impossible_parameters_are_named() -> None:
@@ -160,7 +161,7 @@ def test_impossible_parameters_are_named() -> None:
         VPSteps(beta_start=0.5)
     with pytest.raises(ValueError, match="got 1"):
         VPSteps(n=1)
-    with pytest.raises(ValueError, match="score scale must be positive and finite, got 0"):
+    with pytest.raises(ValueError, match="score_scale must be positive and finite, got 0"):
         Clock({"x": EDM()}, score_scale=0)
     with pytest.raises(ValueError, match="at least one factor"):
         Clock({})

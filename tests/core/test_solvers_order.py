@@ -12,7 +12,7 @@ from scipy.integrate import quad
 from torch import Tensor
 
 from ld3 import EDM, SOLVERS, Grid, VPLinear, get_solver, integrate
-from ld3.grids.grid import HAND_MADE
+from ld3.grids import HAND_MADE
 from ld3.solvers import Node, Rule
 from ld3.solvers.unipc import moments
 
@@ -20,7 +20,7 @@ FIRST_ORDER = ("ddim", "euler_lambda", "ipndm_1")
 FLOWS: dict[str, Callable[[], GaussianFlow | AngleFlow | RotationFlow]] = {
     "R^n, VE": lambda: GaussianFlow(EDM(0.05, 10.0)),
     "R^n, VP": lambda: GaussianFlow(VPLinear()),
-    "R^n, sharpened": lambda: GaussianFlow(EDM(0.2, 5.0), score_scale=1.5),
+    "R^n, scaled score": lambda: GaussianFlow(EDM(0.2, 5.0), score_scale=1.5),
     "T^m": AngleFlow,
     "SO(3)": RotationFlow,
 }
@@ -46,12 +46,12 @@ def test_order_of_convergence(solver: str, space: str) -> None:
         assert order < expected + 0.25
 
 
-def test_ddim_is_exact_where_the_sharpened_flow_is_affine_in_its_noise_level() -> None:
-    """At c = 2, x - mean of a Gaussian grows as std² + σ̂² = std² + e^-λ: a single step, however long, is exact."""
+def test_ddim_is_exact_where_the_flow_is_affine_in_its_noise_level() -> None:
+    """At c = 2, x - mean of a Gaussian grows as std² + σ̂² = std² + e^-cλ: a single step, however long, is exact."""
     flow = GaussianFlow(EDM(0.2, 5.0), score_scale=2.0)
     x = flow.prior(8, torch.Generator().manual_seed(0))
     lam = torch.tensor(flow.clock.bounds["x"], dtype=F64)
-    end = integrate(flow, x, Grid({"x": lam}, {"x": lam[:1]}), get_solver("ddim"))
+    end = integrate(flow, x, Grid.coupled({"x": lam}, score_scale=2.0), get_solver("ddim"))
     torch.testing.assert_close(end, flow.solution(x, *lam), rtol=1e-12, atol=1e-12)
 
 

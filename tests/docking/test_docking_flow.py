@@ -19,7 +19,7 @@ from domains.docking.poses.flow import DockingFlow, draw_prior
 from domains.docking.poses.pose import Poses
 from domains.docking.structures.batch import ComplexBatch, collate
 from ld3 import integrate
-from ld3.grids.grid import Grid, edm
+from ld3.grids import Grid, edm
 from ld3.solvers import get_solver
 from ld3.state import take
 from ld3.testing import check_flow
@@ -58,7 +58,7 @@ def test_ragged_batch_integrates_as_one_by_one(solver: str) -> None:
 
 
 def test_score_scale_leaves_the_denoiser_as_it_is() -> None:
-    """d at λ_eff = c λ is d at λ, and a first-order step is (1 - (σ'/σ)^c) d."""
+    """d is that of score scale 1, and a first-order step is (1 - (σ'/σ)^c) d."""
     c = 3.0
     plain, sharp = (DockingFlow(model(s).encode(batch())) for s in (1.0, c))
     x = plain.prior(4, generator())
@@ -68,7 +68,7 @@ def test_score_scale_leaves_the_denoiser_as_it_is() -> None:
     found = sharp.displacement(x, {f: lam[0] for f, lam in levels.items()})
     for factor in FACTORS:
         torch.testing.assert_close(found[factor], d[factor])
-    stepped = integrate(sharp, x, Grid(levels, {f: lam[:1] for f, lam in levels.items()}), get_solver("ddim"))
+    stepped = integrate(sharp, x, Grid.coupled(levels, score_scale=c), get_solver("ddim"))
     sigma = {f: NoiseRange().clock().schedules[f].sigma(t) for f in FACTORS}
     step = {f: (1 - (sigma[f][1] / sigma[f][0]) ** c) * d[f] for f in FACTORS}
     torch.testing.assert_close(stepped.positions, plain.retract(x, step).positions, rtol=0.0, atol=1e-10)

@@ -31,7 +31,7 @@ from domains.docking.poses.flow import DockingFlow
 from domains.docking.poses.pose import Poses
 from domains.docking.structures.complexes import Complex
 from ld3 import get_solver
-from ld3.grids.grid import HAND_MADE
+from ld3.grids import HAND_MADE
 from ld3.learn import Teacher
 
 ROUNDING = 2e-3  # Å, of float32 through a few steps of an untrained network

@@ -94,7 +94,7 @@ def test_the_demo_model_has_grids_at_its_own_score_scale() -> None:
     for nfe in (4, 5, 6, 8, 10):
         found = general_fit(model, nfe)
         assert found is not None
-        assert (found.grid.n_steps, found.score_scale) == (nfe, model.score_scale)
+        assert (found.grid.n_steps, found.grid.score_scale) == (nfe, model.score_scale)
 
 
 def test_mistakes_get_one_line(case: Case, capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,8 +41,8 @@ from domains.images.models.options import ModelOptions
 from domains.images.settings import TEACHER
 from domains.seeds import seed_of
 from ld3 import HAND_MADE, Grid, RectifiedFlow, Schedule, VPSteps, get_solver, integrate
-from ld3.grids.ays import ays
-from ld3.schedules.vp_steps import Betas
+from ld3.grids import ays
+from ld3.schedules import Betas
 from ld3.testing import check_flow
 
 # numpy's, about a keyword that diffusers' schedulers do not know yet.

@@ -83,7 +83,7 @@ def by_us(flow: DiffusersFlow, fit: FitResult, unit: Tensor, end: float | None =
     grid = fit.grid
     if end is not None:
         levels = torch.cat([grid.solver["x"][:-1], torch.tensor([end], dtype=F64)])
-        grid = grid._replace(solver={"x": levels})
+        grid = dataclasses.replace(grid, solver={"x": levels})
     x = Conditioned(flow.prior_scale["x"] * unit, torch.arange(len(unit)))
     return integrate(flow, x, grid, fit.student()).x
 
@@ -226,7 +226,7 @@ def test_learned_scheduler_starts_where_the_solver_does(lead: float) -> None:
     variance = 30.0**2
     fit = saved_fit(RectifiedFlow(), "ddim", n=1)
     solver, told = fit.grid.solver["x"], fit.grid.network["x"] + lead
-    grid = fit.grid._replace(network={"x": told})
+    grid = dataclasses.replace(fit.grid, network={"x": told})
     fit = dataclasses.replace(fit, grid=grid, path=trace(Clock({"x": RectifiedFlow()}), grid))
     scheduler = LearnedScheduler.from_fit(fit)
     scheduler.set_timesteps(1)
@@ -459,7 +459,7 @@ def test_command_exports_shows_and_refuses(tmp_path: Path, capsys: pytest.Captur
     assert capsys.readouterr().out == TARGETS["comfyui"](fit, path)
     assert main(["show", str(path)]) == 0
     assert fit.grid.describe() in capsys.readouterr().out
-    dataclasses.replace(fit, start="gits", loss_start=0.15).save(path)
+    dataclasses.replace(fit, initial_grid="gits", loss_initial=0.15).save(path)
     assert main(["show", str(path)]) == 0
     assert "teacher 0.1; 0.15 at the start (gits); 0.2 hand-made (edm)" in capsys.readouterr().out
     saved_fit(SD, "ddim", own_levels=True).save(path)

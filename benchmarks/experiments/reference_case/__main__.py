@@ -35,7 +35,7 @@ from benchmarks.experiments.reference_case.table import table
 from benchmarks.experiments.reference_case.targets import AIMED, best_of_all, gains, targets
 from domains.progress import WorkProgress
 from ld3.fingerprint import fingerprint
-from ld3.grids.grid import HAND_MADE
+from ld3.grids import HAND_MADE
 from ld3.solvers import get_solver
 
 SCHEMA: Final = "ld3.reference_case.results"

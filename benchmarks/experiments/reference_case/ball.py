@@ -31,7 +31,7 @@ from benchmarks.experiments.reference_case.rows import mse_to_teacher
 from benchmarks.experiments.reference_case.table import spread
 from domains.errors import InputError, InputProblem
 from ld3.fingerprint import fingerprint
-from ld3.grids.grid import HAND_MADE
+from ld3.grids import HAND_MADE
 from ld3.learn import FitConfig, fit
 from ld3.solvers import get_solver
 

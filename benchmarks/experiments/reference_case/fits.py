@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.experiments.reference_case.case import ReferenceCase
-from ld3.grids.grid import Grid
+from ld3.grids import Grid
 from ld3.learn import FitConfig, FitResult, Pairs, Phase, Teacher, fit, run_teacher
 from ld3.solvers import get_solver
 
@@ -127,7 +127,7 @@ def _own_pairs(
     def further(train: Pairs[Tensor], valid: Pairs[Tensor], config: FitConfig, starts: dict[str, Grid]) -> FitResult:
         nonlocal spent
         config = replace(config, max_evaluations=limit - spent)
-        result = fit(case.flow, train, valid, get_solver(solver), nfe, config, starts=starts)
+        result = fit(case.flow, train, valid, get_solver(solver), nfe, config, starting_grids=starts)
         spent += result.network_evaluations
         return result
 
@@ -135,7 +135,7 @@ def _own_pairs(
     few, many = pairs.take(slice(0, first)), pairs.take(slice(first, first + PAIRS.many))
     grids = {}
     for start in PAIRS.starts:
-        config = replace(CONFIG, start=start, steps=PAIRS.few_steps)
+        config = replace(CONFIG, initial_grid=start, steps=PAIRS.few_steps)
         grids[f"from {start}"] = further(few, few.take(slice(0, PAIRS.choose)), config, {}).grid
     result = further(pairs, many, replace(CONFIG, phases=(phase,)), grids)
     return result, spent, float(pairs.disagreement.median())

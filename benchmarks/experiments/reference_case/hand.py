@@ -13,8 +13,7 @@ from benchmarks.experiments.reference_case.case import ReferenceCase
 from benchmarks.experiments.reference_case.rows import HandRow, mse_to_teacher
 from domains.progress import WorkProgress
 from ld3.fingerprint import fingerprint
-from ld3.grids.gits import TRAJECTORY_SOLVER, Jumps, jump_costs
-from ld3.grids.grid import HAND_MADE, Grid, edm
+from ld3.grids import HAND_MADE, TRAJECTORY_SOLVER, Grid, Jumps, edm, jump_costs
 from ld3.solvers import SOLVERS, Solver, get_solver
 
 GITS: Final = "gits"

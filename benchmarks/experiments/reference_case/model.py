@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ld3.flow import EuclideanFlow
-from ld3.schedules.schedule import EDM
+from ld3.schedules import EDM
 
 SHAPE = (1, 8, 8)
 _PIXELS = math.prod(SHAPE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from benchmarks.experiments.reference_case.case import ReferenceCase, ReferenceR
 from benchmarks.experiments.reference_case.fits import Fitted, Setting
 from domains.images.metrics.frechet import frechet_distance, gaussian
 from ld3.flow import EuclideanFlow
-from ld3.grids.grid import Grid
+from ld3.grids import Grid
 from ld3.solvers import Solver, integrate
 
 _FD_SAMPLES, _FD_SEED = 10_000, 4242  # of the case's own Fréchet distances
@@ -95,8 +94,8 @@ def case_row(case: ReferenceCase, setting: Setting, solver: str, nfe: int, seed:
         network_evaluations=fitted.network_evaluations,
         cpu_seconds=fitted.cpu_seconds,
         teacher_disagreement=fitted.teacher_disagreement,
-        start=fitted.result.start,
-        grid=json.loads(fitted.result.grid.to_json()),
+        start=fitted.result.initial_grid,
+        grid=fitted.result.grid.to_dict(),
         reference_mse=fmean([run.mse for run in runs]) if runs else None,
         reference_mse_best=min((run.mse for run in runs), default=None),
         reference_fd_feat=fmean([run.fd_feat for run in runs]) if runs else None,

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ld3.flow import ProbabilityFlow
-from ld3.grids.grid import uniform_t
+from ld3.grids import uniform_t
 from ld3.solvers import get_solver, integrate
 from ld3.state import State, Tangent
 

@@ -19,7 +19,7 @@ from domains.docking.poses.pose import Poses, bound_poses, retract
 from domains.docking.structures.batch import ComplexBatch
 from ld3.clock import Clock
 from ld3.geometry import so3, torus
-from ld3.schedules.schedule import VE
+from ld3.schedules import VE
 
 FACTORS = ("tr", "rot", "tor")
 

@@ -14,9 +14,9 @@ from torch import Tensor
 from domains.images.diffusers.schedule import NOISE_FROM
 from domains.images.export.expressible import STRAIGHT, single_path
 from ld3.flow import EuclideanFlow
-from ld3.grids.grid import Grid
+from ld3.grids import Grid
 from ld3.learn.result import FitResult
-from ld3.schedules.schedule import EDM
+from ld3.schedules import EDM
 from ld3.solvers import Coefficients, get_solver, integrate
 from ld3.state import Levels, Tangent
 
@@ -99,7 +99,7 @@ class LearnedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         learned = None if coefficients is None else Coefficients.from_dict(coefficients)
         self.solver = replace(get_solver(solver), coefficients=learned)
         nodes, network = (torch.tensor(values, dtype=torch.float64) for values in (levels, told))
-        self.grid = Grid({"x": nodes}, {"x": network}, "learned").validated()
+        self.grid = Grid({"x": nodes}, {"x": network}, "learned")
         self.order = self.solver.nfe_per_step
         self.init_noise_sigma = 1.0
         self._first_level = float(torch.exp(-nodes[0]))

@@ -23,7 +23,7 @@ from domains.images.diffusers.networks import (
 from domains.images.diffusers.pipeline import Pipeline, published_table
 from domains.images.metrics.distances import Distance, check_images
 from domains.images.models.options import ModelOptions
-from ld3.schedules.schedule import RectifiedFlow
+from ld3.schedules import RectifiedFlow
 
 
 def pipeline_flow(pipeline: Pipeline, options: ModelOptions, distance: Distance) -> DiffusersFlow:

@@ -14,8 +14,7 @@ import torch
 
 from domains.images.diffusers.networks import Component, Prompts
 from domains.images.diffusers.schedule import TrainedPath, read_path
-from ld3.schedules.schedule import Schedule
-from ld3.schedules.vp_steps import VPSteps
+from ld3.schedules import Schedule, VPSteps
 
 _INDEX: Final = "model_index.json"
 

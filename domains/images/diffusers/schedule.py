@@ -13,8 +13,7 @@ from typing import Any, Final, final, get_args
 from torch import Tensor
 
 from ld3.flow import noise_from_clean, noise_from_v, noise_from_velocity
-from ld3.schedules.schedule import RectifiedFlow, Schedule
-from ld3.schedules.vp_steps import Betas, VPSteps
+from ld3.schedules import Betas, RectifiedFlow, Schedule, VPSteps
 
 NOISE_FROM: Final[Mapping[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]]] = {
     "epsilon": lambda x_t, answer, alpha, sigma: answer,

@@ -20,8 +20,8 @@ def single_path(fit: FitResult, target: str) -> FactorPath:
     """
     if list(fit.path) != ["x"]:
         raise ValueError(f"{target} samples one array, this fit has the factors {', '.join(fit.path)}")
-    if fit.score_scale != 1.0:
-        raise ValueError(f"{target} follows p itself, this fit follows p^{fit.score_scale:g}")
+    if fit.grid.score_scale != 1.0:
+        raise ValueError(f"{target} follows p itself, this fit follows p^{fit.grid.score_scale:g}")
     return fit.path["x"]
 
 
@@ -52,12 +52,12 @@ def noise_levels(points: PathPoints) -> list[float]:
 
 def heading(fit: FitResult, mark: str) -> list[str]:
     """Lines that say what was exported, each after a comment mark."""
-    best = min(fit.hand, key=fit.hand.__getitem__)
+    best = min(fit.hand_made, key=fit.hand_made.__getitem__)
     coefficients = "" if fit.coefficients is None else " with learned coefficients"
-    start = "" if fit.start in fit.hand else f"; {fit.loss_start:.4g} at the start ({fit.start})"
+    start = "" if fit.initial_grid in fit.hand_made else f"; {fit.loss_initial:.4g} at the start ({fit.initial_grid})"
     return [
         f"{mark}{fit.grid.name}: {fit.solver}{coefficients}, {fit.nfe} network evaluations",
-        f"{mark}distance to the teacher {fit.loss_learned:.4g}{start}; {fit.hand[best]:.4g} hand-made ({best})",
+        f"{mark}distance to the teacher {fit.loss_learned:.4g}{start}; {fit.hand_made[best]:.4g} hand-made ({best})",
     ]
 
 

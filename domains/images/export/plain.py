@@ -22,7 +22,7 @@ def plain_json(fit: FitResult, path: Path) -> str:
     content = {
         "solver": fit.solver,
         "network_evaluations": fit.nfe,
-        "score_scale": fit.score_scale,
+        "score_scale": fit.grid.score_scale,
         "coefficients": coefficients,
         "factors": factors,
     }

@@ -54,7 +54,7 @@ def cause_of(error: Exception) -> str:
     return reason or str(error).partition("\n")[0]
 
 
-def take(content: Mapping[str, object], name: str, read: Callable[[str, object], Value]) -> Value:
+def value_of(content: Mapping[str, object], name: str, read: Callable[[str, object], Value]) -> Value:
     """`read(name, content[name])`.
 
     Raises:
@@ -81,9 +81,12 @@ def count(name: str, value: object) -> int:
 
 def number(name: str, value: object) -> float:
     """A finite number; ValueError for anything else."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < math.inf:
         raise ValueError(f"{name} must be a finite number, got {value!r}")
-    return value
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be a finite number, got one too large for float64") from None
 
 
 def positive(name: str, value: object) -> float:
@@ -105,11 +108,16 @@ def flag(name: str, value: object) -> bool:
     return value
 
 
-def numbers(name: str, value: object) -> list[float]:
-    """A list of finite numbers; ValueError for anything else."""
+def sequence(name: str, value: object) -> list[object]:
+    """A list; ValueError for anything else."""
     if not isinstance(value, list):
         raise ValueError(f"{name} must be a list, got {value!r}")
-    return [number(f"{name}[{i}]", x) for i, x in enumerate(value)]
+    return value
+
+
+def numbers(name: str, value: object) -> list[float]:
+    """A list of finite numbers; ValueError for anything else."""
+    return [number(f"{name}[{i}]", x) for i, x in enumerate(sequence(name, value))]
 
 
 def table(name: str, value: object) -> Mapping[str, object]:
@@ -121,6 +129,4 @@ def table(name: str, value: object) -> Mapping[str, object]:
 
 def rows(name: str, value: object) -> list[Mapping[str, object]]:
     """A list of dictionaries; ValueError for anything else."""
-    if not isinstance(value, list):
-        raise ValueError(f"{name} must be a list, got {value!r}")
-    return [table(f"{name}[{i}]", row) for i, row in enumerate(value)]
+    return [table(f"{name}[{i}]", row) for i, row in enumerate(sequence(name, value))]

@@ -1,50 +1,18 @@
-"""Noise schedules: the Gaussian paths x_t = α(t) x_0 + σ(t) z and their half log-SNR λ(t) = log(α/σ).
-
-Every method takes and returns float64 tensors of any shape and is differentiable. `time` inverts `half_log_snr`.
-"""
+"""Variance-preserving schedules, α² + σ² = 1, in continuous time or from a table of betas."""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import final
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-
-class Schedule(ABC):
-    """A path from data (`t_min`) to noise (`t_max`); λ falls strictly as t grows."""
-
-    @property
-    @abstractmethod
-    def t_min(self) -> float:
-        """Time of the least noise."""
-
-    @property
-    @abstractmethod
-    def t_max(self) -> float:
-        """Time of the most noise."""
-
-    @abstractmethod
-    def alpha(self, t: Tensor) -> Tensor:
-        """Scale α(t) of the data."""
-
-    @abstractmethod
-    def half_log_snr(self, t: Tensor) -> Tensor:
-        """Half log-SNR λ(t) = log(α(t) / σ(t))."""
-
-    @abstractmethod
-    def time(self, lam: Tensor) -> Tensor:
-        """The t at which `half_log_snr` is `lam`."""
-
-    def sigma(self, t: Tensor) -> Tensor:
-        """Standard deviation σ(t) = α(t) exp(-λ(t)) of the noise."""
-        return self.alpha(t) * torch.exp(-self.half_log_snr(t))
+from ld3.schedules.base import Schedule, check_increasing
 
 
 class VariancePreserving(Schedule):
@@ -80,8 +48,8 @@ class VPLinear(VariancePreserving):
     t_max: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_increasing(beta_min=self.beta_min, beta_max=self.beta_max)
-        _check_increasing(zero=0.0, t_min=self.t_min, t_max=self.t_max)
+        check_increasing(beta_min=self.beta_min, beta_max=self.beta_max)
+        check_increasing(zero=0.0, t_min=self.t_min, t_max=self.t_max)
 
     def log_alpha(self, t: Tensor) -> Tensor:
         t = t.double()
@@ -106,8 +74,8 @@ class VPCosine(VariancePreserving):
     t_max: float = 0.9946
 
     def __post_init__(self) -> None:
-        _check_increasing(zero=0.0, offset=self.offset)
-        _check_increasing(zero=0.0, t_min=self.t_min, t_max=self.t_max, one=1.0)
+        check_increasing(zero=0.0, offset=self.offset)
+        check_increasing(zero=0.0, t_min=self.t_min, t_max=self.t_max, one=1.0)
 
     def log_alpha(self, t: Tensor) -> Tensor:
         t = t.double()
@@ -159,85 +127,6 @@ class VPDiscrete(VariancePreserving):
     def time_at_log_alpha(self, log_alpha: Tensor) -> Tensor:
         times, log_alphas = self._table
         return _interpolate(log_alpha, log_alphas.flip(0), times.flip(0))
-
-
-class VarianceExploding(Schedule):
-    """α = 1, so that λ = -log σ."""
-
-    def alpha(self, t: Tensor) -> Tensor:
-        return torch.ones_like(t, dtype=torch.float64)
-
-
-@final
-@dataclass(frozen=True)
-class VE(VarianceExploding):
-    """σ(t) = σ_min (σ_max/σ_min)^t, so that λ is affine in t (Song et al., arXiv 2011.13456)."""
-
-    sigma_min: float
-    sigma_max: float
-    t_min: float = 0.0
-    t_max: float = 1.0
-
-    def __post_init__(self) -> None:
-        _check_increasing(zero=0.0, sigma_min=self.sigma_min, sigma_max=self.sigma_max)
-        _check_increasing(t_min=self.t_min, t_max=self.t_max)
-
-    @property
-    def _log_ratio(self) -> float:
-        return math.log(self.sigma_max / self.sigma_min)
-
-    def half_log_snr(self, t: Tensor) -> Tensor:
-        return -(math.log(self.sigma_min) + t.double() * self._log_ratio)
-
-    def time(self, lam: Tensor) -> Tensor:
-        return (-lam.double() - math.log(self.sigma_min)) / self._log_ratio
-
-
-@final
-@dataclass(frozen=True)
-class EDM(VarianceExploding):
-    """σ(t) = t (Karras et al., arXiv 2206.00364)."""
-
-    t_min: float = 0.002
-    t_max: float = 80.0
-
-    def __post_init__(self) -> None:
-        _check_increasing(zero=0.0, t_min=self.t_min, t_max=self.t_max)
-
-    def half_log_snr(self, t: Tensor) -> Tensor:
-        return -torch.log(t.double())
-
-    def time(self, lam: Tensor) -> Tensor:
-        return torch.exp(-lam.double())
-
-
-@final
-@dataclass(frozen=True)
-class RectifiedFlow(Schedule):
-    """α = 1 - t, σ = t (Liu et al., arXiv 2209.03003; Lipman et al., arXiv 2210.02747).
-
-    `t_max` stays below 1, where α vanishes and λ is -∞.
-    """
-
-    t_min: float = 1e-3
-    t_max: float = 1.0 - 1e-3
-
-    def __post_init__(self) -> None:
-        _check_increasing(zero=0.0, t_min=self.t_min, t_max=self.t_max, one=1.0)
-
-    def alpha(self, t: Tensor) -> Tensor:
-        return 1 - t.double()
-
-    def half_log_snr(self, t: Tensor) -> Tensor:
-        return -torch.logit(t.double())
-
-    def time(self, lam: Tensor) -> Tensor:
-        return torch.sigmoid(-lam.double())
-
-
-def _check_increasing(**values: float) -> None:
-    if any(not low < high for low, high in pairwise(values.values())):
-        raise ValueError(f"{' < '.join(values)} must hold, got {list(values.values())}")
 
 
 def _interpolate(x: Tensor, xs: Tensor, ys: Tensor) -> Tensor:

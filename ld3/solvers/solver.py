@@ -1,0 +1,61 @@
+"""What a solver is: rules, and how the loop uses them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+from ld3.solvers.coefficients import Basis, Coefficients, clean_basis
+from ld3.solvers.node import Rule
+
+
+@final
+@dataclass(frozen=True)
+class Solver:
+    """A predictor rule, perhaps a corrector rule, and how they are used.
+
+    Attributes:
+        name: name in the registry.
+        family: the method, without variant and order.
+        order: of convergence; a multistep predictor is handed this many nodes once there are enough.
+        predictor: rule from the newest node onwards.
+        corrector: rule that repeats the step with the evaluation at its arrival.
+        reevaluate: evaluate again at the corrected point (Heun: 2 NFE a step; the last node has no network level of its
+            own, so the network is given the solver's) instead of keeping the evaluation at the predicted one (UniPC: 1
+            NFE a step, and no corrector after the last).
+        cool_down: lower the order to the number of steps left, so that the last step is of order 1.
+        finite_end: the rules cannot take a step to λ = +inf.
+        basis: what learned coefficients weigh.
+        coefficients: learned, to be added to the weights of the rules; None leaves them as published.
+    """
+
+    name: str
+    family: str
+    order: int
+    predictor: Rule
+    corrector: Rule | None = None
+    reevaluate: bool = False
+    cool_down: bool = False
+    finite_end: bool = False
+    basis: Basis = clean_basis
+    coefficients: Coefficients | None = None
+
+    @property
+    def nfe_per_step(self) -> int:
+        """Evaluations of the network per step."""
+        return 2 if self.reevaluate else 1
+
+    @property
+    def multistep(self) -> bool:
+        """Whether a step uses what the network said in earlier ones."""
+        return not self.reevaluate and (self.order > 1 or self.corrector is not None)
+
+    def steps(self, nfe: int) -> int:
+        """The number of steps that spends exactly `nfe` evaluations.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        if nfe < self.nfe_per_step or nfe % self.nfe_per_step:
+            raise ValueError(f"nfe must be a positive multiple of {self.nfe_per_step} for {self.name}, got {nfe}")
+        return nfe // self.nfe_per_step
