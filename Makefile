@@ -1,4 +1,4 @@
-# Everything runs in .venv, which holds the pins of requirements.lock and nothing else.
+# Everything runs in .venv, which holds the pins of requirements.lock and this project itself, and nothing else.
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -7,14 +7,15 @@ PIP := $(RUN) -m pip --disable-pip-version-check
 # Named by the lock's content: a changed lock builds .venv anew, a touched one does not.
 STAMP := $(VENV)/lock-$(firstword $(shell cksum < requirements.lock))
 
-.PHONY: help setup demo test test-fast lint lock
+.PHONY: help setup demo test test-fast lint docs lock
 
 help:
 	@echo 'make setup      build .venv from requirements.lock (once; a few minutes)'
 	@echo 'make demo       setup, then dock four real complexes; results in out/demo'
-	@echo 'make test       setup, then ruff, mypy and all tests'
+	@echo 'make test       setup, then ruff, mypy, the pages and all tests'
 	@echo 'make test-fast  the same without the slow tests'
 	@echo 'make lint       setup, then ruff and mypy'
+	@echo 'make docs       setup, then the pages, in out/site; a broken link fails'
 	@echo 'make lock       add to requirements.lock what pyproject.toml newly asks for'
 	@echo 'Another Python than python3.11: make ... PYTHON=python3.12'
 
@@ -23,7 +24,7 @@ setup: $(STAMP)
 demo: setup
 	$(RUN) -m benchmarks.docking --nfe 10 --out out/demo
 
-test: lint
+test: lint docs
 	$(RUN) -m pytest
 
 test-fast: lint
@@ -33,6 +34,9 @@ lint: setup
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
 	$(RUN) -m mypy
+
+docs: setup
+	$(RUN) -m mkdocs build --quiet --strict
 
 # torch goes first and alone: asked for by another package it would be the newest one, with other CUDA libraries.
 INSTALL_TORCH = install --only-binary :all: --constraint requirements.lock $(shell grep '^torch==' requirements.lock)
@@ -44,6 +48,7 @@ $(STAMP):
 	$(PYTHON) -m venv --clear $(VENV)
 	$(PIP) $(INSTALL_TORCH)
 	$(PIP) install --only-binary :all: --no-deps --requirement requirements.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
 	$(PIP) check
 	@touch $@
 
@@ -53,7 +58,7 @@ LOCK := out/lock
 lock:
 	$(PYTHON) -m venv --clear $(LOCK)
 	$(LOCK)/bin/python -m pip $(INSTALL_TORCH)
-	$(LOCK)/bin/python -m pip install --constraint requirements.lock '.[docking,images,diffusers,dev]'
+	$(LOCK)/bin/python -m pip install --constraint requirements.lock '.[docking,images,diffusers,dev,docs]'
 	head -n 1 requirements.lock > $(LOCK)/pins
 	$(LOCK)/bin/python -m pip freeze --all --exclude pip --exclude ld3 | grep -vE '^(nvidia|cuda|triton)' | sed 's/+cpu$$//' >> $(LOCK)/pins
 	mv $(LOCK)/pins requirements.lock

@@ -1,13 +1,16 @@
-"""The package as a whole: what it exports, which way imports go, and that the lock and pyproject.toml agree."""
+"""The package as a whole: what it exports, which way imports go, what its wheel brings, and that the pins agree."""
 
 from __future__ import annotations
 
 import ast
 import importlib
+import os
 import re
 import subprocess
 import sys
+import sysconfig
 import tomllib
+import venv
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -22,7 +25,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCK = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
 
 # Import name -> the package that brings it, where they differ.
-BROUGHT_BY = {"torch_geometric": "torch-geometric", "sklearn": "scikit-learn"}
+BROUGHT_BY = {"torch_geometric": "torch-geometric", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 
 MAY_IMPORT = {"ld3": {"ld3"}, "domains": {"ld3", "domains"}, "benchmarks": {"ld3", "domains", "benchmarks"}}
 
@@ -39,7 +42,7 @@ def imports(path: Path) -> Iterator[str]:
 def third_party(folder: str) -> set[str]:
     """Packages that the files of a folder import."""
     names = {name for path in (ROOT / folder).rglob("*.py") for name in imports(path)}
-    own = {*MAY_IMPORT, *(path.stem for path in (ROOT / "tests").glob("*.py"))}
+    own = {*MAY_IMPORT, *(path.stem for path in (ROOT / "tests").rglob("*.py"))}
     return {canonicalize_name(BROUGHT_BY.get(name, name)) for name in names - set(sys.stdlib_module_names) - own}
 
 
@@ -101,6 +104,59 @@ def test_the_command_needs_no_extra() -> None:
     shown = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert shown.returncode == 0, shown.stderr
     assert "5 network evaluations" in shown.stdout
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bin folder of a fresh environment that has the built wheel, and this environment's other packages."""
+    folder = tmp_path_factory.mktemp("installed")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    build = ["wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(folder), str(ROOT)]
+    subprocess.run([*pip, *build], check=True, timeout=120)
+    (wheel,) = folder.glob("*.whl")
+    venv.create(folder / "env", with_pip=False)
+    python = folder / "env" / "bin" / "python"
+    subprocess.run([*pip, "--python", str(python), "install", "--no-deps", "--no-index", str(wheel)], check=True)
+    (own,) = (folder / "env" / "lib").glob("*/site-packages")
+    # A line in a .pth file adds a folder, without the .pth files in it: not the repository itself.
+    (own / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return python.parent
+
+
+def run_installed(installed: Path, folder: Path, *command: str) -> str:
+    """What a command of the fresh environment prints, run in an empty folder."""
+    environment = {"HOME": str(folder), "PATH": os.defpath, "OMP_NUM_THREADS": "1"}
+    ran = subprocess.run(
+        [installed / command[0], *command[1:]],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+@pytest.mark.slow
+def test_the_wheel_brings_the_command_and_no_benchmarks(installed: Path, tmp_path: Path) -> None:
+    assert "export" in run_installed(installed, tmp_path, "ld3", "--help")
+    where = "import importlib.util as u, domains, ld3; print(domains.__file__, ld3.__file__, u.find_spec('benchmarks'))"
+    *files, benchmarks = run_installed(installed, tmp_path, "python", "-c", where).split()
+    assert benchmarks == "None"
+    assert all(Path(file).is_relative_to(installed.parent) for file in files)
+
+
+@pytest.mark.slow
+def test_the_wheel_docks_with_its_own_weights_and_grid(installed: Path, tmp_path: Path) -> None:
+    program = (
+        "from domains import docking; model = docking.load_model(); complexes, _ = docking.read(None); "
+        "docking.dock(model, complexes[:1], 5, samples=1, seed=0).write('out')"
+    )
+    run_installed(installed, tmp_path, "python", "-c", program)
+    (poses,) = (tmp_path / "out").rglob("*.sdf")
+    assert poses.read_text().count("$$$$") == 1
 
 
 def test_the_lock_pins_all_that_is_declared() -> None:
