@@ -4,8 +4,6 @@ The same model and the same starts for all methods: the teacher (the probability
 hand-made grid, GITS, Align Your Steps where it is published for the model, and a grid that is learned here on teacher
 pairs that are not evaluated. Writes to --out: results.json,
 grids/ (the learned grids, for --grid), distance_vs_nfe.png, grids.png and samples.png.
-
-``--reference-case DIR`` fits grids on the case that the published LD3 code was run on, and prints both side by side.
 """
 
 from __future__ import annotations
@@ -18,9 +16,8 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from benchmarks.common.exits import CANNOT_RUN, FIXED_SIZE, run_command
+from benchmarks.common.exits import run_command
 from benchmarks.common.fits import saved_grids
-from benchmarks.experiments.reference_case.__main__ import run_reference_case
 from benchmarks.images.options import OUT, Options, check
 from benchmarks.images.plots import plot_distances, plot_grids, plot_samples
 from benchmarks.images.report import Report
@@ -30,7 +27,6 @@ from domains.images.conditioned import ConditionedFlow
 from domains.images.models.load import load
 from ld3.learn import other_flows
 
-_REFERENCE_NFE = (4, 5, 6, 8, 10)
 _PAGE = 132  # characters a line where there is no terminal to ask
 
 
@@ -38,10 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark with the command line's arguments; the exit status."""
     options = tyro.cli(Options, args=arguments, description=__doc__, prog="python -m benchmarks.images")
     log = Console(stderr=True, highlight=False, soft_wrap=True)
-    if options.reference_case is None:
-        less_memory = "lower --batch, or give --checkpoint"
-        return run_command(partial(_benchmark, options, log), log, less_memory, options.out or OUT)
-    return run_command(partial(_reference_case, options, log), log, FIXED_SIZE, options.out)
+    less_memory = "lower --batch, or give --checkpoint"
+    return run_command(partial(_benchmark, options, log), log, less_memory, options.out or OUT)
 
 
 def _benchmark(options: Options, log: Console) -> int:
@@ -63,16 +57,6 @@ def _name_other_teachers(folder: Path, flow: ConditionedFlow, log: Console) -> N
         whose = "another model, or of this one with other labels, prompts or guidance"
         hashes = f"hash {', '.join(others)}; this one's is {flow.fingerprint()}"
         log.print(f"note: {folder} holds a teacher of {whose} ({hashes}): it is kept and not used", markup=False)
-
-
-def _reference_case(options: Options, log: Console) -> int:
-    assert options.reference_case is not None
-    try:
-        run_reference_case(options.reference_case, options.out, options.nfe or _REFERENCE_NFE, options.seeds, log)
-    except ValueError as error:
-        log.print(f"error: {error}", markup=False)
-        return CANNOT_RUN
-    return 0
 
 
 def show(report: Report, log: Console) -> None:

@@ -69,11 +69,6 @@ class Options:
     and then the coefficients as well, at twice the gradients"""
     checkpoint: bool = False
     """in the fit, compute activations again in place of keeping them: slower, in less memory"""
-    reference_case: Path | None = None
-    """instead of all this: folder of the case that the published LD3 code was run on. Of the other options only --nfe
-    (4 5 6 8 10 where none is given), --out (without it, results are only printed) and --seeds have a meaning then"""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """of the reference case, one fit each"""
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from image_models import methods_made, write_small
-from reference_cases import write_case
 from safetensors.torch import load_file, save_file
 
-from benchmarks.experiments import coefficients as images_coefficients
-from benchmarks.experiments import warp
-from benchmarks.experiments.reference_case import ball as images_reference_ball
 from benchmarks.images import __main__ as images
 from benchmarks.images import fits as images_fits
 from ld3.learn import FitResult
@@ -240,106 +235,3 @@ def test_full_memory_loses_nothing(
     assert command(images.main, "--model", small, "--out", out, *QUICK).status == 0
     assert made == []
     assert FitResult.load(path).grid.equals(fitted.grid)
-
-
-class Stop:
-    """What a command does instead of its first fit."""
-
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
-
-    def __call__(self, *_: Any, **__: Any) -> Any:  # noqa: ANN401
-        raise self.error
-
-
-@pytest.mark.parametrize("kept", [True, False])
-def test_what_the_reference_case_keeps_is_said(
-    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kept: bool
-) -> None:
-    case, out = write_case(tmp_path / "case"), tmp_path / "out"
-    arguments = ("--reference-case", case, "--nfe", "4", *(("--out", out) if kept else ()))
-    monkeypatch.setattr(images, "run_reference_case", Stop(KeyboardInterrupt()))
-    said = command(images.main, *arguments)
-    assert said.status == 130
-    where = f"the same command goes on from here ({out})" if kept else "nothing was kept: give --out"
-    assert said.lines == [f"stopped; {where}"]
-    monkeypatch.setattr(images, "run_reference_case", Stop(FULL[0]))
-    where = f"what was computed so far is kept in {out}" if kept else "nothing was kept: give --out"
-    assert command(images.main, *arguments).error == (
-        f"error: memory ran out; free some: the size of this job is fixed; {where}"
-    )
-
-
-def test_studies_say_what_is_kept(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    case, out = write_case(tmp_path / "case"), tmp_path / "out"
-    commands: list[tuple[Any, str, tuple[str | Path, ...], str]] = [
-        (images_reference_ball, "_mse", (case,), "free some: the size of this job is fixed"),
-        (warp, "Comparison", ("--reference-case", case), "learn from fewer --pairs"),
-    ]
-    for module, name, arguments, less in commands:
-        monkeypatch.setattr(module, name, Stop(KeyboardInterrupt()))
-        said = command(module.main, *arguments, "--out", out)
-        assert (said.status, said.lines) == (130, [f"stopped; the same command goes on from here ({out})"])
-        monkeypatch.setattr(module, name, Stop(FULL[1]))
-        said = command(module.main, *arguments, "--out", out)
-        assert said.error == f"error: memory ran out; {less}; what was computed so far is kept in {out}"
-        monkeypatch.setattr(module, name, Stop(RuntimeError("a mistake of ours")))
-        with pytest.raises(RuntimeError, match="a mistake of ours"):
-            command(module.main, *arguments, "--out", out)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [ValueError("config.start must be a grid with which samples\nstay finite"), OSError(28, "No space", "x.json")],
-)
-def test_what_no_option_foresees_is_one_line(
-    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception
-) -> None:
-    """A fit that refuses its pairs, a disk that is full."""
-    case, out = write_case(tmp_path / "case"), tmp_path / "out"
-    monkeypatch.setattr(warp, "Comparison", Stop(error))
-    monkeypatch.setattr(images_coefficients, "Seed", Stop(error))
-    line = f"error: {' '.join(str(error).split())}"
-    assert command(warp.main, "--reference-case", case, "--out", out).error == line
-    said = command(images_coefficients.main, "--out", out)
-    assert (said.status, said.lines[-1]) == (2, line)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (("--solver", "rk4"), ("--solver", "'rk4'")),
-        (("--solver", "heun", "--nfe", "5"), ("--nfe", "got 5")),
-        (("--radius", "0.1"), ("--radius", "[0.1]", "0 among them")),
-        (("--radius", "0", "nan"), ("--radius", "nan")),
-        (("--seeds", "0"), ("--seeds", "[0]", "at least two")),
-        (("--page", "missing.md"), ("--page", "missing.md cannot take the table")),
-        (("--out", "/dev/null/out"), ("--out", "cannot write")),
-        ((), ("holds no denoiser of the reference case", "give the folder")),
-    ],
-)
-def test_mistakes_about_the_ball(
-    command: Command, tmp_path: Path, arguments: tuple[str, ...], words: tuple[str, ...]
-) -> None:
-    error = command(images_reference_ball.main, tmp_path, "--out", tmp_path / "out", *arguments).error
-    for word in words:
-        assert word in error
-
-
-def test_studies_of_figures_that_are_not_finite(
-    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """A test start that is no number spoils the mean: null in the results, and the page says so; it is kept as well."""
-    case, out = write_case(tmp_path / "case"), tmp_path / "out"
-    test = dict(np.load(case / "test_set.npz"))
-    test["latent"][3] = np.nan
-    np.savez(case / "test_set.npz", **test)
-    options = ("--radius", "0", "0.3", "--nfe", "4", "--seeds", "0", "1", "--solver", "ddim")
-    said = command(images_reference_ball.main, case, "--out", out, *options)
-    assert said.status == 0, said.lines
-    monkeypatch.setattr(images_reference_ball, "fit", None)
-    assert command(images_reference_ball.main, case, "--out", out, *options).stdout == said.stdout
-    rows = json.loads((out / "results.json").read_text())["rows"]
-    assert [row["mse"] for row in rows] == [None] * 4
-    assert "| 4 | 0.3 | not finite with 2 of 2 seeds | - | - |" in said.stdout
-    assert "Not compared, for want of finite figures, with radius 0.3 at 4 NFE." in said.stdout

@@ -16,32 +16,52 @@ import torch
 import tyro
 from image_models import write_small
 
-from benchmarks.common.fits import fine_steps
-from benchmarks.experiments import coefficients as images_coefficients
-from benchmarks.experiments import coefficients_rows
-from benchmarks.experiments.coefficients import Options, main
-from benchmarks.experiments.coefficients_page import block, summarise, verdict
-from benchmarks.experiments.coefficients_rows import BASELINE, JOINT, VARIANTS, Fitted
+from benchmarks.experiments.coefficients import (
+    BASELINE,
+    JOINT,
+    Fitted,
+    Options,
+    block,
+    fit_config,
+    main,
+    summarise,
+    verdict,
+)
+from benchmarks.experiments.study import defaults
 from domains.images.models.load import load
 from domains.images.settings import TEACHER
 from domains.seeds import seed_of
 from ld3 import HAND_MADE, Grid, get_solver, integrate
-from ld3.grids import edm, gits
+from ld3.grids.gits import gits
 
 Run = Callable[..., int]
 LICENSE = Path(__file__).parents[2] / "LICENSE"
-QUICK = ("--solver", "dpmpp_2m", "--nfe", "4", "--pairs", "5", "3", "--samples", "6", "--steps", "4")
+QUICK = (
+    "--solver",
+    "dpmpp_2m",
+    "--nfe",
+    "4",
+    "--pairs",
+    "5",
+    "3",
+    "--samples",
+    "6",
+    "--steps",
+    "4",
+    "--teacher.nfe",
+    "8",
+)
+OPTIONS = defaults(Options, "coefficients")
+VARIANTS = [variant.name for variant in OPTIONS.variants]
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(tmp_path: Path) -> Run:
     """Small runs, with an untrained small model and a short teacher."""
     weights = write_small(tmp_path / "small.safetensors")
-    monkeypatch.setattr(images_coefficients, "BUILT_IN", str(weights))
-    monkeypatch.setattr(coefficients_rows, "TEACHER", replace(TEACHER, nfe=8))
 
     def go(*arguments: str, out: str = "out") -> int:
-        return main([*QUICK, *arguments, "--out", str(tmp_path / out)])
+        return main([*QUICK, "--model", str(weights), *arguments, "--out", str(tmp_path / out)])
 
     return go
 
@@ -55,10 +75,10 @@ def test_figures_are_those_of_the_plain_loop(run: Run, tmp_path: Path, capsys: p
     """And the page has them, with the command that makes them again."""
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- table: coefficients -->\n<!-- end of table: coefficients -->\nafter\n")
-    assert run("--nfe", "4", "6", "--page", str(page)) == 0
+    assert run("--page", str(page)) == 0
     found = results(tmp_path / "out")
     assert found["complete"]
-    assert len(found["fits"]) == 4 * (1 + len(VARIANTS))
+    assert len(found["fits"]) == 2 * (1 + len(VARIANTS))
     flow = load(tmp_path / "small.safetensors")
     solver = get_solver("dpmpp_2m")
     goal = HAND_MADE[TEACHER.grid](flow.clock, 8)
@@ -68,7 +88,7 @@ def test_figures_are_those_of_the_plain_loop(run: Run, tmp_path: Path, capsys: p
         ends = integrate(flow, start, grid, solver), integrate(flow, start, goal, get_solver(TEACHER.solver))
         return flow.distance(*ends).mean().item()
 
-    expected: dict[int, list[float]] = {4: [], 6: []}
+    expected: dict[int, list[float]] = {4: []}
     for seed, nfe in product((0, 1), expected):
         x = flow.prior(14, torch.Generator().manual_seed(seed_of(seed, "coefficients")))
         train, valid, test = (type(x)(*(part[rows] for part in x)) for rows in (slice(5), slice(5, 8), slice(8, None)))
@@ -82,7 +102,7 @@ def test_figures_are_those_of_the_plain_loop(run: Run, tmp_path: Path, capsys: p
         assert own["mse"] == pytest.approx(expected[nfe][-1], rel=1e-4)
     for row in (row for row in found["rows"] if row["variant"] == BASELINE):
         plain = np.mean(expected[row["nfe"]])
-        joint = [fit["mse"] for fit in found["fits"] if (fit["nfe"], fit["variant"]) == (row["nfe"], JOINT.name)]
+        joint = [fit["mse"] for fit in found["fits"] if (fit["nfe"], fit["variant"]) == (row["nfe"], JOINT)]
         assert row["mse"][0] == pytest.approx(plain, rel=1e-4)
         assert row["minus_joint"][0] == pytest.approx(plain - np.mean(joint), rel=1e-3)
         assert row["quotients"] == pytest.approx(np.array(expected[row["nfe"]]) / joint, rel=1e-4)
@@ -90,63 +110,31 @@ def test_figures_are_those_of_the_plain_loop(run: Run, tmp_path: Path, capsys: p
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("after\n")
     line = text.partition("Made by `")[2].partition("`")[0]
-    again = tyro.cli(Options, args=shlex.split(line)[3:])
-    assert (again.solver, again.nfe, again.pairs, again.steps) == (("dpmpp_2m",), (4, 6), (5, 3), 4)
+    again = tyro.cli(Options, args=shlex.split(line)[3:], default=OPTIONS)
+    assert (again.solver, again.nfe, again.pairs, again.steps) == (("dpmpp_2m",), (4,), (5, 3), 4)
     assert "no fit (" in capsys.readouterr().out
 
 
 def test_every_variant_learns_what_it_says(run: Run, tmp_path: Path) -> None:
     """Fits of more than one phase share the gradients; none gets more of them than another."""
-    assert {variant.config(80, 0).steps * len(variant.phases) for variant in VARIANTS} == {80}
+    configs = [fit_config(replace(OPTIONS, steps=80), variant, 0) for variant in OPTIONS.variants]
+    assert {config.steps * len(config.phases) for config in configs} == {80}
     assert run("--seeds", "3", "--steps", "12") == 0
     means = {fit["variant"]: fit["mse"] for fit in results(tmp_path / "out")["fits"]}
     assert len(set(means.values())) >= len(VARIANTS)
 
 
-def test_a_stopped_comparison_goes_on(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run(out="whole") == 0
-    fits: list[str] = []
-    original = coefficients_rows.fit
-
-    def stopped(*given: Any, **options: Any) -> Any:  # noqa: ANN401
-        fits.append(given[3].name)
-        if len(fits) == 4:
-            raise KeyboardInterrupt
-        return original(*given, **options)
-
-    monkeypatch.setattr(coefficients_rows, "fit", stopped)
-    assert run() == 130
-    assert run() == 0
-    assert len(fits) == 1 + 2 * len(VARIANTS)
-    both = [results(tmp_path / out)["fits"] for out in ("whole", "out")]
-    for fit in (*both[0], *both[1]):
-        del fit["seconds"]
-    assert both[0] == both[1]
-
-
-def test_other_grids_to_start_from_are_other_fits(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fits are kept under the levels that they could start from, not under names alone."""
+def test_a_comparison_goes_on_where_it_was(run: Run, tmp_path: Path) -> None:
+    """Wall times tell whether a fit was made again."""
     assert run("--seeds", "0") == 0
-    fits: list[str] = []
-    original = coefficients_rows.fit
-
-    def counted(*given: Any, **options: Any) -> Any:  # noqa: ANN401
-        fits.append(given[3].name)
-        return original(*given, **options)
-
-    monkeypatch.setattr(coefficients_rows, "fit", counted)
-    assert run("--seeds", "0") == 0
-    assert fits == []
-    moved = {**HAND_MADE, "edm": lambda clock, n: edm(clock, n, rho=5.0)}
-    monkeypatch.setattr(coefficients_rows, "HAND_MADE", moved)
-    assert run("--seeds", "0") == 0
-    assert len(fits) == len(VARIANTS)
-
-
-def test_more_evaluations_than_the_paper_has_fine_steps(run: Run, tmp_path: Path) -> None:
-    assert run("--nfe", "61", "--seeds", "0", "--steps", "2", "--solver", "ipndm_2") == 0
-    assert {fit["nfe"] for fit in results(tmp_path / "out")["fits"]} == {61}
-    assert (fine_steps(5), fine_steps(80)) == (60, 160)
+    first = results(tmp_path / "out")["fits"]
+    assert run("--seeds", "0", "1") == 0
+    both = results(tmp_path / "out")["fits"]
+    assert [fit for fit in both if fit["seed"] == 0] == first
+    assert len(both) == 2 * len(first)
+    assert run("--seeds", "0", "--pairs", "6", "3") == 0
+    again = results(tmp_path / "out")["fits"]
+    assert not [fit for fit in again if fit["variant"] != BASELINE and fit in first]
 
 
 def fitted(variant: str, seed: int, *distances: float) -> Fitted:
@@ -155,7 +143,7 @@ def fitted(variant: str, seed: int, *distances: float) -> Fitted:
 
 def test_differences_are_paired_image_by_image() -> None:
     """A constant gap has an interval of no width, however the images differ; a quotient is that of one seed."""
-    names = [BASELINE, *(variant.name for variant in VARIANTS)]
+    names = [BASELINE, *VARIANTS]
     gaps = dict(zip(names, (3.0, 1.0, 0.0, 2.0, -0.5), strict=True))
     found = [
         fitted(name, seed, *(np.array(base) + gaps[name]))
@@ -167,12 +155,12 @@ def test_differences_are_paired_image_by_image() -> None:
     for row in rows:
         assert row.mse.estimate == pytest.approx(10 + gaps[row.variant])
         assert row.quotients == pytest.approx([1 + gaps[row.variant] / 5, 1 + gaps[row.variant] / 15])
-        if row.variant == JOINT.name:
+        if row.variant == JOINT:
             assert row.minus_joint is None
         else:
             assert row.minus_joint == pytest.approx(3 * [gaps[row.variant]])
     assert rows[0].median == pytest.approx(7.0 + 3.0)
-    text = block("the command", {"pairs": [5, 3], "steps": 4, "seeds": [0, 1], "samples": 3}, rows)
+    text = block(replace(OPTIONS, samples=3), rows)
     assert "| ipndm_3 | 5 | no fit (edm) | 1.3e+04 |" in text
     assert "| all | 9.5e+03 |" in text
     assert "| 0.90, 0.97 | -500 [-500, -500] | 100 |" in text
@@ -180,26 +168,26 @@ def test_differences_are_paired_image_by_image() -> None:
 
 def test_intervals_are_of_the_images_within_each_seed() -> None:
     """Where all images of a seed are alike there is nothing to resample, however the seeds differ."""
-    names = [BASELINE, *(variant.name for variant in VARIANTS)]
+    names = [BASELINE, *VARIANTS]
     far = {name: float(k) for k, name in enumerate(names)}
     rows = summarise([fitted(name, seed, *[1 + far[name] * seed] * 3) for seed in (0, 1) for name in names])
-    (joint,) = (row for row in rows if row.variant == JOINT.name)
+    (joint,) = (row for row in rows if row.variant == JOINT)
     for row in rows:
         assert row.mse == pytest.approx(3 * [1 + far[row.variant] / 2])
         if row is not joint:
-            assert row.minus_joint == pytest.approx(3 * [(far[row.variant] - far[JOINT.name]) / 2])
+            assert row.minus_joint == pytest.approx(3 * [(far[row.variant] - far[JOINT]) / 2])
 
 
 def test_the_verdict_counts_cases_in_which_the_seeds_agree() -> None:
-    plain = summarise([fitted(name, 0, 1.0, 2.0) for name in (BASELINE, *(v.name for v in VARIANTS))])
+    plain = summarise([fitted(name, 0, 1.0, 2.0) for name in (BASELINE, *VARIANTS)])
     (last,) = (row for row in plain if row.variant == "all")
     cases = [replace(last, quotients=quotients) for quotients in ((0.5, 0.9), (0.1, 0.2), (1.1, 3.0), (0.2, 1.1))]
-    assert verdict(cases) == (
-        f"- *all* against *{JOINT.name}*: in 2 of 4 cases all seeds are nearer to the teacher, in 1 all are farther, "
+    assert verdict(VARIANTS, cases) == (
+        f"- *all* against *{JOINT}*: in 2 of 4 cases all seeds are nearer to the teacher, in 1 all are farther, "
         "in 1 seeds differ"
     )
     for quotient in (np.inf, np.nan):
-        said = verdict([replace(last, quotients=(0.5, quotient))])
+        said = verdict(VARIANTS, [replace(last, quotients=(0.5, quotient))])
         assert "in 0 of 1 cases all seeds are nearer to the teacher, in 0 all are farther, in 0 seeds differ" in said
         assert said.endswith("differ, in 1 images are not finite")
 
@@ -211,9 +199,9 @@ def test_the_verdict_counts_cases_in_which_the_seeds_agree() -> None:
         (("--solver", "heun"), "--solver: heun remembers no earlier step; give multistep solvers"),
         (("--solver", "dpmpp_2m", "dpmpp_2m"), "--solver: got dpmpp_2m dpmpp_2m"),
         (("--nfe", "0"), "--nfe: "),
-        (("--seeds",), "--seeds: got []"),
-        (("--seeds", "1", "1"), "--seeds: got [1, 1]"),
-        (("--pairs", "0", "3"), "--pairs: got (0, 3)"),
+        (("--seeds",), "--seeds: got none"),
+        (("--seeds", "1", "1"), "--seeds: got 1 1"),
+        (("--pairs", "0", "3"), "--pairs: got 0"),
         (("--samples", "1"), "--samples: got 1"),
         (("--steps", "1"), "--steps: got 1"),
         (("--page", "missing.md"), "--page: missing.md cannot take the table"),

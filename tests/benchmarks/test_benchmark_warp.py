@@ -8,18 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import shared
-from reference_cases import write_case
 
-from benchmarks.experiments import warp_rows
-from benchmarks.experiments.warp import main
-from benchmarks.experiments.warp_page import block, put_tables
-from ld3.grids import HAND_MADE, edm
-
-METHODS = ("hand", "gits", "fitted", "warp", "curve")
+from benchmarks.experiments.study import defaults
+from benchmarks.experiments.warp import METHODS, Options, block, main
 
 
-def results() -> dict[str, Any]:
+def figures() -> tuple[Options, list[dict[str, Any]], list[dict[str, Any]]]:
     """Two seeds, two budgets, of which one is not fitted on."""
     mse = {
         ("hand", 4): (0.010, 0.030),
@@ -49,16 +43,13 @@ def results() -> dict[str, Any]:
         )
         for seed in (0, 1)
     ]
-    config = {"solver": "unipc_bh1_3", "nfe": [4], "unseen": [7], "pairs": [8, 2], "seeds": [0, 1]}
-    return {"config": config, "rows": rows, "costs": costs}
+    options = replace(defaults(Options, "warp"), nfe=(4,), unseen=(7,), pairs=(8, 2), seeds=(0, 1))
+    return options, rows, costs
 
 
 def test_tables_are_those_of_the_figures() -> None:
-    origin, distances, costs = block(results()).split("\n\n")
-    assert (
-        "`python -m benchmarks.experiments.warp --reference-case DIR --nfe 4 --unseen 7 --pairs 8 2 --seeds 0 1"
-        in origin
-    )
+    origin, distances, costs = block(*figures()).split("\n\n")
+    assert "`python -m benchmarks.experiments.warp --nfe 4 --unseen 7 --pairs 8 2 --seeds 0 1`" in origin
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in distances.splitlines()]
     four = ["4", "20 (10 to 30)", "7 (7 to 7)", "3 (2 to 4)", "4 (4 to 4)", "12 (8 to 16)", "1.41", "4.00"]
     seven = [
@@ -81,26 +72,18 @@ def test_tables_are_those_of_the_figures() -> None:
 
 
 def test_figures_that_are_not_finite_are_said_to_be() -> None:
-    found = results()
-    for row in found["rows"]:
+    options, rows, costs = figures()
+    for row in rows:
         if (row["method"], row["nfe"]) in (("gits", 4), ("warp", 7)) and row["seed"] == 1:
             row["mse"] = None
     cells = [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in block(found).split("\n\n")[1].splitlines()
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in block(options, rows, costs).split("\n\n")[1].splitlines()
     ]
     four, seven = cells[2:]
     assert four[2] == seven[4] == "not finite with 1 of 2 seeds"
     assert four[6:] == ["1.41", "4.00"]
     assert seven[6:] == ["-", "2.00"]
-
-
-def test_tables_go_between_the_markers(tmp_path: Path) -> None:
-    page = tmp_path / "warp.md"
-    page.write_text("before\n<!-- table: warp -->\nold\n<!-- end of table: warp -->\nafter\n")
-    put_tables(page, results())
-    assert page.read_text().startswith("before\n<!-- table: warp -->\n\nMade by")
-    assert page.read_text().endswith("<!-- end of table: warp -->\nafter\n")
-    assert "old" not in page.read_text()
 
 
 @pytest.mark.parametrize(
@@ -109,72 +92,41 @@ def test_tables_go_between_the_markers(tmp_path: Path) -> None:
         (("--solver", "rk4"), "--solver: name must be one of ddim"),
         (("--solver", "heun", "--nfe", "5"), "--nfe: nfe must be a positive multiple of 2 for heun, got 5"),
         (("--nfe", "4", "--unseen", "4"), "--unseen: got 4, which is in --nfe"),
-        (("--pairs", "0", "1"), "--pairs: got (0, 1)"),
-        ((), "digits_denoiser.pt holds no denoiser of the reference case"),
+        (("--pairs", "0", "1"), "--pairs: got 0"),
+        (("--page", "missing.md"), "--page: missing.md cannot take the table"),
     ],
 )
 def test_mistakes_are_one_line(
     options: tuple[str, ...], problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status = main(["--reference-case", str(tmp_path), "--out", str(tmp_path / "out"), *options])
-    error = " ".join(capsys.readouterr().err.split())
-    assert status == 2
-    assert error.startswith("error: ")
-    assert problem in error
+    assert main(["--out", str(tmp_path / "out"), *options]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert problem in line
 
 
-@pytest.fixture
-def short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The command line of a comparison of short fits on a small case."""
-    monkeypatch.setattr(warp_rows, "FIT", replace(warp_rows.FIT, steps=3))
-    monkeypatch.setattr(warp_rows, "WARP", replace(warp_rows.WARP, iterations=1))
-    case = write_case(tmp_path / "case")
-    return ["--reference-case", str(case), "--out", str(tmp_path / "out"), "--seeds", "0", "--pairs", "4", "2"]
-
-
-def test_more_evaluations_than_the_paper_has_fine_steps(short: list[str], tmp_path: Path) -> None:
-    assert main([*short, "--nfe", "80", "--unseen"]) == 0
-    rows = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
-    assert {(row["method"], row["nfe"]) for row in rows} == {(method, 80) for method in METHODS}
-    assert all(row["mse"] is not None for row in rows)
-
-
-def test_other_grids_to_start_from_are_other_fits(
-    short: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Fits are kept under the levels that they could start from."""
-    made: list[str] = []
-    for name in ("fit", "fit_warp"):
-        original = getattr(warp_rows, name)
-
-        def counted(*given: Any, name: str = name, original: Any = original) -> Any:  # noqa: ANN401
-            made.append(name)
-            return original(*given)
-
-        monkeypatch.setattr(warp_rows, name, counted)
-    command = [*short, "--nfe", "4", "--unseen"]
-    for expected in (["fit", "fit_warp", "fit_warp"], []):
-        made.clear()
-        assert main(command) == 0
-        assert made == expected
-    moved = {**HAND_MADE, "edm": lambda clock, n: edm(clock, n, rho=5.0)}
-    monkeypatch.setattr(warp_rows, "HAND_MADE", moved)
-    assert main(command) == 0
-    assert made == ["fit", "fit_warp", "fit_warp"]
-
-
-@pytest.mark.slow
-def test_a_small_comparison_end_to_end_goes_on_where_it_was(tmp_path: Path) -> None:
-    case, out, page = shared("oracles/ld3"), tmp_path / "out", tmp_path / "page.md"
-    page.write_text("<!-- table: warp -->\n<!-- end of table: warp -->\n")
-    command = ["--reference-case", str(case), "--out", str(out), "--nfe", "4", "--unseen", "5", "--seeds", "0"]
-    command += ["--pairs", "6", "4", "--page", str(page)]
+def test_a_small_comparison_goes_on_where_it_was(tmp_path: Path) -> None:
+    """On the repository's own case; CPU seconds tell whether a fit was made again."""
+    out, page = tmp_path / "out", tmp_path / "page.md"
+    page.write_text("before\n<!-- table: warp -->\nold\n<!-- end of table: warp -->\nafter\n")
+    command = ["--out", str(out), "--nfe", "4", "--unseen", "5", "--seeds", "0", "--pairs", "8", "4"]
+    command += ["--fit.steps", "15", "--warp.iterations", "5", "--page", str(page)]
     assert main(command) == 0
     first = json.loads((out / "results.json").read_text())
     found = {(row["method"], row["nfe"]): row["mse"] for row in first["rows"]}
     assert set(found) == {(method, nfe) for method in METHODS for nfe in (4, 5)}
     assert found["fitted", 4] < found["hand", 4]
     assert found["warp", 4] < found["hand", 4]
-    assert "5, not fitted on" in page.read_text()
+    assert first["complete"]
+    text = page.read_text()
+    assert text.startswith("before\n<!-- table: warp -->\n\nMade by `python -m benchmarks.experiments.warp ")
+    assert text.endswith("<!-- end of table: warp -->\nafter\n")
+    assert "5, not fitted on" in text
+    assert "old" not in text
     assert main(command) == 0
     assert json.loads((out / "results.json").read_text())["costs"] == first["costs"]
+    assert main([*command, "--fit.steps", "14"]) == 0
+    costs = json.loads((out / "results.json").read_text())["costs"]
+    assert [cost for cost in costs if cost not in first["costs"]] == [
+        cost for cost in costs if cost["method"] == "fitted"
+    ]

@@ -1,159 +1,173 @@
-"""The reference case: our fits and those of the published LD3 code on the same denoiser, side by side.
+"""Our fits beside those of the published LD3 code: ``python -m benchmarks.experiments.reference_case``.
 
-Two settings (`fits.py`), several solvers, budgets and seeds. With a folder for results,
-every finished fit is kept there, so that a run that was interrupted goes on, and results.json is written after each.
+Both on the same denoiser, in three settings (:mod:`benchmarks.experiments.reference_case.fits`), with several solvers,
+budgets and seeds. Writes to --out: results.json, after every fit; a run that was interrupted goes on. With --page, the
+table is put into a Markdown page.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import groupby
-from pathlib import Path
 from typing import Any, Final
 
 import torch
 from rich.console import Console
 
-from benchmarks.common import manifest
-from benchmarks.common.store import Store, write_text
-from benchmarks.experiments.reference_case.case import ReferenceCase, ReferenceRun, load_case
+from benchmarks.common.options import mistake, prepare_folder
+from benchmarks.common.store import Store, finite
+from benchmarks.common.tables import Table, bullets, check_page
+from benchmarks.experiments.reference_case.case import HandMadeGrid, ReferenceCase, load_case
 from benchmarks.experiments.reference_case.fits import (
-    CONFIG,
-    PAIRS,
     SETTINGS,
     SHARE,
-    TEACHER,
     WITH_COEFFICIENTS,
+    Options,
     Setting,
     fit_case,
+    limit,
 )
-from benchmarks.experiments.reference_case.hand import HandMade, published_rows
-from benchmarks.experiments.reference_case.rows import CaseRow, HandRow, case_row, limit
-from benchmarks.experiments.reference_case.table import table
-from benchmarks.experiments.reference_case.targets import AIMED, best_of_all, gains, targets
+from benchmarks.experiments.reference_case.rows import CAPTION, HEADINGS, CaseRow, best_of_all, case_row, cells, gains
+from benchmarks.experiments.study import (
+    GITS,
+    Kept,
+    check_each_once,
+    check_numbers,
+    command_line,
+    gits_jumps,
+    publish,
+    run_study,
+    write_results,
+)
 from domains.progress import WorkProgress
-from ld3.fingerprint import fingerprint
-from ld3.grids import HAND_MADE
-from ld3.solvers import get_solver
+from ld3 import HAND_MADE, SOLVERS, Grid, Solver, get_solver
 
 SCHEMA: Final = "ld3.reference_case.results"
-FITTED: Final = (AIMED, "ipndm_3")
-"""Solvers with which the published code was run in its own configuration."""
+FITTED: Final = ("unipc_bh1_3", "ipndm_3")
+"""Solvers with which the published code was run in its own configuration, and ours are fitted."""
 
-_FORMAT: Final = 3  # of a kept row; raise it when fits change in what no setting says
+_FORMAT: Final = 4  # of what is kept; raise it when fits change in what no option says
 _HAND_MADE: Final = "hand-made grids"
 _PACKAGES: Final = ("torch", "numpy", "scipy")
-_PAGE: Final = 160  # characters a line where there is no terminal to ask
+_TRAJECTORIES, _SEED = 256, 0  # of GITS, from starts of their own
 
 
-def run_reference_case(
-    folder: Path, out: Path | None, nfe: Sequence[int], seeds: Sequence[int], console: Console
-) -> None:
-    """Fit on the case in `folder`, print the table on standard output, and write `out`/results.json.
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run with the command line's arguments; the exit status."""
+    return run_study("reference_case", Options, compare, __doc__, arguments)
+
+
+def compare(options: Options, log: Console) -> int:
+    """Fit, evaluate, write and print.
 
     Raises:
-        ValueError: naming what is wrong with the folder, the budgets or the seeds, in one line.
+        InputError: for an option that makes no sense.
     """
-    case = load_case(folder)
-    _check(case, nfe, seeds)
-    store = _store(out)
-    hand_made = HandMade(case, store)
-    plan = [(s, name, n, seed) for s in SETTINGS for name in FITTED for n in nfe for seed in seeds]
-    work: dict[str, float] = {_HAND_MADE: hand_made.work(nfe)}
-    work |= {setting: sum(_limit(case, *planned) for planned in plan if planned[0] == setting) for setting in SETTINGS}
+    case = load_case(options.test_starts)
+    _check(options, case)
+    kept = Kept(Store(options.out / "cache"), _FORMAT, case.fingerprint(), options.fd_samples)
+    plan = [(s, name, n, seed) for s in SETTINGS for name in FITTED for n in options.nfe for seed in options.seeds]
     rows: list[CaseRow] = []
-    with WorkProgress(console, work, {}) as bar:
+    with WorkProgress(log, _work(options, case), {}) as bar:
         with bar.stage(_HAND_MADE):
-            hand = [*hand_made.rows(nfe, bar), *published_rows(case, nfe)]
+            hand = [*_hand_made(case, options, kept, bar), *(row for row in case.hand_made if row.nfe in options.nfe)]
         for setting, planned in groupby(plan, lambda p: p[0]):
             with bar.stage(setting):
                 for _, name, n, seed in planned:
-                    rows.append(_fitted(case, setting, name, n, seed, store, bar))
-                    if out is not None:
-                        _write(out, case, rows, hand, len(rows) == len(plan))
-    _show(rows, hand, console)
-
-
-def _show(rows: Sequence[CaseRow], hand: Sequence[HandRow], console: Console) -> None:
-    """Table and verdicts on standard output, a remark on the console."""
-    printed = Console(highlight=False)
-    printed = printed if printed.is_terminal else Console(highlight=False, width=_PAGE)
-    printed.print(table(rows))
-    for sentence in (*targets(rows), *gains(rows), *best_of_all(rows, hand)):
-        printed.print(sentence, markup=False)
+                    rows.append(_fitted(case, options, setting, name, n, seed, kept, bar))
+                    _write(options, rows, hand, complete=len(rows) == len(plan))
+    content = block(options, rows, hand)
+    publish(options.page, options.block, content)
     worst = max(row.teacher_disagreement or 0.0 for row in rows)
-    if worst > TEACHER.tolerance:
-        remark = (
-            f"our teacher is up to {worst:.2g} from itself at twice the steps; own_pairs learns from it all the same"
-        )
-        console.print(f"note: {remark}", markup=False)
+    if worst > options.teacher.tolerance:
+        remark = f"our teacher is up to {worst:.2g} from itself at twice the steps"
+        log.print(f"note: {remark}; own_pairs learns from it all the same", markup=False)
+    return 0
 
 
-def _check(case: ReferenceCase, nfe: Sequence[int], seeds: Sequence[int]) -> None:
-    known = sorted({n for solver, n in case.runs if solver == AIMED})
-    for n in nfe:
+def _check(options: Options, case: ReferenceCase) -> None:
+    known = sorted({n for solver, n in case.fits if solver in FITTED})
+    check_each_once(nfe=options.nfe, seeds=options.seeds)
+    for n in options.nfe:
         if n not in known:
-            raise ValueError(f"--nfe: the published code was not run with {n} evaluations; choose of {known}")
-    for option, numbers in (("--nfe", nfe), ("--seeds", seeds)):
-        if not numbers or len(set(numbers)) < len(numbers):
-            raise ValueError(f"{option}: give at least one number, and each once, got {list(numbers)}")
-    if any(seed < 0 for seed in seeds):
-        raise ValueError(f"--seeds: give numbers >= 0, got {list(seeds)}")
+            raise mistake("nfe", f"the published code was not run with {n} evaluations", f"choose of {known}")
+    check_numbers(test_starts=(options.test_starts, 1), fd_samples=(options.fd_samples, 2))
+    if options.page is not None:
+        check_page("page", options.page, options.block)
+    prepare_folder(options.out)
 
 
-def _store(out: Path | None) -> Store | None:
-    if out is None:
-        return None
-    try:
-        return Store(out / "cache")
-    except OSError as error:
-        raise ValueError(
-            f"--out: cannot write to {out} ({error.strerror}); give a folder that you may write to"
-        ) from error
-
-
-def _runs(case: ReferenceCase, name: str, nfe: int) -> Sequence[ReferenceRun]:
-    """Of the published code, with this solver if there are any."""
-    return case.runs.get((name, nfe)) or case.runs[AIMED, nfe]
-
-
-def _limit(case: ReferenceCase, setting: Setting, name: str, nfe: int, seed: int) -> int:
-    """The most evaluations of a fit."""
-    return limit(_runs(case, name, nfe)) // (SHARE if setting == "same_pairs" else 1)
+def _work(options: Options, case: ReferenceCase) -> dict[str, float]:
+    """Stage -> its network evaluations, at most."""
+    trials = sum(n for solver in SOLVERS.values() for n in options.nfe if n % solver.nfe_per_step == 0)
+    plan: dict[str, float] = {_HAND_MADE: trials * (len(HAND_MADE) + 1) * len(case.test_start)}
+    fits = len(options.seeds) * sum(limit(case, name, n) for name in FITTED for n in options.nfe)
+    return plan | {setting: fits / (SHARE if setting == "same_pairs" else 1) for setting in SETTINGS}
 
 
 def _fitted(
-    case: ReferenceCase, setting: Setting, name: str, nfe: int, seed: int, store: Store | None, bar: WorkProgress
+    case: ReferenceCase,
+    options: Options,
+    setting: Setting,
+    solver: str,
+    nfe: int,
+    seed: int,
+    kept: Kept,
+    bar: WorkProgress,
 ) -> CaseRow:
     """A fit that is known already, or a new one."""
-    runs = _runs(case, name, nfe)
-    starts = [make(case.flow.clock, get_solver(name).steps(nfe)).solver for make in HAND_MADE.values()]
-    settings = (CONFIG, starts, *((PAIRS.choose,) if setting == "same_pairs" else (TEACHER, PAIRS)))
-    key = (
-        f"fit-{fingerprint(_FORMAT, setting, name, nfe, seed, case.fingerprint(), [asdict(r) for r in runs], settings)}"
-    )
-    known = None if store is None else store.json(key)
-    if known is not None:
-        return CaseRow(**known)
-    row = case_row(case, setting, name, nfe, seed, fit_case(case, setting, name, nfe, seed, limit(runs)))
-    bar.evaluated(row.network_evaluations)
-    if store is not None:
-        store.put_json(key, asdict(row))
-    return row
+    starts = {name: make(case.flow.clock, get_solver(solver).steps(nfe)).solver for name, make in HAND_MADE.items()}
+    published = [asdict(run) for run in case.fits[solver, nfe]]
+    inputs = (setting, solver, nfe, seed, starts, published, asdict(options.fit), asdict(options.teacher))
+
+    def make() -> dict[str, Any]:
+        found = fit_case(case, options, setting, solver, nfe, seed)
+        bar.evaluated(found.network_evaluations)
+        return asdict(case_row(case, setting, solver, nfe, seed, found, options.fd_samples))
+
+    return CaseRow(**kept("fit", (*inputs, asdict(options.pairs)), make))
 
 
-def _write(out: Path, case: ReferenceCase, rows: Sequence[CaseRow], hand: Sequence[HandRow], complete: bool) -> None:
-    content: dict[str, Any] = {
-        "schema": SCHEMA,
+def _hand_made(case: ReferenceCase, options: Options, kept: Kept, bar: WorkProgress) -> Iterator[HandMadeGrid]:
+    """Every solver that can spend the evaluations, on every grid that nobody learned."""
+    start = case.flow.prior(_TRAJECTORIES, torch.Generator().manual_seed(_SEED))
+    jumps = gits_jumps(case.flow, start, max(options.nfe), bar)
+    for solver in SOLVERS.values():
+        for nfe in options.nfe:
+            if nfe % solver.nfe_per_step:
+                continue
+            steps = solver.steps(nfe)
+            grids = {name: make(case.flow.clock, steps) for name, make in HAND_MADE.items()} | {GITS: jumps.grid(steps)}
+            for name, grid in grids.items():
+
+                def make(grid: Grid = grid, solver: Solver = solver, nfe: int = nfe) -> dict[str, float | None]:
+                    bar.evaluated(nfe * len(case.test_start))
+                    return {"mse": finite(case.mse(grid, solver))}
+
+                yield HandMadeGrid(solver.name, nfe, name, kept("hand", (solver.name, grid.solver), make)["mse"])
+
+
+def _write(options: Options, rows: Sequence[CaseRow], hand: Sequence[HandMadeGrid], *, complete: bool) -> None:
+    content = {
         "complete": complete,
-        "config": {"fit": asdict(CONFIG), "teacher": asdict(TEACHER), "pairs": asdict(PAIRS)},
-        "versions": manifest.versions(_PACKAGES),
-        "commit": manifest.commit(),
-        "machine": manifest.machine(torch.device("cpu")),
         "reference_case": [asdict(row) for row in rows if row.setting != WITH_COEFFICIENTS],
         WITH_COEFFICIENTS: [asdict(row) for row in rows if row.setting == WITH_COEFFICIENTS],
         "hand_made": [asdict(row) for row in hand],
     }
-    write_text(out / "results.json", json.dumps(content, indent=2, allow_nan=False))
+    write_results(options.out, SCHEMA, options, _PACKAGES, **content)
+
+
+def block(options: Options, rows: Sequence[CaseRow], hand: Sequence[HandMadeGrid]) -> str:
+    """The command that made the figures, the table, what coefficients add, and the best of all grids, as Markdown."""
+    origin = f"Made by `{command_line('reference_case', options)}`; threads: {torch.get_num_threads()}."
+    more = "Learned solver coefficients on top of times and levels, for the same evaluations:"
+    best = "The best learned grid of all solvers, the best with learned coefficients, and the best that nobody learned:"
+    table = Table(HEADINGS, [*cells(rows)], text_columns=2).markdown()
+    lists = (bullets([*gains(rows)]), bullets([*best_of_all(rows, hand)]))
+    return "\n\n".join([origin, table, CAPTION, more, lists[0], best, lists[1]])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,41 +1,126 @@
-"""The reference case on disk: a denoiser, its teacher's pairs, a test set, and what the published LD3 code reached."""
+"""The reference case: a denoiser of 8x8 digits, pairs, a test set, and what the published LD3 code reached.
+
+All of it lies in ``data/`` beside this file; README.md says where it comes from.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Final, cast, final
 
 import numpy as np
 import torch
-from torch import Tensor
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
-from benchmarks.experiments.reference_case.model import SHAPE, Classifier, DigitsFlow, load_classifier, load_flow
 from domains.images.metrics.frechet import Gaussian
+from ld3 import EDM, EuclideanFlow, Grid, Solver, integrate
 from ld3.fingerprint import fingerprint
 from ld3.learn import Pairs
 
-_LABELS: Mapping[str, str] = {"unipc_bh1_3": "A_o3", "unipc_bh1_2": "C_o2", "ipndm_3": "K_ipndm3"}
-"""Solver -> how the case's results call the runs of the published code as it is, in its own configuration."""
+DATA: Final = Path(__file__).parent / "data"
+SHAPE: Final = (1, 8, 8)
 
-_NAMES: Mapping[str, str] = {"uni_pc": "unipc_bh1_{}", "ipndm": "ipndm_{}", "dpmpp": "dpmpp_{}m"}
-"""How the case's results call a family of solvers -> our name, with its order."""
+_PIXELS: Final = math.prod(SHAPE)
+_WAVES: Final = 16
+_AT_ONCE: Final = 1000  # samples side by side
+
+
+class _Modulated(nn.Module):
+    """Residual block whose hidden layer is scaled and shifted by the embedded noise level."""
+
+    def __init__(self, width: int, embedding: int) -> None:
+        super().__init__()
+        self.n = nn.LayerNorm(width)
+        self.a = nn.Linear(width, width)
+        self.e = nn.Linear(embedding, 2 * width)
+        self.b = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        scale, offset = self.e(level).chunk(2, dim=-1)
+        hidden = self.a(nn.functional.silu(self.n(x))) * (1 + scale) + offset
+        return x + self.b(nn.functional.silu(hidden))
+
+
+@final
+class ResidualMLP(nn.Module):
+    """(B, 64) pixels and c_noise of shape () -> (B, 64)."""
+
+    def __init__(self, width: int, blocks: int, embedding: int) -> None:
+        super().__init__()
+        self.register_buffer("freqs", torch.zeros(_WAVES))
+        layers = (nn.Linear(2 * _WAVES, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU())
+        self.emb = nn.Sequential(*layers)
+        self.inp = nn.Linear(_PIXELS, width)
+        self.blocks = nn.ModuleList(_Modulated(width, embedding) for _ in range(blocks))
+        self.on = nn.LayerNorm(width)
+        self.out = nn.Linear(width, _PIXELS)
+
+    def forward(self, x: Tensor, c_noise: Tensor) -> Tensor:
+        phase = c_noise * cast("Tensor", self.freqs)
+        level = self.emb(torch.cat([phase.sin(), phase.cos()]))
+        hidden = self.inp(x)
+        for block in self.blocks:
+            hidden = block(hidden, level)
+        return self.out(nn.functional.silu(self.on(hidden)))
+
+
+@final
+class ReferenceFlow(EuclideanFlow):
+    """The denoiser D under the preconditioning of Karras et al. (arXiv 2206.00364, section 5): ε̂ = (x - D)/σ.
+
+    Args:
+        network: predicts F in D = c_skip x + c_out F(c_in x, ln(σ)/4).
+        sigma_data: standard deviation of the data.
+    """
+
+    def __init__(self, network: ResidualMLP, sigma_data: float) -> None:
+        super().__init__(EDM(), SHAPE, dtype=next(network.parameters()).dtype)
+        self.network = network.eval().requires_grad_(False)
+        self.sigma_data = sigma_data
+
+    def noise(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """x - D over σ, with 1 - c_skip = σ²/(σ² + σ_d²) written out so that nothing cancels at small σ."""
+        total = (t**2 + self.sigma_data**2).sqrt()
+        network = self.network(x_t.flatten(1) / total, t.log() / 4).view_as(x_t)
+        return t / total**2 * x_t - self.sigma_data / total * network
+
+
+@final
+class Classifier(nn.Module):
+    """64 pixels -> 64 features -> 10 digits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.f = nn.Sequential(nn.Linear(_PIXELS, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU())
+        self.h = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 1, 8, 8) -> the features (B, 64)."""
+        return self.f(x.flatten(1))
 
 
 @final
 @dataclass(frozen=True)
-class ReferenceRun:
-    """One fit of the published code.
+class PublishedFit:
+    """One fit of the published code, in its own configuration.
 
     Attributes:
+        solver, nfe, seed: which.
         mse: mean squared distance of pixels to the teacher, on the test set.
         fd_feat: Fréchet distance in the classifier's features.
         network_evaluations: with and without gradients.
         cpu_seconds: of its training.
     """
 
+    solver: str
+    nfe: int
+    seed: int
     mse: float
     fd_feat: float
     network_evaluations: int
@@ -43,30 +128,41 @@ class ReferenceRun:
 
 
 @final
+@dataclass(frozen=True)
+class HandMadeGrid:
+    """What a grid that nobody learned reaches: its mse over the test starts; None if one is not finite."""
+
+    solver: str
+    nfe: int
+    grid: str
+    mse: float | None
+
+
+@final
 @dataclass(frozen=True, eq=False)
 class ReferenceCase:
-    """What both sides are given.
+    """What both sides are given, and what the published code reached.
 
     Attributes:
         flow: the denoiser.
-        pairs: the 100 of the reference, 50 that it trained on and 50 that it validated on.
-        test_start: 2000 starts that no fit sees, (2000, 1, 8, 8).
+        pairs: 100 of them.
+        test_start: starts that no fit sees, (n, 1, 8, 8).
         test_end: where the teacher takes them.
         classifier: whose features the second Fréchet distance is in.
         real_pixels, real_features: moments of real digits.
-        runs: (solver, NFE) -> fits of the published code, one a seed.
-        hand: (solver, NFE) -> grid -> mse that the published code's hand-made grids have.
+        fits: of the published code, by solver and NFE.
+        hand_made: grids of the published code.
     """
 
-    flow: DigitsFlow
+    flow: ReferenceFlow
     pairs: Pairs[Tensor]
     test_start: Tensor
     test_end: Tensor
     classifier: Classifier
     real_pixels: Gaussian
     real_features: Gaussian
-    runs: Mapping[tuple[str, int], Sequence[ReferenceRun]]
-    hand: Mapping[tuple[str, int], Mapping[str, float]]
+    fits: Mapping[tuple[str, int], Sequence[PublishedFit]]
+    hand_made: Sequence[HandMadeGrid]
 
     def fingerprint(self) -> str:
         """Hash of all that a fit and its evaluation see."""
@@ -74,68 +170,44 @@ class ReferenceCase:
         quality = (self.classifier.state_dict(), *self.real_pixels, *self.real_features)
         return fingerprint(self.flow.fingerprint(), *tensors, *quality)
 
+    def mse(self, grid: Grid, solver: Solver) -> float:
+        """Mean squared distance of pixels to the teacher, over the test starts."""
+        return float(self.flow.distance(self.sample(self.test_start, grid, solver), self.test_end).mean())
 
-def load_case(folder: Path) -> ReferenceCase:
-    """Read the folder.
+    @torch.no_grad()
+    def sample(self, start: Tensor, grid: Grid, solver: Solver) -> Tensor:
+        """Where the solver takes the starts."""
+        return torch.cat([integrate(self.flow, part, grid, solver) for part in start.split(_AT_ONCE)])
 
-    Raises:
-        ValueError: naming the file that is missing or is not what it should be.
-    """
-    flow = load_flow(folder / "denoiser" / "digits_denoiser.pt")
-    taught = _arrays(folder / "teacher_data.npz", "latent", "img")
-    test = _arrays(folder / "test_set.npz", "latent", "teacher")
-    moments = ("pixel_mu", "pixel_cov", "feat_mu", "feat_cov")
-    real = [torch.from_numpy(x).double() for x in _arrays(folder / "fd" / "real_stats.npz", *moments)]
-    for name, arrays in (("teacher_data.npz", taught), ("test_set.npz", test)):
-        if any(x.shape[1:] != SHAPE or len(x) != len(arrays[0]) or len(x) < 2 for x in arrays):
-            raise ValueError(f"{folder / name} must hold as many starts as ends, of shape {SHAPE}, and at least two")
-    runs, hand = _results(folder / "ld3_results.json")
-    start, end = (torch.from_numpy(x).to(flow.dtype) for x in taught)
-    test_start, test_end = (torch.from_numpy(x).to(flow.dtype) for x in test)
+
+def load_case(test_starts: int | None = None) -> ReferenceCase:
+    """Read it, with the first `test_starts` of the test set; None = all 2000."""
+    with safe_open(DATA / "denoiser.safetensors", "pt") as file:
+        config = file.metadata()
+    network = ResidualMLP(int(config["width"]), int(config["blocks"]), int(config["embedding"]))
+    network.load_state_dict(load_file(DATA / "denoiser.safetensors"))
+    flow = ReferenceFlow(network, float(config["sigma_data"]))
+    classifier = Classifier()
+    classifier.load_state_dict(load_file(DATA / "classifier.safetensors"))
+    learned, test, real = (_arrays(DATA / f"{name}.npz") for name in ("pairs", "test_set", "real_digits"))
+    published = json.loads((DATA / "published.json").read_text())
+    fits: dict[tuple[str, int], list[PublishedFit]] = {}
+    for row in published["fits"]:
+        fits.setdefault((row["solver"], row["nfe"]), []).append(PublishedFit(**row))
     scale = flow.prior_scale["x"]
     return ReferenceCase(
         flow=flow,
-        pairs=Pairs(scale * start, end, torch.zeros(0), True, 0),
-        test_start=scale * test_start,
-        test_end=test_end,
-        classifier=load_classifier(folder / "fd" / "classifier.pt"),
-        real_pixels=Gaussian(*real[:2]),
-        real_features=Gaussian(*real[2:]),
-        runs=runs,
-        hand=hand,
+        pairs=Pairs(scale * learned["start"], learned["end"], torch.zeros(0), True, 0),
+        test_start=scale * test["start"][:test_starts],
+        test_end=test["end"][:test_starts],
+        classifier=classifier.eval().requires_grad_(False),
+        real_pixels=Gaussian(real["pixel_mean"], real["pixel_covariance"]),
+        real_features=Gaussian(real["feature_mean"], real["feature_covariance"]),
+        fits=fits,
+        hand_made=[HandMadeGrid(**row) for row in published["hand_made"]],
     )
 
 
-def _arrays(path: Path, *names: str) -> list[np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            return [content[name] for name in names]
-    except Exception as error:
-        raise ValueError(f"{path} must hold the arrays {', '.join(names)}: {error}") from error
-
-
-def _results(
-    path: Path,
-) -> tuple[dict[tuple[str, int], list[ReferenceRun]], dict[tuple[str, int], dict[str, float]]]:
-    """Runs and hand-made grids by solver and NFE."""
-    try:
-        content = json.loads(path.read_text())
-        runs: dict[tuple[str, int], list[ReferenceRun]] = {}
-        hand: dict[tuple[str, int], dict[str, float]] = {}
-        for solver, label in _LABELS.items():
-            for run in content["runs"]:
-                if run["name"] == f"{label}_N{run['steps']}_s{run['seed']}":
-                    runs.setdefault((solver, run["steps"]), []).append(_run(run))
-        for row in content["hand"]:
-            solver = _NAMES[row["solver"]].format(row["order"])
-            hand.setdefault((solver, row["N"]), {})[row["skip"]] = float(row["mse"])
-        return runs, hand
-    except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} must hold the results of the reference: {type(error).__name__}: {error}") from error
-
-
-def _run(run: Mapping[str, Any]) -> ReferenceRun:
-    evaluations = int(run["net_evals_grad"]) + int(run["net_evals_nograd"])
-    return ReferenceRun(
-        float(run["eval"]["mse"]), float(run["eval"]["fd_feat"]), evaluations, float(run["cpu_seconds"])
-    )
+def _arrays(path: Path) -> dict[str, Tensor]:
+    with np.load(path, allow_pickle=False) as content:
+        return {name: torch.from_numpy(content[name]) for name in content.files}
