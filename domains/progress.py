@@ -45,7 +45,7 @@ class WorkProgress:
         self._done = 0.0
         self._evaluations = 0.0
         self._seconds = 0.0
-        self._stage = ""
+        self._stage = self._note = ""
         self._last = self._said = clock()
         self._progress = rich.progress.Progress(
             TextColumn("{task.description}"),
@@ -79,7 +79,7 @@ class WorkProgress:
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """A part of the plan; when it ends, what it did not need is taken off the total."""
-        self._stage, before = name, self._done
+        self._stage, self._note, before = name, "", self._done
         self._last = began = self._clock()
         self._progress.update(self._task, description=name)
         yield
@@ -90,6 +90,11 @@ class WorkProgress:
         """A better estimate of the present stage."""
         self._plan[self._stage] = work
         self._draw()
+
+    def note(self, text: str) -> None:
+        """A few words about how the present stage goes, such as its losses."""
+        self._note = f" {text}"
+        self._progress.update(self._task, description=f"{self._stage}{self._note}")
 
     def evaluated(self, count: float) -> None:
         """`count` evaluations have been made since the stage's start or the last call."""
@@ -127,4 +132,4 @@ class WorkProgress:
         left = self._progress.tasks[0].time_remaining
         remaining = "time left not known yet" if left is None else f"{timedelta(seconds=int(left))} left"
         share = self._done / total if total else 1.0
-        return f"{self._stage}: {share:.0%} of all work, {self.rate:.0f} {self._unit}/s, {remaining}"
+        return f"{self._stage}{self._note}: {share:.0%} of all work, {self.rate:.0f} {self._unit}/s, {remaining}"

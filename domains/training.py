@@ -1,19 +1,27 @@
-"""What every training does alike: the learning rate over the run, a careful step, the moving average of the weights,
-and a state on disk that a stopped run goes on from.
+"""What every training does alike: its settings, the learning rate, one step, the moving average of the weights, and a
+state on disk that a stopped run goes on from.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
+import tyro
+import yaml
 from torch import Tensor, nn
 
 from domains.errors import InputError, InputProblem
+from domains.yaml_options import read_options
+
+T = TypeVar("T")
 
 
 class Settings(Protocol):
@@ -37,6 +45,23 @@ class Settings(Protocol):
     def decay(self) -> float: ...
     @property
     def ema(self) -> float: ...
+
+
+def check_settings(settings: Settings, whole: Sequence[str], positive: Sequence[str], shares: Sequence[str]) -> None:
+    """Refuse fields that are out of range: of `whole` (>= 1), of `positive` (> 0, finite), of `shares` (in [0, 1)).
+
+    Raises:
+        ValueError: naming the field and its value.
+    """
+    for name in whole:
+        if not getattr(settings, name) >= 1:
+            raise ValueError(f"{name} must be at least 1, got {getattr(settings, name)}")
+    for name in positive:
+        if not 0 < getattr(settings, name) < math.inf:
+            raise ValueError(f"{name} must be positive and finite, got {getattr(settings, name)}")
+    for name in shares:
+        if not 0 <= getattr(settings, name) < 1:
+            raise ValueError(f"{name} must be in [0, 1), got {getattr(settings, name)}")
 
 
 class Part(Protocol):
@@ -101,15 +126,35 @@ def load_state(path: Path, parts: Mapping[str, Part], generator: torch.Generator
     return state
 
 
-def prepare_output(out: Path, settings: Mapping[str, object]) -> None:
-    """Make the output folder and write the settings into its config.json.
+def read_settings(
+    kind: type[T], module: str, description: str | None = None, arguments: Sequence[str] | None = None
+) -> T:
+    """The settings of `python -m module` from the command line, and where it is silent from the YAML file --config.
+
+    Raises:
+        InputError, ValueError: if the file cannot be used, or the settings refuse a value.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", type=Path)
+    known, rest = parser.parse_known_args(arguments)
+    prog = f"python -m {module}"
+    if known.config is None:
+        return tyro.cli(kind, prog=prog, description=description, args=rest)
+    default = read_options(kind, known.config, tyro.MISSING)
+    return tyro.cli(kind, prog=prog, description=description, args=rest, default=default)
+
+
+def prepare_output(out: Path, settings: Any) -> None:  # noqa: ANN401
+    """Make the output folder and write the dataclass `settings` into its config.yaml, which --config reads.
 
     Raises:
         InputError: if that is not possible.
     """
+    # JSON knows neither paths nor tuples, and YAML's writer is to meet neither.
+    plain = json.loads(json.dumps(asdict(settings), default=str))
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "config.json").write_text(json.dumps(settings, default=str, indent=1))
+        (out / "config.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
     except OSError as error:
         problem = InputProblem(str(out), "", f"cannot write there ({error.strerror})", "choose another --out")
         raise InputError(problem) from error

@@ -29,7 +29,7 @@ from domains.docking.networks.registry import NetworkName
 from domains.docking.networks.weights import DockingModel
 from domains.docking.score_scale import best_of
 from domains.docking.structures.complexes import Complex
-from domains.docking.train import Held, load_data
+from domains.docking.train import ValidationSet, load_data, validation_sets
 from domains.docking.training.config import TrainConfig
 from domains.docking.training.run import Run
 from domains.errors import InputError
@@ -62,7 +62,7 @@ def compare(options: Options, stop: Callable[[], bool], console: Console) -> boo
     config = config_of(options, options.networks[0])
     parts, embedded = load_data(config, console)
     chosen_on, reported = halves(parts.ligands, options)
-    held = {"ligands": Held.of(parts.ligands)} | ({"targets": Held.of(parts.targets)} if parts.targets else {})
+    held = validation_sets(parts)
     trained = []
     for name in options.networks:
         config = config_of(options, name)
@@ -89,7 +89,7 @@ def measure(
     trained: Trained,
     chosen_on: Sequence[Complex],
     reported: Sequence[Complex],
-    held: Held,
+    held: ValidationSet,
     options: Options,
     store: Store,
 ) -> tuple[NetworkRow, DockedPoses]:

@@ -21,7 +21,7 @@ from domains.docking.poses.metrics import success
 from domains.docking.score_scale import Row, summarise
 from domains.docking.settings import TEACHER
 from domains.docking.structures.complexes import Complex
-from domains.docking.train import Held
+from domains.docking.train import ValidationSet
 
 _REPEATS: Final = 3  # of a timing; the fastest counts
 _POSES: Final = 2  # of each complex of a batch, which makes 16 side by side
@@ -56,7 +56,7 @@ class Difference:
 
 
 @torch.no_grad()
-def milliseconds(network: ScoreNetwork[Any], held: Held, noise: NoiseRange, seed: int) -> tuple[float, float]:
+def milliseconds(network: ScoreNetwork[Any], held: ValidationSet, noise: NoiseRange, seed: int) -> tuple[float, float]:
     """CPU time of an evaluation, per pose, and of an encoding, per complex: mean over the held-out complexes.
 
     Poses are bound ones with noise of all levels.

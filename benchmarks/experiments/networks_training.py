@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Final
 
 from rich.console import Console
 
-from domains.docking.train import Held, validation_losses
+from domains.docking.train import ValidationSet, validation_losses
 from domains.docking.training.config import TrainConfig
 from domains.docking.training.data import BatchSampler
 from domains.docking.training.run import Run, new_run, train_step
@@ -25,7 +25,7 @@ def train_for(
     budget: float,
     config: TrainConfig,
     sampler: BatchSampler,
-    held: Mapping[str, Held],
+    held: Mapping[str, ValidationSet],
     stop: Callable[[], bool],
     console: Console,
 ) -> Run:
@@ -41,7 +41,7 @@ def train_for(
     if (config.out / "state.pt").exists():
         run.restore(config.out / "state.pt")
         forget_after(log, run.step)
-    prepare_output(config.out, asdict(config))
+    prepare_output(config.out, config)
     saved = time.monotonic()
     while run.seconds < budget and not stop():
         before, began = run.seconds, time.process_time()

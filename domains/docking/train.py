@@ -1,23 +1,22 @@
-"""Train a docking model: ``python -m domains.docking.train --data DIR --out DIR``.
+"""Train a docking model: ``python -m domains.docking.train --config FILE.yaml --data DIR --out DIR``.
 
-Denoising score matching (:mod:`domains.docking.poses.diffusion`) on bound poses. Writes to --out, every few minutes
-and when stopped:
-``state.pt`` (everything needed to go on: run the same command again), ``weights.safetensors`` (the exponential
-moving average of the weights), ``log.jsonl`` (losses by step, and success rates of redocking).
+Denoising score matching (:mod:`domains.docking.poses.diffusion`) on bound poses. --config names a YAML file of settings
+(domains/docking/weights/demo.yaml has those of the demo model); options on the command line come before it. Writes to
+--out, every few minutes and when stopped: ``state.pt`` (everything needed to go on: run the same command again),
+``weights.safetensors`` (the exponential moving average of the weights), ``log.jsonl`` (losses by step, and success
+rates of redocking), ``config.yaml`` (all settings).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 import torch
-import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from domains.docking.engine import dock, hand_made_sampler
 from domains.docking.networks.weights import DockingModel
@@ -29,7 +28,8 @@ from domains.docking.training.data import BatchSampler, Split, names_in, split
 from domains.docking.training.run import Run, losses_of, new_run, train_step
 from domains.errors import InputError, InputProblem
 from domains.long_runs import append_row, forget_after, stop_on_signals
-from domains.training import prepare_output
+from domains.progress import WorkProgress
+from domains.training import prepare_output, read_settings
 
 _VALIDATION_SEED = 12345  # the same noise at every validation, so that its losses can be compared
 _VALIDATION_POSES = 8
@@ -38,16 +38,22 @@ _DOCKING_STEPS = 20
 
 @final
 @dataclass(frozen=True)
-class Held:
-    """Complexes held out under one name, also in fixed batches of similar size."""
+class ValidationSet:
+    """Complexes that are not trained on, also in fixed batches of similar size."""
 
     complexes: tuple[Complex, ...]
     batches: tuple[ComplexBatch, ...]
 
     @staticmethod
-    def of(complexes: Sequence[Complex], size: int = 8) -> Held:
+    def of(complexes: Sequence[Complex], size: int = 8) -> ValidationSet:
         order = sorted(complexes, key=lambda c: c.ligand.n_atoms)
-        return Held(tuple(order), tuple(collate(order[i : i + size]) for i in range(0, len(order), size)))
+        return ValidationSet(tuple(order), tuple(collate(order[i : i + size]) for i in range(0, len(order), size)))
+
+
+def validation_sets(parts: Split) -> dict[str, ValidationSet]:
+    """ "ligands" and "targets" (:class:`Split`), without those that are empty."""
+    named = {"ligands": parts.ligands, "targets": parts.targets}
+    return {name: ValidationSet.of(part) for name, part in named.items() if part}
 
 
 def load_data(config: TrainConfig, console: Console) -> tuple[Split, list[Complex]]:
@@ -68,23 +74,23 @@ def load_data(config: TrainConfig, console: Console) -> tuple[Split, list[Comple
 
 
 @torch.no_grad()
-def validation_losses(run: Run, held: Mapping[str, Held], config: TrainConfig) -> dict[str, float]:
+def validation_losses(run: Run, validation: Mapping[str, ValidationSet], config: TrainConfig) -> dict[str, float]:
     """Denoising losses of the averaged weights, "split/factor" -> mean over batches."""
     generator = torch.Generator().manual_seed(_VALIDATION_SEED)
     out = {}
-    for name, part in held.items():
+    for name, part in validation.items():
         rows = [losses_of(run.average, batch, _VALIDATION_POSES, config.noise, generator) for batch in part.batches]
         for factor in rows[0]:
             out[f"{name}/{factor}"] = float(torch.stack([row[factor] for row in rows]).mean())
     return out
 
 
-def docking_success(run: Run, held: Mapping[str, Held], config: TrainConfig) -> dict[str, float]:
+def docking_success(run: Run, validation: Mapping[str, ValidationSet], config: TrainConfig) -> dict[str, float]:
     """Fraction of poses within 2 Å by the ODE of the averaged weights, "split/success_2A" -> rate."""
     model = DockingModel(run.average, config.noise, config.dock_score_scale)
     sampler = hand_made_sampler("edm", "dpmpp_2m", _DOCKING_STEPS)
     out = {}
-    for name, part in held.items():
+    for name, part in validation.items():
         rmsd = dock(model, part.complexes, sampler, samples=1, seed=_VALIDATION_SEED).rmsd()
         out[f"{name}/success_2A"] = float(success(np.concatenate(list(rmsd.values())), 2.0).mean())
     return out
@@ -93,13 +99,13 @@ def docking_success(run: Run, held: Mapping[str, Held], config: TrainConfig) -> 
 def train(
     run: Run,
     sampler: BatchSampler,
-    held: Mapping[str, Held],
+    validation: Mapping[str, ValidationSet],
     config: TrainConfig,
-    progress: Progress,
+    progress: WorkProgress,
     stop: Callable[[], bool],
 ) -> None:
     """Step until `config.steps`, or until `stop` says so after a step; validate and save on the way and at the end."""
-    task = progress.add_task("train", total=config.steps, completed=run.step, losses="")
+    progress.advance(run.step)
     started = saved = time.monotonic()
     before = run.seconds
     smooth: dict[str, float] = {}
@@ -107,14 +113,15 @@ def train(
         for factor, value in train_step(run, sampler.draw(run.generator), config).items():
             smooth[factor] = 0.99 * smooth.get(factor, value) + 0.01 * value
         run.seconds = before + time.monotonic() - started
-        progress.update(task, completed=run.step, losses=" ".join(f"{k} {v:.3f}" for k, v in smooth.items()))
+        progress.note(" ".join(f"{k} {v:.3f}" for k, v in smooth.items()))
+        progress.evaluated(1)
         row: dict[str, object] = {"step": run.step, "seconds": run.seconds, "train": smooth}
-        if due := run.step % config.validate_every == 0 or run.step == config.steps:
-            row |= validation_losses(run, held, config)
-        if run.step % config.dock_every == 0 or run.step == config.steps:
-            row |= docking_success(run, held, config)
-            due = True
-        if due:
+        last = run.step == config.steps
+        if validate := last or run.step % config.validate_every == 0:
+            row |= validation_losses(run, validation, config)
+        if redock := last or run.step % config.dock_every == 0:
+            row |= docking_success(run, validation, config)
+        if validate or redock:
             append_row(config.out / "log.jsonl", row)
         if time.monotonic() - saved > 60 * config.save_minutes:
             run.save(config)
@@ -130,35 +137,32 @@ def main(config: TrainConfig, stop: Callable[[], bool]) -> None:
     """
     console = Console(stderr=True)
     torch.set_num_threads(config.threads)
+    parts, embedded = load_data(config, console)
     run = new_run(config)
     if (config.out / "state.pt").exists():
         run.restore(config.out / "state.pt")
         forget_after(config.out / "log.jsonl", run.step)
         console.print(f"going on at step {run.step}")
-    prepare_output(config.out, asdict(config))
-    parts, embedded = load_data(config, console)
+    prepare_output(config.out, config)
     counts = f"{len(parts.train)} complexes and {len(embedded)} embedded ones"
     console.print(
         f"training on {counts}; held out: {len(parts.ligands)} ligands, {len(parts.targets)} of unseen targets"
     )
     weights = [1.0] * len(parts.train) + [config.embedded_weight] * len(embedded)
     sampler = BatchSampler([*parts.train, *embedded], weights, config.complexes, config.pocket_radii, config.shake)
-    held = {name: Held.of(part) for name, part in (("ligands", parts.ligands), ("targets", parts.targets)) if part}
-    columns = (TextColumn("step"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.fields[losses]}"), console=console) as progress:
-        train(run, sampler, held, config, progress, stop)
+    with WorkProgress(console, {"train": config.steps}, unit="steps") as progress, progress.stage("train"):
+        train(run, sampler, validation_sets(parts), config, progress, stop)
     if run.step < config.steps:
         console.print(f"stopped at step {run.step}; the same command goes on from here")
 
 
 def cli(arguments: Sequence[str] | None = None) -> None:
     """The command line; exits with status 2 and one line for a mistake of the user, with 1 if training diverges."""
-    config = tyro.cli(TrainConfig, description=__doc__, args=arguments)
     try:
-        main(config, stop_on_signals())
-    except (InputError, FloatingPointError) as error:
+        main(read_settings(TrainConfig, "domains.docking.train", __doc__, arguments), stop_on_signals())
+    except (InputError, ValueError, FloatingPointError) as error:
         Console(stderr=True).print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
-        raise SystemExit(2 if isinstance(error, InputError) else 1) from None
+        raise SystemExit(1 if isinstance(error, FloatingPointError) else 2) from None
 
 
 if __name__ == "__main__":

@@ -3,14 +3,13 @@
 Denoising with EDM's preconditioning and loss, class labels dropped now and then. Writes to --out: ``state.pt``, every
 few minutes and when stopped (everything needed to go on: run the same command again), ``weights.safetensors`` (of the
 moving averages of the weights, the one with the lowest validation loss), ``log.jsonl`` (losses by step, with the CPU
-seconds so far), ``config.json``.
+seconds so far), ``config.yaml``.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 
 import torch
 import tyro
@@ -84,7 +83,7 @@ def main(config: TrainConfig, stop: Callable[[], bool]) -> None:
         run.restore(config.out / "state.pt")
         forget_after(config.out / "log.jsonl", run.step)
         console.print(f"going on at step {run.step}")
-    prepare_output(config.out, asdict(config))
+    prepare_output(config.out, config)
     console.print(f"training on {len(data)} digits; {len(valid)} are held out")
     columns = (TextColumn("step"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, TextColumn("{task.fields[loss]}"), console=console) as progress:

@@ -32,7 +32,7 @@ from domains.docking.networks.pocket_net import PocketNet
 from domains.docking.networks.weights import DockingModel
 from domains.docking.poses.diffusion import NoiseRange
 from domains.docking.score_scale import Row, best_of
-from domains.docking.train import Held
+from domains.docking.train import ValidationSet
 from domains.docking.training.config import TrainConfig
 from domains.docking.training.data import Split
 from domains.docking.training.run import Run, learning_rate, new_run
@@ -98,7 +98,7 @@ def quiet() -> Console:
 
 def train(config: TrainConfig, budget: float, stop: Callable[[], bool] = never) -> Run:
     parts = Split(complexes()[:3], (), ())
-    held = {"ligands": Held.of(complexes()[3:])}
+    held = {"ligands": ValidationSet.of(complexes()[3:])}
     return train_for(budget, config, sampler_of(parts, [], config), held, stop, quiet())
 
 
@@ -188,7 +188,7 @@ def test_redocking_is_kept_with_what_it_depends_on(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("clock")
 def test_times_are_per_pose_and_per_complex() -> None:
     """A second between two readings of the clock: one for four encodings, one for eight evaluations."""
-    held = Held.of(complexes())
+    held = ValidationSet.of(complexes())
     found = milliseconds(PocketNet(SMALL).eval(), held, NoiseRange(), 0)
     assert found == (1000 / 8, 1000 / 4)
 

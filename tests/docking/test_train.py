@@ -22,7 +22,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from domains.docking.engine import dock, hand_made_sampler
-from domains.docking.networks.weights import load_weights
+from domains.docking.networks.weights import DEMO_WEIGHTS, load_weights
 from domains.docking.structures.batch import collate
 from domains.docking.structures.complexes import POSEBUSTERS_NAMES
 from domains.docking.train import cli, load_data, main
@@ -30,6 +30,8 @@ from domains.docking.training.config import TrainConfig
 from domains.docking.training.data import BatchSampler, names_in, split
 from domains.docking.training.run import learning_rate, losses_of, new_run, train_step
 from domains.errors import InputError
+from domains.training import read_settings
+from domains.yaml_options import read_options
 
 ROOT = Path(__file__).parents[2]
 
@@ -241,6 +243,38 @@ def test_mistakes_get_one_line(data: Path, tmp_path: Path, capsys: pytest.Captur
     (tmp_path / "all").write_text("\n".join(POSEBUSTERS_NAMES))
     nothing = mistake(capsys, "--data", str(data), "--out", out, "--validation-targets", str(tmp_path / "all"))
     assert "every complex in it belongs to the validation split" in nothing
+    for option, values, said in (
+        ("steps", ["0"], "steps must be at least 1, got 0"),
+        ("learning-rate", ["nan"], "learning_rate must be positive and finite, got nan"),
+        ("ema", ["1"], "ema must be in [0, 1), got 1.0"),
+        ("embedded-weight", ["0"], "embedded_weight must be positive"),
+        ("pocket-radii", ["7", "5"], "pocket_radii must be two lengths"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            cli(["--data", str(data), "--out", out, f"--{option}", *values])
+        assert stop.value.code == 2
+        assert said in capsys.readouterr().err
+    (tmp_path / "typo.yaml").write_text("stepz: 3\n")
+    typo = mistake(capsys, "--data", str(data), "--out", out, "--config", str(tmp_path / "typo.yaml"))
+    assert "typo.yaml: stepz is unknown" in typo
+    assert not Path(out).exists()
+
+
+def test_settings_come_from_a_yaml_file_and_the_command_line_comes_first(config: TrainConfig, tmp_path: Path) -> None:
+    main(replace(config, steps=1), never)
+    arguments = ["--config", str(config.out / "config.yaml"), "--out", str(tmp_path / "other"), "--steps", "2"]
+    cli([*arguments, "--pocket.dropout", "0.2"])
+    expected = replace(config, out=tmp_path / "other", steps=2, pocket=replace(SMALL, dropout=0.2))
+    assert read_options(TrainConfig, tmp_path / "other" / "config.yaml") == expected
+
+
+def test_the_demo_models_settings_can_be_trained_with(tmp_path: Path) -> None:
+    """As the model card has them."""
+    needed = ["--data", str(tmp_path), "--out", str(tmp_path)]
+    found = read_settings(TrainConfig, "x", None, ["--config", str(DEMO_WEIGHTS.with_name("demo.yaml")), *needed])
+    model = load_weights(DEMO_WEIGHTS)
+    assert (found.steps, found.embedded_weight, found.seed) == (14_800, 6.0, 0)
+    assert (found.sizes, found.noise) == (model.network.config, model.noise_range)
 
 
 def test_the_command_line_chooses_the_network(data: Path, tmp_path: Path) -> None:
@@ -258,13 +292,13 @@ def test_the_command_line_chooses_the_network(data: Path, tmp_path: Path) -> Non
 
 def test_a_run_of_another_network_is_not_continued(config: TrainConfig) -> None:
     main(config, never)
-    before = (config.out / "config.json").read_text()
+    before = (config.out / "config.yaml").read_text()
     with pytest.raises(InputError, match="cannot be continued"):
         main(replace(config, pocket=replace(SMALL, scalars=8)), never)
     (config.out / "state.pt").write_text("damaged")
     with pytest.raises(InputError, match="cannot be continued"):
         main(config, never)
-    assert (config.out / "config.json").read_text() == before
+    assert (config.out / "config.yaml").read_text() == before
 
 
 @pytest.mark.slow

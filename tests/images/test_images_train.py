@@ -194,13 +194,13 @@ def test_mistakes_get_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def test_a_run_of_another_network_is_not_continued(config: TrainConfig) -> None:
     main(config, never)
-    before = (config.out / "config.json").read_text()
+    before = (config.out / "config.yaml").read_text()
     with pytest.raises(InputError, match="cannot be continued"):
         main(replace(config, network=replace(SMALL, channels=16)), never)
     (config.out / "state.pt").write_text("damaged")
     with pytest.raises(InputError, match="cannot be continued"):
         main(config, never)
-    assert (config.out / "config.json").read_text() == before
+    assert (config.out / "config.yaml").read_text() == before
 
 
 @pytest.mark.slow

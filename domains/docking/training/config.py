@@ -1,7 +1,8 @@
-"""The options of a training run."""
+"""The settings of a training run."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
@@ -11,12 +12,17 @@ from domains.docking.networks.pocket_net import PocketNetConfig
 from domains.docking.networks.registry import NetworkConfig, NetworkName
 from domains.docking.poses.diffusion import NoiseRange
 from domains.docking.training.data import SPLITS
+from domains.training import check_settings
 
 
 @final
 @dataclass(frozen=True)
 class TrainConfig:
-    """Options of the training run."""
+    """Settings of the training run.
+
+    Raises:
+        ValueError: naming a value that is out of its range.
+    """
 
     data: Path
     """folder with NAME/protein.pdb and NAME/ligands.sdf"""
@@ -59,6 +65,17 @@ class TrainConfig:
     pocket: PocketNetConfig = field(default_factory=PocketNetConfig)
     diffdock: DiffDockNetConfig = field(default_factory=DiffDockNetConfig)
     noise: NoiseRange = field(default_factory=NoiseRange)
+
+    def __post_init__(self) -> None:
+        whole = ("steps", "warm_up", "complexes", "poses", "validate_every", "dock_every", "threads")
+        positive = ("learning_rate", "embedded_weight", "dock_score_scale", "save_minutes", "score_scale")
+        check_settings(self, whole, positive, ("decay", "ema"))
+        low, high = self.pocket_radii
+        if not 0 < low <= high:
+            raise ValueError(f"pocket_radii must be two lengths > 0, the smaller one first, got {self.pocket_radii}")
+        for name in ("shake", "weight_decay"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be at least 0 and finite, got {getattr(self, name)}")
 
     @property
     def sizes(self) -> NetworkConfig:
