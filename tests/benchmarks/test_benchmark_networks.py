@@ -17,25 +17,29 @@ from docking_models import SMALL, SMALL_DIFFDOCK, complexes
 from rich.console import Console
 from safetensors.torch import load_file
 
-from benchmarks.common.store import Store
-from benchmarks.experiments import networks as docking_networks
-from benchmarks.experiments import networks_page as network_page
-from benchmarks.experiments import networks_rows as network_rows
-from benchmarks.experiments import networks_training as network_training
-from benchmarks.experiments.networks import CANNOT_RUN, compare, main
-from benchmarks.experiments.networks_options import Options, config_of, sampler_of
-from benchmarks.experiments.networks_page import block, put_table
-from benchmarks.experiments.networks_rows import difference, milliseconds, redock
-from benchmarks.experiments.networks_training import planned_steps, train_for
-from domains.docking.engine import dock, hand_made_sampler
+from benchmarks.experiments.networks import (
+    Difference,
+    Options,
+    block,
+    compare,
+    config_of,
+    curve,
+    difference_of,
+    main,
+    milliseconds,
+    planned_steps,
+    sampler_of,
+    train_for,
+)
+from benchmarks.experiments.study import defaults
 from domains.docking.networks.pocket_net import PocketNet
-from domains.docking.networks.weights import DockingModel
 from domains.docking.poses.diffusion import NoiseRange
 from domains.docking.score_scale import Row, best_of
 from domains.docking.train import ValidationSet
 from domains.docking.training.config import TrainConfig
 from domains.docking.training.data import Split
 from domains.docking.training.run import Run, learning_rate, new_run
+from domains.progress import WorkProgress
 
 BEGIN, END = "<!-- table: networks -->", "<!-- end of table: networks -->"
 
@@ -53,9 +57,14 @@ def options(tmp_path: Path) -> Options:
         names.append(f"{complex_.name}/{ligand.read_text().splitlines()[0].strip()}")
     (tmp_path / "ligands.txt").write_text("\n".join(names[:2]))
     (tmp_path / "targets.txt").write_text("1uou\n")
-    return Options(
-        tmp_path / "data",
-        tmp_path / "out",
+    return replace(
+        defaults(Options, "networks"),
+        data=tmp_path / "data",
+        out=tmp_path / "out",
+        pocket=SMALL,
+        diffdock=SMALL_DIFFDOCK,
+        step_complexes=1,
+        step_poses=1,
         minutes=0.01,
         score_scale=(1.0, 3.0),
         chosen_on=1,
@@ -67,20 +76,10 @@ def options(tmp_path: Path) -> Options:
     )
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+def ticking() -> Callable[[], float]:
     """A CPU clock that is one second on each time that it is read."""
     ticks = itertools.count()
-    monkeypatch.setattr(network_training.time, "process_time", lambda: float(next(ticks)))
-
-
-def small(config: TrainConfig) -> TrainConfig:
-    return replace(config, pocket=SMALL, diffdock=SMALL_DIFFDOCK, complexes=1, poses=1)
-
-
-@pytest.fixture
-def _small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(docking_networks, "config_of", lambda *given: small(config_of(*given)))
+    return lambda: float(next(ticks))
 
 
 def never() -> bool:
@@ -97,30 +96,32 @@ def quiet() -> Console:
 
 
 def train(config: TrainConfig, budget: float, stop: Callable[[], bool] = never) -> Run:
+    """Every step takes a second."""
     parts = Split(complexes()[:3], (), ())
-    held = {"ligands": ValidationSet.of(complexes()[3:])}
-    return train_for(budget, config, sampler_of(parts, [], config), held, stop, quiet())
+    validation = {"ligands": ValidationSet.of(complexes()[3:])}
+    sampler, bar = sampler_of(parts, [], config), WorkProgress(quiet(), {})
+    return train_for(budget, config, sampler, validation, stop, quiet(), bar, ticking())
 
 
-@pytest.mark.usefixtures("clock")
 def test_training_ends_with_its_budget_however_often_it_is_stopped(options: Options) -> None:
     """Ten steps of a second each, in one sitting and in three; losses of held-out complexes at every quarter."""
-    config = small(config_of(options, "pocket"))
+    config = config_of(options, "pocket")
     run = train(config, 10.0)
     assert (run.step, run.seconds) == (10, 10.0)
-    steps = [row["step"] for row in network_training.curve(config)]
+    steps = [row["step"] for row in curve(config)]
     assert steps == [3, 5, 8, 10]
     again = replace(config, out=config.out.with_name("again"))
-    for stop in (after(4), after(3), never):
-        run = train(again, 10.0, stop)
-    assert run.step == 10
-    assert [row["step"] for row in network_training.curve(again)] == steps
+    for stop in (after(4), after(3)):
+        with pytest.raises(KeyboardInterrupt):
+            train(again, 10.0, stop)
+    assert train(again, 10.0).step == 10
+    assert [row["step"] for row in curve(again)] == steps
     states = [load_file(c.out / "weights.safetensors") for c in (config, again)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
 def test_the_learning_rate_falls_by_the_share_of_the_budget_that_is_left(options: Options) -> None:
-    config = small(config_of(options, "pocket"))
+    config = config_of(options, "pocket")
     run = new_run(config)
     assert planned_steps(run, 60.0) > 10**6
     run.step, run.seconds = 300, 30.0
@@ -140,16 +141,16 @@ def test_folders_are_named_by_what_the_training_depends_on(options: Options) -> 
     assert config_of(replace(options, nfe=9, poses=1), "pocket").out == folders[0]
 
 
-@pytest.mark.usefixtures("_small_networks")
-def test_a_comparison_that_is_interrupted_goes_on(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_comparison_that_is_interrupted_goes_on(options: Options) -> None:
     """Stopped in the second training; what the first has learned stays, and the third call computes nothing again."""
     assert options.page is not None
     options.page.write_text(f"before\n{BEGIN}\n{END}\nafter\n")
-    first = small(config_of(options, "pocket"))
-    assert not compare(options, lambda: (first.out / "weights.safetensors").exists(), quiet())
+    first = config_of(options, "pocket")
+    with pytest.raises(KeyboardInterrupt):
+        compare(options, quiet(), lambda: (first.out / "weights.safetensors").exists())
     before = load_file(first.out / "weights.safetensors")
     assert not (options.out / "results.json").exists()
-    assert compare(options, never, quiet())
+    assert compare(options, quiet()) == 0
     results = json.loads((options.out / "results.json").read_text())
     assert [row["network"] for row in results["rows"]] == ["pocket", "diffdock"]
     assert all(row["training_seconds"] >= 0.6 for row in results["rows"])
@@ -161,35 +162,22 @@ def test_a_comparison_that_is_interrupted_goes_on(options: Options, monkeypatch:
     row = results["rows"][1]
     assert row["best"]["score_scale"] == row["chosen"] == best_of([Row(**r) for r in row["choice"]]).score_scale
     assert row["hits_per_cpu_hour"] == pytest.approx(row["best"]["success_2A"] / (3 * row["ms_per_evaluation"] / 3.6e6))
-    assert options.page.read_text() == f"before\n{BEGIN}\n\n{block(results)}\n\n{END}\nafter\n"
-
-    def refuse(*_: object) -> None:
-        raise AssertionError("computed again")
-
-    monkeypatch.setattr(network_rows, "redock", refuse)
-    monkeypatch.setattr(network_training, "train_step", refuse)
-    assert compare(options, never, quiet())
+    assert options.page.read_text() == f"before\n{BEGIN}\n\n{block(options, results)}\n\n{END}\nafter\n"
+    # Wall times of docking tell that nothing was docked again, and CPU seconds that nothing was trained again.
+    assert compare(options, quiet()) == 0
     again = json.loads((options.out / "results.json").read_text())
-    assert [r["best"]["success_2A"] for r in again["rows"]] == [r["best"]["success_2A"] for r in results["rows"]]
+    for figure in ("best", "plain", "choice", "training_seconds", "steps", "losses"):
+        assert [r[figure] for r in again["rows"]] == [r[figure] for r in results["rows"]]
     after_all = load_file(first.out / "weights.safetensors")
     assert all(torch.equal(before[name], after_all[name]) for name in before)
+    with pytest.raises(KeyboardInterrupt):  # docking stops as well
+        compare(replace(options, nfe=4), quiet(), lambda: True)
 
 
-def test_redocking_is_kept_with_what_it_depends_on(tmp_path: Path) -> None:
-    model = DockingModel(PocketNet(SMALL).eval(), NoiseRange(), 1.0)
-    found = [redock(model, complexes()[:2], c, 3, 2, 5, Store(tmp_path)) for c in (1.0, 4.0, 1.0)]
-    sampler = hand_made_sampler("edm", "dpmpp_2m", 3, 4.0)
-    for name, poses in dock(model, complexes()[:2], sampler, samples=2, seed=5).positions.items():
-        np.testing.assert_array_equal(found[1].positions[name], poses)
-    assert found[0].ms_per_pose == found[2].ms_per_pose != found[1].ms_per_pose
-    assert len(list(tmp_path.iterdir())) == 2
-
-
-@pytest.mark.usefixtures("clock")
 def test_times_are_per_pose_and_per_complex() -> None:
     """A second between two readings of the clock: one for four encodings, one for eight evaluations."""
-    held = ValidationSet.of(complexes())
-    found = milliseconds(PocketNet(SMALL).eval(), held, NoiseRange(), 0)
+    validation = ValidationSet.of(complexes())
+    found = milliseconds(PocketNet(SMALL).eval(), validation, NoiseRange(), 0, ticking())
     assert found == (1000 / 8, 1000 / 4)
 
 
@@ -210,17 +198,12 @@ def line(c: float, rate: float, median: float = 3.0) -> dict[str, Any]:
     }
 
 
-def test_the_best_score_scale_has_the_most_hits_and_then_the_lowest_median() -> None:
-    rows = [Row(**line(*given)) for given in ((1.0, 0.3, 1.0), (3.0, 0.4, 3.0), (5.0, 0.4, 2.0))]
-    assert best_of(rows).score_scale == 5.0
-
-
 def test_the_difference_is_paired() -> None:
     """Each of ten ligands is docked in 3 of 4 poses by one and in 1 of 4 by the other: no spread between ligands."""
     a = {str(i): np.array([1.0, 1.0, 1.0, 9.0]) for i in range(10)}
     b = {str(i): np.array([1.0, 9.0, np.nan, 9.0]) for i in range(10)}
-    found = difference("a", a, "b", b, 0)
-    assert (found.first, found.second, found.points) == ("a", "b", 0.5)
+    found = difference_of("a", a, "b", b, 0)
+    assert found == Difference("a", "b", 0.5, found.interval)
     assert 0.3 < found.interval[0] < 0.5 < found.interval[1] < 0.7
 
 
@@ -239,9 +222,7 @@ def results() -> dict[str, Any]:
         "plain": line(1.0, 0.25),
         "hits_per_cpu_hour": 22167.4,
     }
-    config = {"data": "d", "minutes": 8.0, "nfe": 20, "poses": 2, "seed": 0, "out": "o", "page": "p.md"}
     return {
-        "config": {**config, "score_scale": [1.0, 3.0]},
         "rows": [row, row | {"network": "diffdock", "chosen": 5.0}],
         "differences": [{"first": "pocket", "second": "diffdock", "points": 0.125, "interval": [-0.05, 0.3]}],
         "chosen_on": ["a", "b"],
@@ -249,13 +230,9 @@ def results() -> dict[str, Any]:
     }
 
 
-def test_the_page_has_the_figures_and_their_command(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text(f"{BEGIN}\nold\n{END}\nprose\n")
-    put_table(page, results())
-    text = page.read_text()
-    assert text.endswith(f"{END}\nprose\n")
-    assert "old" not in text
+def test_the_page_has_the_figures_and_their_command() -> None:
+    usual = replace(defaults(Options, "networks"), data=Path("d"), minutes=8.0, score_scale=(1.0, 3.0))
+    text = block(usual, results())
     lines = text.splitlines()
     for expected in (
         "|  | pocket | diffdock |",
@@ -266,21 +243,15 @@ def test_the_page_has_the_figures_and_their_command(tmp_path: Path) -> None:
         "| denoising loss, unseen targets: tor | 1.500 | 1.500 |",
         "| score scale chosen | 3 | 5 |",
         "| within 2 Å | 50% (40-60) | 50% (40-60) |",
+        "| best of 2 within 2 Å | 60% (50-70) | 60% (50-70) |",
+        "| distinct poses of 2 (1 Å) | 2.5 | 2.5 |",
         "| within 2 Å at score scale 1 | 25% (15-35) | 25% (15-35) |",
         "| poses within 2 Å per CPU hour of docking | 22,167 | 22,167 |",
-        "Within 2 Å, pocket minus diffdock, paired: +12.5 points [-5.0, +30.0].",
+        "Within 2 Å, pocket minus diffdock, paired, points: +12.5 [-5.0, +30.0].",
     ):
         assert expected in lines
-    options = "--data d --minutes 8.0 --nfe 20 --poses 2 --seed 0 --out o --page p.md"
-    command = f"`python -m benchmarks.experiments.networks {options}`"
-    assert f"Made by {command}" in text
+    assert "`python -m benchmarks.experiments.networks --data d --minutes 8.0 --score-scale 1.0 3.0`" in text
     assert "3 held-out ligands x 2 poses" in text
-
-
-def test_the_committed_page_has_the_markers() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "networks.md").read_text()
-    assert text.count(BEGIN) == text.count(END) == 1
-    assert network_page.BLOCK in BEGIN
 
 
 @pytest.mark.parametrize(
@@ -299,5 +270,5 @@ def test_mistakes_get_one_line(
     given = {"data": options.data, "out": options.out, "validation-ligands": options.validation_ligands}
     given |= {"validation-targets": options.validation_targets}
     arguments = [word for key, value in given.items() for word in (f"--{key}", str(value))]
-    assert main([*arguments, *change]) == CANNOT_RUN
+    assert main([*arguments, *change]) == 2
     assert complaint in capsys.readouterr().err.splitlines()[-1]
