@@ -71,15 +71,17 @@ class Grid:
         """The same levels for flows of another score scale, for which they were neither made nor learned."""
         return replace(self, score_scale=score_scale)
 
-    def mismatch(self, clock: Clock) -> str | None:
-        """Why the grid is not one over the whole range of `clock`, in words; None if it is."""
+    def mismatch(self, clock: Clock, *, end: bool = True) -> str | None:
+        """Why the grid is not one over the whole range of `clock`, or with `end` False from its prior to anywhere, in
+        words; None if it is.
+        """
         if self.solver.keys() != clock.schedules.keys():
             return f"it has the factors {sorted(self.solver)}, the flow {sorted(clock.schedules)}"
         if self.score_scale != clock.score_scale:
             return f"it is for score scale {self.score_scale:g}, the flow has {clock.score_scale:g}"
         for factor, ends in clock.bounds.items():
             own = self.solver[factor][[0, -1]].tolist()
-            if not all(abs(a - b) <= _SAME_END for a, b in zip(own, ends, strict=True)):
+            if abs(own[0] - ends[0]) > _SAME_END or (end and abs(own[1] - ends[1]) > _SAME_END):
                 return (
                     f"it runs from {own[0]:.6g} to {own[1]:.6g} in {factor!r}, the flow from {ends[0]:.6g} to "
                     f"{ends[1]:.6g}"

@@ -1,8 +1,9 @@
 """Learning a grid: teacher pairs, the soft surrogate loss, and the fit."""
 
 from ld3.learn.config import FitConfig
-from ld3.learn.fit import fit
+from ld3.learn.fit import check_fit, fit, most_evaluations
 from ld3.learn.fit_warp import WarpConfig, fit_warp
+from ld3.learn.learn_grid import learn_grid
 from ld3.learn.learned_coefficients import LearnedCoefficients
 from ld3.learn.learned_grid import LearnedGrid
 from ld3.learn.loss import bounded, soft_loss
@@ -26,8 +27,11 @@ __all__ = [
     "WarpConfig",
     "WarpFit",
     "bounded",
+    "check_fit",
     "fit",
     "fit_warp",
+    "learn_grid",
+    "most_evaluations",
     "other_flows",
     "run_teacher",
     "soft_loss",

@@ -13,6 +13,19 @@ from ld3.learn.loss import project_to_ball
 from ld3.state import State, size
 
 
+def radii(flow: ProbabilityFlow[State], radius: float | Mapping[str, float]) -> dict[str, float]:
+    """Factor -> radius.
+
+    Raises:
+        ValueError: if one is negative or missing, or of no factor of the flow.
+    """
+    factors = set(flow.clock.schedules)
+    per_factor = dict(radius) if isinstance(radius, Mapping) else dict.fromkeys(factors, float(radius))
+    if set(per_factor) != factors or min(per_factor.values()) < 0:
+        raise ValueError(f"radius must be a number >= 0, or one for each of {sorted(factors)}, got {radius}")
+    return per_factor
+
+
 class Ball(Generic[State]):
     """Shifts of n starts, followed down their own gradient and kept only where they help (LD3's rule).
 
@@ -33,12 +46,8 @@ class Ball(Generic[State]):
     def __init__(
         self, flow: ProbabilityFlow[State], starts: State, radius: float | Mapping[str, float], rate: float
     ) -> None:
-        factors = set(flow.clock.schedules)
-        per_factor = dict(radius) if isinstance(radius, Mapping) else dict.fromkeys(factors, float(radius))
-        if set(per_factor) != factors or min(per_factor.values()) < 0:
-            raise ValueError(f"radius must be a number >= 0, or one for each of {sorted(factors)}, got {radius}")
-        self.flow, self.radius, self.rate = flow, per_factor, rate
-        self.moves = max(per_factor.values()) > 0
+        self.flow, self.radius, self.rate = flow, radii(flow, radius), rate
+        self.moves = max(self.radius.values()) > 0
         self.kept = dict(flow.zero_tangent(starts)) if self.moves else {}
         self.proposed = {f: v.clone() for f, v in self.kept.items()}
         self.loss = torch.full((size(starts),), torch.inf)

@@ -2,13 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from ld3.learn.student import Phase
 
 Optimiser = Literal["adam", "bfgs"]
+
+
+def check_numbers(
+    settings: object,
+    *,
+    whole: Sequence[str] = (),
+    whole_or_zero: Sequence[str] = (),
+    above_zero: Sequence[str] = (),
+    limits: Sequence[str] = (),
+) -> None:
+    """Raise a ValueError that names the first setting out of its range.
+
+    Args:
+        settings: whose attributes they are.
+        whole: whole numbers from 1 on.
+        whole_or_zero: whole numbers from 0 on.
+        above_zero: finite numbers above 0.
+        limits: numbers above 0, which may be infinite or None.
+    """
+    for names, least in ((whole, 1), (whole_or_zero, 0)):
+        for name in names:
+            value = getattr(settings, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ValueError(f"{name} must be at least {least} and a whole number, got {value!r}")
+    for name in above_zero:
+        if not 0 < getattr(settings, name) < math.inf:
+            raise ValueError(f"{name} must be above 0 and finite, got {getattr(settings, name)!r}")
+    for name in limits:
+        if (value := getattr(settings, name)) is not None and not value > 0:
+            raise ValueError(f"{name} must be above 0, or None, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -46,7 +77,8 @@ class FitConfig:
         seed: of the batches.
 
     Raises:
-        ValueError: if the optimiser is unknown, or cannot move the ball that is asked for.
+        ValueError: naming the setting, if it is out of its range, the optimiser or a phase is unknown, or the optimiser
+            cannot move the ball that is asked for.
     """
 
     initial_grid: str = "best"
@@ -78,6 +110,21 @@ class FitConfig:
             raise ValueError(f"optimiser must be 'adam' or 'bfgs', got {self.optimiser!r}")
         if unknown := [phase for phase in self.phases if phase not in get_args(Phase)]:
             raise ValueError(f"phases must be of {', '.join(get_args(Phase))}, got {unknown[0]!r}")
+        if not self.phases:
+            raise ValueError("phases must name at least one phase, got none")
+        check_numbers(
+            self,
+            whole=("chunk", "validate_every", "patience"),
+            whole_or_zero=("steps", "batch", "coefficient_depth", "seed"),
+            above_zero=("learning_rate", "coefficient_rate", "clip", "decay", "shift_rate"),
+            limits=("scale", "max_evaluations", "seconds"),
+        )
+        if self.decay >= 1:
+            raise ValueError(f"decay must be below 1, got {self.decay}")
+        if not self.min_learning_rate >= 0:
+            raise ValueError(f"min_learning_rate must be at least 0, got {self.min_learning_rate}")
         radii = self.radius.values() if isinstance(self.radius, Mapping) else (self.radius,)
+        if not all(0 <= radius < math.inf for radius in radii):
+            raise ValueError(f"radius must be a finite number from 0 on, or one per factor, got {self.radius}")
         if self.optimiser == "bfgs" and any(radii):
             raise ValueError(f"radius must be 0 with optimiser 'bfgs', got {self.radius}; use 'adam' for a ball")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import io
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -24,6 +25,8 @@ from torch import Tensor
 from ld3.fingerprint import fingerprint
 from ld3.flow import ProbabilityFlow
 from ld3.grids.grid import Grid
+from ld3.grids.hand_made import HAND_MADE
+from ld3.learn.ball import radii
 from ld3.learn.config import FitConfig
 from ld3.learn.descent import Descent
 from ld3.learn.objective import Cost, Objective, mean_of_all
@@ -61,9 +64,11 @@ def fit(
         folder: where the fit is saved on the way; one that was interrupted there goes on.
         on_progress: called after every validation.
 
+    Pairs that are not finite are left out of both sets, and counted in the result.
+
     Raises:
-        ValueError: if the solver cannot spend `nfe` or has no coefficients to learn, `config.initial_grid` names no
-            grid, or one of `starting_grids` has a hand-made one's name, other steps or other ends.
+        ValueError, TypeError: before anything is computed, as :func:`check_fit`, and if nothing is left to learn from
+            or to choose by; later, if with no grid to start from the validation samples stay finite.
     """
     run = _Fit(flow, train, valid, solver, nfe, config, starting_grids or {}, folder, on_progress)
     if not run.restore():
@@ -71,6 +76,48 @@ def fit(
     for phase in config.phases[len(run.at.finished) :]:
         run.learn(phase)
     return run.result()
+
+
+def check_fit(
+    flow: ProbabilityFlow[State], solver: Solver, nfe: int, config: FitConfig, starting_grids: Mapping[str, Grid]
+) -> tuple[str, dict[str, Grid]]:
+    """The flow's fingerprint and the grids that a fit may start from; computes nothing that costs.
+
+    Raises:
+        ValueError: if the solver cannot spend `nfe` or has no coefficients to learn; `config.initial_grid` names no
+            grid; one of `starting_grids` has a hand-made one's name, other steps, another range or score scale, or
+            cannot be learned as `config` says; or `config.radius` is of other factors.
+        TypeError: if the flow cannot be hashed.
+    """
+    identity = flow.fingerprint()
+    grids = candidates(flow.clock, solver.steps(nfe), starting_grids)
+    if config.initial_grid not in ("best", *grids):
+        raise ValueError(
+            f"config.initial_grid must be 'best' or one of {', '.join(grids)}, got {config.initial_grid!r}"
+        )
+    for name in grids if config.initial_grid == "best" else (config.initial_grid,):
+        try:
+            Student(grids[name], solver, config.shared_clock, config.phases, config.coefficient_depth)
+        except ValueError as error:
+            raise ValueError(f"grid {name!r} cannot be learned: {error}") from error
+    radii(flow, config.radius)
+    return identity, grids
+
+
+def most_evaluations(config: FitConfig, n_train: int, n_valid: int, nfe: int, n_given: int = 0) -> int:
+    """The most network evaluations, per sample, that a fit can make, for progress bars; without runs that are repeated
+    because a sample broke.
+
+    Args:
+        config: of the fit.
+        n_train: pairs to learn from.
+        n_valid: pairs to choose by.
+        nfe: evaluations that a sample costs.
+        n_given: grids to start from besides the hand-made ones.
+    """
+    gradients = len(config.phases) * config.steps
+    validations = len(HAND_MADE) + n_given + len(config.phases) * -(-config.steps // config.validate_every)
+    return nfe * (validations * n_valid + gradients * (min(config.batch, n_train) or n_train))
 
 
 class _Fit(Generic[State]):
@@ -89,11 +136,7 @@ class _Fit(Generic[State]):
         on_progress: Callable[[Point], None] | None,
     ) -> None:
         self.flow, self.solver, self.nfe, self.config, self.on_progress = flow, solver, nfe, config, on_progress
-        self.grids = candidates(flow.clock, solver.steps(nfe), starting_grids)
-        if config.initial_grid not in ("best", *self.grids):
-            raise ValueError(
-                f"config.initial_grid must be 'best' or one of {', '.join(self.grids)}, got {config.initial_grid!r}"
-            )
+        self.fingerprint, self.grids = check_fit(flow, solver, nfe, config, starting_grids)
         train, valid, self.dropped = finite_parts(train, valid)
         self.n_train, self.n_valid = len(train), len(valid)
         self.objective = Objective(flow, train, valid, nfe, config)
@@ -102,7 +145,7 @@ class _Fit(Generic[State]):
         if folder is not None:
             pairs = [tensors(x) for x in (train.start, train.end, valid.start, valid.end)]
             learned = replace(config, chunk=1, checkpoint=False)  # these are questions of memory alone
-            key = fingerprint(_FORMAT, flow.fingerprint(), pairs, solver.name, nfe, learned, self.grids)
+            key = fingerprint(_FORMAT, self.fingerprint, pairs, solver.name, nfe, learned, self.grids)
             self.path = folder / f"fit-{key}.pt"
         self.earlier, self.started = 0.0, time.monotonic()
 
@@ -121,6 +164,11 @@ class _Fit(Generic[State]):
         for name, grid in self.grids.items():
             twin = next((n for n in tried if self.grids[n].equals(grid)), None)
             tried[name] = tried[twin] if twin else self.objective.validate(grid, self.solver)
+        if not math.isfinite(min(tried.values())):
+            raise ValueError(
+                "valid must stay finite with at least one of the grids to start from, but some of its samples break "
+                "with each; bound the distance with config.scale, or take another solver or more evaluations"
+            )
         self.at.initial_grid = min(tried, key=tried.__getitem__) if name_or_best == "best" else name_or_best
         self.begin()
         self.at.best, self.at.best_loss = copy.deepcopy(self.student.state_dict()), tried[self.at.initial_grid]
@@ -226,7 +274,14 @@ class _Fit(Generic[State]):
         self.student.load_state_dict(self.at.best)
         self.student.requires_grad_(False)
         return self.at.result(
-            self.flow, self.student, self.nfe, self.config, self.objective.cost, self.dropped, self.seconds
+            self.flow,
+            self.fingerprint,
+            self.student,
+            self.nfe,
+            self.config,
+            self.objective.cost,
+            self.dropped,
+            self.seconds,
         )
 
     def save(self) -> None:

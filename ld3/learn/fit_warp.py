@@ -15,7 +15,7 @@ from torch import nn
 from ld3.flow import ProbabilityFlow
 from ld3.grids.grid import Grid
 from ld3.grids.hand_made import HAND_MADE
-from ld3.learn.config import FitConfig
+from ld3.learn.config import FitConfig, check_numbers
 from ld3.learn.objective import Objective, mean_of_all
 from ld3.learn.quasi_newton import QuasiNewton, Variable
 from ld3.learn.teacher import Pairs, finite_parts
@@ -42,7 +42,7 @@ class WarpConfig:
         checkpoint: recompute activations in the backward pass instead of keeping them.
 
     Raises:
-        ValueError: if a number is not positive.
+        ValueError: naming the setting, if it is out of its range.
     """
 
     initial_grid: str = "best"
@@ -57,9 +57,10 @@ class WarpConfig:
     checkpoint: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("knots", "iterations", "patience", "chunk"):
-            if (value := getattr(self, name)) <= 0:
-                raise ValueError(f"{name} must be positive, got {value}")
+        check_numbers(self, whole=("knots", "iterations", "patience", "chunk"), limits=("scale",))
+        if self.initial_grid not in ("best", *HAND_MADE):
+            names = ", ".join(HAND_MADE)
+            raise ValueError(f"initial_grid must be 'best' or one of {names}, got {self.initial_grid!r}")
 
 
 def fit_warp(
@@ -85,15 +86,12 @@ def fit_warp(
         on_progress: called after every iteration with its number and the validation objective.
 
     Raises:
-        ValueError: if `nfe` is empty, the solver cannot spend one of them, or `config.initial_grid` names no grid, or
-            one whose samples do not stay finite.
+        ValueError: if `nfe` is empty, the solver cannot spend one, nothing is left to learn from or to choose by, or
+            with no grid to start from samples stay finite.
+        TypeError: if the flow cannot be hashed.
     """
     if not nfe:
         raise ValueError("nfe must hold at least one budget, got none")
-    if config.initial_grid not in ("best", *HAND_MADE):
-        raise ValueError(
-            f"config.initial_grid must be 'best' or one of {', '.join(HAND_MADE)}, got {config.initial_grid!r}"
-        )
     return _WarpFit(flow, train, valid, solver, nfe, config, on_progress).run()
 
 
@@ -123,6 +121,7 @@ class _WarpFit(Generic[State]):
         on_progress: Callable[[int, float], None] | None,
     ) -> None:
         self.flow, self.solver, self.config, self.on_progress = flow, solver, config, on_progress
+        self.fingerprint = flow.fingerprint()  # before anything is computed: it may be refused
         self.steps = {budget: solver.steps(budget) for budget in nfe}
         train, valid, self.dropped = finite_parts(train, valid)
         settings = FitConfig(chunk=config.chunk, scale=config.scale, checkpoint=config.checkpoint)
@@ -151,7 +150,7 @@ class _WarpFit(Generic[State]):
             dropped=self.dropped,
             seconds=time.monotonic() - began,
             config=asdict(self.config),
-            flow=self.flow.fingerprint(),
+            flow=self.fingerprint,
         )
 
     def choose_initial_grid(self) -> None:

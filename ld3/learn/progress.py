@@ -63,6 +63,7 @@ class Progress:
     def result(
         self,
         flow: ProbabilityFlow[State],
+        fingerprint: str,
         student: Student,
         nfe: int,
         config: FitConfig,
@@ -90,6 +91,6 @@ class Progress:
             dropped=dropped,
             seconds=seconds,
             config=json.loads(json.dumps(asdict(config))),  # as a saved result has it
-            flow=flow.fingerprint(),
+            flow=fingerprint,
             path=trace(flow.clock, grid),
         )

@@ -17,6 +17,7 @@ from torch import Tensor
 from ld3.fingerprint import fingerprint
 from ld3.flow import ProbabilityFlow
 from ld3.grids.hand_made import HAND_MADE
+from ld3.learn.config import check_numbers
 from ld3.solvers.integrate import integrate
 from ld3.solvers.registry import get_solver
 from ld3.state import State, cat, rebuild, size, take, tensors
@@ -37,7 +38,7 @@ class Teacher:
         chunk: samples solved at once.
 
     Raises:
-        ValueError: if a number is not positive.
+        ValueError: if the solver or grid has no such name, the solver cannot spend `nfe`, or a number is not positive.
     """
 
     solver: str = "dpmpp_2m"
@@ -48,9 +49,18 @@ class Teacher:
     chunk: int = 64
 
     def __post_init__(self) -> None:
-        for name in ("nfe", "checked", "chunk"):
-            if (value := getattr(self, name)) < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        if self.grid not in HAND_MADE:
+            raise ValueError(f"grid must be one of {', '.join(HAND_MADE)}, got {self.grid!r}")
+        check_numbers(self, whole=("nfe", "checked", "chunk"), above_zero=("tolerance",))
+        self.steps(self.nfe)
+
+    def steps(self, nfe: int) -> int:
+        """Of `nfe` evaluations."""
+        return get_solver(self.solver).steps(nfe)
+
+    def evaluations(self, n: int) -> int:
+        """Of the network for `n` samples, check included."""
+        return self.nfe * (n + 2 * min(self.checked, n))
 
 
 @dataclass(frozen=True)
@@ -78,10 +88,24 @@ class Pairs(Generic[State]):
         """Some of the pairs, with the same record of the check."""
         return replace(self, start=take(self.start, index), end=take(self.end, index))
 
+    def split(self, seed: int) -> tuple[Pairs[State], Pairs[State]]:
+        """Pairs to learn from, and one in five, drawn with `seed`, to choose the best grid by; both in this order.
+
+        Raises:
+            ValueError: if there are fewer than two.
+        """
+        if len(self) < 2:
+            raise ValueError(f"pairs must be at least 2, one to learn from and one to choose by, got {len(self)}")
+        drawn = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        n_valid = len(self) // 5 or 1
+        return self.take(drawn[n_valid:].sort().values), self.take(drawn[:n_valid].sort().values)
+
     def finite(self) -> Pairs[State]:
         """Those whose start and end are finite numbers."""
         values = (*tensors(self.start).values(), *tensors(self.end).values())
-        sound = [v.isfinite().reshape(len(self), -1).all(1).cpu() for v in values if v.is_floating_point()]
+        sound = [
+            v.isfinite().reshape(len(v), math.prod(v.shape[1:])).all(1).cpu() for v in values if v.is_floating_point()
+        ]
         return self.take(torch.stack(sound).all(0).nonzero()[:, 0])
 
 
@@ -120,11 +144,15 @@ def run_teacher(
         on_progress: called as on_progress(network evaluations done, in all).
 
     Raises:
-        ValueError: if the solver or grid has no such name, or cannot spend `nfe`.
+        ValueError: if there is no start.
+        TypeError: with a folder, if the flow cannot be hashed.
     """
-    store = _Store(folder, flow, start, teacher) if folder is not None else None
     n, checked = size(start), min(teacher.checked, size(start))
-    total = teacher.nfe * (n + 2 * checked)
+    if n == 0:
+        raise ValueError("start must hold at least one sample, got none")
+    grids = {nfe: HAND_MADE[teacher.grid](flow.clock, teacher.steps(nfe)) for nfe in (teacher.nfe, 2 * teacher.nfe)}
+    store = _Store(folder, flow, start, teacher) if folder is not None else None
+    total = teacher.evaluations(n)
     done = 0
 
     def count(evaluations: int) -> None:
@@ -144,7 +172,7 @@ def run_teacher(
             piece = f"{name}-{low}-{low + size(part)}"
             end = store.read(piece, part) if store else None
             if end is None:
-                end = _solve(flow, part, teacher, nfe)
+                end = integrate(flow, part, grids[nfe], get_solver(teacher.solver))
                 if store:
                     store.write(piece, end)
             ends.append(end)
@@ -176,13 +204,6 @@ def other_flows(folder: Path, flow: ProbabilityFlow[State]) -> list[str]:
         except (OSError, ValueError, LookupError, TypeError):
             continue  # no manifest of ours, or one of an older version
     return [] if flow.fingerprint() in known else sorted(known)
-
-
-def _solve(flow: ProbabilityFlow[State], start: State, teacher: Teacher, nfe: int) -> State:
-    if teacher.grid not in HAND_MADE:
-        raise ValueError(f"teacher.grid must be one of {', '.join(HAND_MADE)}, got {teacher.grid!r}")
-    solver = get_solver(teacher.solver)
-    return integrate(flow, start, HAND_MADE[teacher.grid](flow.clock, solver.steps(nfe)), solver)
 
 
 class _Store:

@@ -311,13 +311,20 @@ def test_teacher_runs_of_other_flows_are_told(tmp_path: Path) -> None:
 def test_teacher_errors_name_the_argument() -> None:
     flow = mixture()
     start = flow.prior(2, torch.Generator().manual_seed(0))
-    with pytest.raises(ValueError, match=r"teacher\.grid.*'cubic'"):
-        run_teacher(flow, start, Teacher(grid="cubic"))
-    with pytest.raises(ValueError, match="'rk4'"):
-        run_teacher(flow, start, Teacher(solver="rk4"))
-    for name in ("nfe", "checked", "chunk"):
-        with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
-            dataclasses.replace(Teacher(), **dict[str, Any]({name: 0}))
+    for settings, why in (
+        ({"grid": "cubic"}, "grid must be one of .*'cubic'"),
+        ({"solver": "rk4"}, "'rk4'"),
+        ({"solver": "heun", "nfe": 5}, "multiple of 2 for heun, got 5"),
+        ({"nfe": 0}, "nfe must be at least 1 and a whole number, got 0"),
+        ({"checked": 0}, "checked must be at least 1"),
+        ({"chunk": 2.5}, "chunk must be at least 1 and a whole number, got 2.5"),
+        ({"tolerance": -1.0}, "tolerance must be above 0"),
+        ({"tolerance": math.nan}, "tolerance must be above 0"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            Teacher(**dict[str, Any](settings))
+    with pytest.raises(ValueError, match="start must hold at least one sample"):
+        run_teacher(flow, start[:0], Teacher())
 
 
 # --- fit -------------------------------------------------------------------------------------------------------------
