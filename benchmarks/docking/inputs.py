@@ -16,11 +16,11 @@ from benchmarks.docking.options import Choices
 from domains.docking.engine import starts
 from domains.docking.networks.weights import DockingModel
 from domains.docking.poses.flow import DockingFlow
-from domains.docking.poses.metrics import automorphisms
 from domains.docking.poses.pose import Poses
 from domains.docking.structures.batch import ComplexBatch, collate
 from domains.docking.structures.complexes import Complex, Loaded, load_csv, load_folder, load_posebusters
 from domains.docking.structures.ligand import with_conformer
+from domains.docking.structures.symmetry import automorphisms
 from domains.docking.training.data import names_in
 from domains.errors import InputError, InputProblem
 from domains.seeds import seed_of

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.docking.methods import Docked, Method
-from domains.docking.poses.pose_files import folder_names
+from domains.docking.poses.files import folder_names, write_sdf
 from domains.docking.structures.complexes import Complex
-from domains.docking.structures.ligand_files import write_sdf
 
 
 def write_poses(out: Path, complexes: Sequence[Complex], method: Method, docked: Docked) -> list[str]:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from domains.docking.engine import DockedPoses, dock
     from domains.docking.fits import learn_grid
     from domains.docking.networks.weights import DockingModel, load_model
+    from domains.docking.poses.files import write_sdf
     from domains.docking.structures.complexes import read
-    from domains.docking.structures.ligand_files import write_sdf
 
 __all__ = ["DockedPoses", "DockingModel", "dock", "learn_grid", "load_model", "read", "write_sdf"]
 
@@ -28,7 +28,7 @@ _HOMES = {
     "learn_grid": "fits",
     "load_model": "networks.weights",
     "read": "structures.complexes",
-    "write_sdf": "structures.ligand_files",
+    "write_sdf": "poses.files",
 }
 
 

@@ -23,14 +23,14 @@ from torch import Tensor
 from domains.docking.general_grids import general_fit
 from domains.docking.networks.weights import DockingModel, EncodedBatch
 from domains.docking.poses.diffdock_sampler import Noise, sample_ode, sample_sde
+from domains.docking.poses.files import folder_names, write_sdf
 from domains.docking.poses.flow import DockingFlow, draw_prior, placed
-from domains.docking.poses.metrics import automorphisms, symmetric_rmsd
+from domains.docking.poses.metrics import symmetric_rmsd
 from domains.docking.poses.pose import Poses
-from domains.docking.poses.pose_files import folder_names
 from domains.docking.settings import SOLVER, poses_at_once
 from domains.docking.structures.batch import collate
 from domains.docking.structures.complexes import Complex
-from domains.docking.structures.ligand_files import write_sdf
+from domains.docking.structures.symmetry import automorphisms
 from domains.seeds import seed_of
 from ld3.fingerprint import fingerprint
 from ld3.grids import HAND_MADE, Grid

@@ -25,8 +25,9 @@ from rich.table import Table
 from domains.bootstrap import bootstrap_interval
 from domains.docking.engine import DockedPoses, Sampler, diffdock_sde, dock_groups, hand_made_sampler, make_groups
 from domains.docking.networks.weights import DockingModel, load_weights, store_score_scale
-from domains.docking.poses.metrics import automorphisms, clusters, success
+from domains.docking.poses.metrics import clusters, success
 from domains.docking.structures.complexes import Complex, load_folder, load_posebusters
+from domains.docking.structures.symmetry import automorphisms
 from domains.docking.training.data import SPLITS, names_in, split
 from domains.errors import InputError, InputProblem
 

@@ -13,9 +13,10 @@ from rdkit.Chem import rdDepictor, rdDistGeom
 from scipy.spatial.distance import cdist
 from scipy.spatial.transform import Rotation
 
+from domains.docking.poses.files import folder_names, write_sdf
 from domains.docking.structures.atom_features import ATOM_FEATURE_DIMS, BOND_TYPES
 from domains.docking.structures.ligand import Ligand, from_mol, from_smiles, with_conformer
-from domains.docking.structures.ligand_files import read_ligands, read_mol2, read_sdf, write_sdf
+from domains.docking.structures.ligand_files import read_ligands, read_mol2, read_sdf
 from domains.docking.structures.torsions import TorsionRule, torsions
 from domains.errors import InputError, InputProblem
 
@@ -384,9 +385,25 @@ def test_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path.write_text("old")
     with pytest.raises(ValueError, match=r"positions has shape \(1, 3, 3\)"):
         write_sdf(path, ligand, ligand.positions[None, :3], [{}])
+    with pytest.raises(ValueError, match=r"positions of propanol .* are not all finite"):
+        write_sdf(path, ligand, np.full_like(ligand.positions[None], np.nan), [{}])
     with pytest.raises(TypeError):
         write_sdf(path, ligand, ligand.positions[None], [{"rank": 1}])  # type: ignore[dict-item]
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["poses.sdf"]
     with pytest.raises(OSError, match="nowhere"):
         write_sdf(tmp_path / "nowhere" / "poses.sdf", ligand, ligand.positions[None], [{}])
+
+
+def test_no_name_of_a_complex_leads_out_of_the_folder(tmp_path: Path) -> None:
+    names = ["a/b", "../x", "..", "/etc/passwd", "a b", "a_b", "A_B", "", "ünïcode", "x\\y", "u\u0308nïcode"]
+    names += ["c" * 101, "c" * 102, "蛋" * 300, f"{'d' * 300}/{'e' * 300}"]
+    folders = folder_names(names)
+    assert folders["a/b"] == "a/b"
+    assert len({folder.lower() for folder in folders.values()}) == len(names)
+    for folder in folders.values():
+        assert not folder.startswith("/")
+        assert not {"", ".", ".."} & set(folder.split("/"))
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)  # "_" holds "_/etc/passwd"
+        assert max(map(len, map(str.encode, folder.split("/")))) <= 100
+    assert folders["c" * 101].startswith("c" * 80) and folder_names(names) == folders

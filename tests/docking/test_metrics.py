@@ -9,7 +9,6 @@ from rdkit import Chem
 from spyrmsd.rmsd import symmrmsd
 
 from domains.docking.poses.metrics import (
-    automorphisms,
     centroid_distance,
     clusters,
     plain_rmsd,
@@ -18,6 +17,7 @@ from domains.docking.poses.metrics import (
 )
 from domains.docking.structures.complexes import load_posebusters
 from domains.docking.structures.ligand import Ligand, from_smiles
+from domains.docking.structures.symmetry import automorphisms, same_atoms
 from domains.errors import InputError
 
 # Number of symmetries of the heavy-atom graph, counted by hand.
@@ -94,6 +94,22 @@ def test_too_many_symmetries_are_an_error_that_names_the_ligand() -> None:
     assert len(automorphisms(ligand, limit=6**4)) == 6**4
     with pytest.raises(InputError, match="propeller: the molecule has more than 1295 symmetries"):
         automorphisms(ligand, limit=6**4 - 1)
+
+
+def test_the_same_molecule_in_another_order() -> None:
+    ligand = from_smiles("CC(=O)Nc1ccc(O)cc1", "paracetamol", seed=1)
+    order = np.random.default_rng(0).permutation(ligand.n_atoms)
+    other = Chem.RenumberAtoms(ligand.mol, order.tolist())
+    numbers = np.array([atom.GetAtomicNum() for atom in other.GetAtoms()])
+    bonds = np.array([(bond.GetEndAtomIdx(), bond.GetBeginAtomIdx()) for bond in other.GetBonds()])
+    found = same_atoms(ligand, numbers, bonds)
+    assert found is not None
+    back = other.GetConformer().GetPositions()[found]
+    assert symmetric_rmsd(back[None], ligand.positions, automorphisms(ligand)) == pytest.approx(0.0, abs=1e-6)
+    assert same_atoms(ligand, np.where(np.arange(len(numbers)) == 0, 16, numbers), bonds) is None
+    assert same_atoms(ligand, numbers, bonds[:-1]) is None
+    isomer = from_smiles("CC(=O)Nc1cccc(O)c1", "meta", seed=1)
+    assert same_atoms(isomer, numbers, bonds) is None
 
 
 def test_many_symmetries_are_gathered_in_parts() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import time
 from collections.abc import Callable
@@ -47,6 +48,10 @@ def prepare_nothing() -> Callable[[str], str]:
     os._exit(7)
 
 
+def prepare_badly() -> Callable[[str], str]:
+    raise FileNotFoundError("no such table: energies.csv")
+
+
 def texts(answers: list[tuple[str, int] | Failure]) -> list[str]:
     return [answer.reason if isinstance(answer, Failure) else answer[0] for answer in answers]
 
@@ -86,6 +91,16 @@ def test_no_tasks_start_no_process() -> None:
 def test_workers_that_do_not_start_are_an_error() -> None:
     with pytest.raises(RuntimeError, match=r"a worker process did not start: .* \(exit status 7\)"):
         run(prepare_nothing, [["a"]], processes=1, timeout_s=1.0)
+
+
+def test_a_worker_that_cannot_be_prepared_shows_its_own_error() -> None:
+    with pytest.raises(RuntimeError, match="did not start: FileNotFoundError: no such table: energies"):
+        run(prepare_badly, [["a"]], processes=2, timeout_s=1.0)
+
+
+def test_a_worker_that_cannot_be_started_shows_its_own_error() -> None:
+    with pytest.raises((AttributeError, pickle.PicklingError), match="lambda"):
+        run(lambda: str.upper, [["a"]], processes=2, timeout_s=1.0)
 
 
 def test_bad_arguments_are_named() -> None:

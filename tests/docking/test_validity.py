@@ -17,9 +17,9 @@ from posebusters import PoseBusters
 from posebusters.modules.intermolecular_distance import check_intermolecular_distance
 from posebusters.modules.volume_overlap import check_volume_overlap
 
+from domains.docking.poses.files import write_sdf
 from domains.docking.poses.validity import Validity, check_all, check_poses
 from domains.docking.structures.complexes import Complex, load_posebusters
-from domains.docking.structures.ligand_files import write_sdf
 
 NOT_OURS = {"rmsd_≤_2å"}
 

@@ -1,4 +1,4 @@
-"""How far a pose is from the bound one: RMSD with and without symmetry, centroid distance, success.
+"""How far poses are from the bound one and from each other: RMSD, centroid distance, success, clusters.
 
 Everything is in Å and in one frame: poses are not superposed on the reference.
 """
@@ -9,30 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rdkit import Chem
-
-from domains.docking.structures.ligand import Ligand
-from domains.errors import InputError, InputProblem
 
 _CHUNK = 1 << 22  # numbers gathered at a time, 32 MB
-
-
-def automorphisms(ligand: Ligand, limit: int = 100_000) -> NDArray[np.intp]:
-    """All permutations (S, A) of the heavy atoms that keep elements and bonds; the identity is one of them.
-
-    Bond orders and charges do not count, as in spyrmsd (Meli & Biggin 2020, doi 10.1186/s13321-020-00455-2): the two
-    oxygens of a carboxylate are equivalent although one of their bonds is written double.
-
-    Raises:
-        InputError: if there are more than `limit`. A part of them would give an RMSD that is too large.
-    """
-    graph = _unlabelled(ligand.mol)
-    # A match of a graph on itself is onto, and its inverse is a match too: atom i goes where match[i] was.
-    matches = graph.GetSubstructMatches(graph, uniquify=False, maxMatches=limit + 1)
-    if len(matches) > limit:
-        message = f"the molecule has more than {limit} symmetries"
-        raise InputError(InputProblem(ligand.name, "", message, "leave it out: its RMSD cannot be corrected for them"))
-    return np.array(matches, dtype=np.intp)
 
 
 def symmetric_rmsd(
@@ -43,7 +21,7 @@ def symmetric_rmsd(
     Args:
         positions: (n, A, 3) Å, poses.
         reference: (A, 3) Å, the bound pose in the same frame.
-        permutations: (S, A), see :func:`automorphisms`.
+        permutations: (S, A), see :func:`domains.docking.structures.symmetry.automorphisms`.
 
     Raises:
         ValueError: if the shapes do not fit, or the reference is not finite.
@@ -97,7 +75,7 @@ def clusters(positions: NDArray[Any], permutations: NDArray[np.intp], cutoff: fl
 
     Args:
         positions: (n, A, 3) Å, poses of one ligand.
-        permutations: (S, A), see :func:`automorphisms`.
+        permutations: (S, A), see :func:`domains.docking.structures.symmetry.automorphisms`.
         cutoff: Å.
     """
     found = np.full(len(positions), -1, dtype=np.intp)
@@ -110,16 +88,6 @@ def clusters(positions: NDArray[Any], permutations: NDArray[np.intp], cutoff: fl
         free &= ~near
         count += 1
     return found
-
-
-def _unlabelled(mol: Chem.Mol) -> Chem.Mol:
-    """The molecular graph with elements as the only labels."""
-    graph = Chem.RWMol()
-    for atom in mol.GetAtoms():
-        graph.AddAtom(Chem.Atom(atom.GetAtomicNum()))
-    for bond in mol.GetBonds():
-        graph.AddBond(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), Chem.BondType.SINGLE)
-    return graph.GetMol()
 
 
 def _where_finite(positions: NDArray[Any], values: NDArray[np.float64]) -> NDArray[np.float64]:

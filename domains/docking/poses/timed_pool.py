@@ -52,7 +52,7 @@ def run(
 
     Raises:
         ValueError: if `processes` or `timeout_s` is not positive.
-        RuntimeError: if a worker does not start.
+        RuntimeError: if a worker does not start, with what `prepare` raised there.
     """
     if processes < 1:
         raise ValueError(f"processes must be at least 1, got {processes}")
@@ -174,9 +174,15 @@ class _Worker(Generic[Task, Answer]):
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, far_end = context.Pipe()
-        self._process = context.Process(target=_serve, args=(far_end, self._prepare), daemon=True)
-        self._process.start()
-        far_end.close()
+        process = context.Process(target=_serve, args=(far_end, self._prepare), daemon=True)
+        try:
+            process.start()  # raises what is wrong with `prepare`, if it cannot be sent
+        except BaseException:
+            self.connection.close()
+            raise
+        finally:
+            far_end.close()
+        self._process = process
         self._group = None
         self.deadline = time.monotonic() + _START_LIMIT
 
@@ -194,6 +200,8 @@ class _Worker(Generic[Task, Answer]):
             return
         if self._item is not None:
             plan.settle(self._item, answer)
+        elif isinstance(answer, Failure):
+            raise RuntimeError(f"a worker process did not start: {answer.reason}")
         self._item, self.deadline = None, math.inf
 
 
@@ -206,7 +214,11 @@ def _await(workers: Sequence[_Worker[Task, Answer]]) -> None:
 def _serve(connection: Connection, prepare: Callable[[], Callable[[Task], Answer]]) -> None:
     """The life of a worker: say that it is ready, then answer until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends its workers.
-    work = prepare()
+    try:
+        work = prepare()
+    except Exception as error:
+        connection.send(_failure(error))
+        return
     connection.send(None)
     while True:
         try:
@@ -216,8 +228,12 @@ def _serve(connection: Connection, prepare: Callable[[], Callable[[Task], Answer
         try:
             answer: Answer | Failure = work(task)
         except Exception as error:
-            answer = Failure(f"{type(error).__name__}: {error}")
+            answer = _failure(error)
         connection.send(answer)
+
+
+def _failure(error: Exception) -> Failure:
+    return Failure(f"{type(error).__name__}: {error}")
 
 
 def _exit(code: int | None) -> str:

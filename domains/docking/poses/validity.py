@@ -23,9 +23,9 @@ from posebusters import PoseBusters
 from rdkit import Chem, rdBase
 
 from domains.docking.poses import timed_pool
+from domains.docking.poses.files import posed
 from domains.docking.poses.timed_pool import Failure
 from domains.docking.structures.complexes import Complex
-from domains.docking.structures.ligand_files import posed
 from domains.docking.structures.surroundings import Surroundings
 
 _REACH = 8.0  # Å; PoseBusters' search_distance is 6 Å

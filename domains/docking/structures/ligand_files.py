@@ -1,16 +1,12 @@
-"""Ligands from SDF and MOL2 files, and poses back into SDF."""
+"""Ligands from SDF and MOL2 files."""
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from rdkit import Chem, rdBase
-from rdkit.Geometry import Point3D
 
 from domains.docking.structures.ligand import Ligand, from_mol
 from domains.docking.structures.text_files import read_text
@@ -69,47 +65,6 @@ def read_mol2(path: Path, rule: TorsionRule = "chemical") -> Iterator[Ligand | I
         with rdBase.BlockLogs():
             mol = Chem.MolFromMol2Block(block, sanitize=False, removeHs=False)
         yield _ligand(mol, title or f"record {number}", rule, str(path), _record(number, title))
-
-
-def write_sdf(
-    path: Path, ligand: Ligand, positions: NDArray[np.float32], properties: Sequence[Mapping[str, str]]
-) -> None:
-    """Poses of a ligand (P, A, 3), Å, as P records titled with its name, with one mapping of properties each.
-
-    The file appears whole or not at all: it is written beside ``path`` and then renamed. Raises ``ValueError`` if the
-    shapes do not fit, ``OSError`` if the folder cannot be written.
-    """
-    if positions.shape[1:] != (ligand.n_atoms, 3) or len(positions) != len(properties):
-        raise ValueError(
-            f"positions has shape {tuple(positions.shape)} with {len(properties)} properties; "
-            f"give (P, {ligand.n_atoms}, 3) and P mappings"
-        )
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with Chem.SDWriter(str(partial)) as writer:
-            for pose, record in zip(positions, properties, strict=True):
-                writer.write(_titled(posed(ligand.mol, pose), ligand.name, record))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def posed(mol: Chem.Mol, pose: NDArray[np.float32]) -> Chem.Mol:
-    """A copy of `mol` with its atoms at `pose` (A, 3), Å."""
-    copy = Chem.Mol(mol)
-    conformer = copy.GetConformer()
-    for index, xyz in enumerate(pose.tolist()):
-        conformer.SetAtomPosition(index, Point3D(*xyz))
-    return copy
-
-
-def _titled(mol: Chem.Mol, name: str, properties: Mapping[str, str]) -> Chem.Mol:
-    for key in mol.GetPropNames():
-        mol.ClearProp(key)
-    mol.SetProp("_Name", name)
-    for key, value in properties.items():
-        mol.SetProp(key, value)
-    return mol
 
 
 def _ligand(mol: Chem.Mol | None, name: str, rule: TorsionRule, file: str, record: str) -> Ligand | InputProblem:
