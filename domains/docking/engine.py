@@ -180,17 +180,17 @@ class Group:
         return DockingFlow(self.encoded, score_scale)
 
     def key(self, score_scale: float | None = None) -> str:
-        """Hash of all that docking depends on but the method: flow and starts."""
-        return fingerprint(self.flow(score_scale).fingerprint(), *self.start, self.seeds)
+        """Hash of all that docking depends on but the method: the flow and the poses that start."""
+        return fingerprint(self._hash, self.flow(score_scale).clock)
 
     @cached_property
-    def _origins(self) -> Tensor:
-        return self.encoded.batch.origin.cpu()
+    def _hash(self) -> str:
+        return fingerprint(self.flow().fingerprint(), *self.start, self.seeds)
 
     def by_complex(self, positions: Tensor) -> Iterator[tuple[str, NDArray[np.float32]]]:
         """Poses (B, A, 3) relative to the pockets as poses (S, A_k, 3), Å, in the frame of each protein."""
-        own = positions.cpu().split(self.samples)
-        for found, origin, poses in zip(self.complexes, self._origins, own, strict=True):
+        own, origins = positions.cpu().split(self.samples), self.encoded.batch.origin.cpu()
+        for found, origin, poses in zip(self.complexes, origins, own, strict=True):
             yield found.name, (poses[:, : found.ligand.n_atoms] + origin).numpy()
 
     def noise(self, rows: Tensor) -> Noise:

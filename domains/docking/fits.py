@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+import ld3
 from domains.docking.engine import size, starts
 from domains.docking.general_grids import general_fit
 from domains.docking.networks.weights import DockingModel
@@ -17,10 +18,8 @@ from domains.docking.settings import FIT_POSES, SOLVER, TEACHER, fit_config, pos
 from domains.docking.structures.batch import collate
 from domains.docking.structures.complexes import Complex
 from domains.seeds import seed_of
-from ld3.learn import FitConfig, FitResult, Point, Teacher, fit, run_teacher
+from ld3.learn import FitConfig, FitResult, Teacher
 from ld3.solvers import get_solver
-
-_VALIDATION = 5  # one pair in so many chooses the best grid
 
 
 def fit_starts(model: DockingModel, complexes: Sequence[Complex], poses: int, seed: int) -> tuple[DockingFlow, Poses]:
@@ -48,7 +47,7 @@ def learn_grid(
     config: FitConfig | None = None,
     teacher: Teacher = TEACHER,
     folder: Path | None = None,
-    on_progress: Callable[[Point], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> FitResult:
     """Learn a grid of `nfe` evaluations on teacher runs from `poses` starts.
 
@@ -64,10 +63,10 @@ def learn_grid(
         config: of the fit; the default for docking if None.
         teacher: that it learns from.
         folder: where an interrupted fit goes on.
-        on_progress: called after every validation.
+        on_progress: called with the network evaluations made so far, per pose, and the most that there can be.
 
     Raises:
-        ValueError: if there is no complex, or the solver cannot spend `nfe`.
+        ValueError: if there is no complex, the solver cannot spend `nfe`, or too many of the teacher's poses failed.
         InputError: if the file of the general grid is no saved fit.
     """
     if poses < 2 or not complexes:
@@ -79,19 +78,14 @@ def learn_grid(
     known = {"general": general.grid} if general and general.grid.score_scale == model.score_scale else {}
     config = replace(config or fit_config(nfe), initial_grid="general" if known else "best", seed=seed, chunk=at_once)
     flow, start = fit_starts(model, complexes, poses, seed)
-    cache = folder and folder / "teacher"
-    pairs = run_teacher(flow, start, replace(teacher, checked=1, chunk=at_once), cache)
-    finite = pairs.end.positions.isfinite().all(-1).all(-1).nonzero()[:, 0]
-    chosen = torch.arange(len(finite), device=finite.device) % _VALIDATION == 0
-    train, valid = pairs.take(finite[~chosen]), pairs.take(finite[chosen])
-    return fit(
+    return ld3.learn_grid(
         flow,
-        train,
-        valid,
-        rule,
         nfe,
-        config,
+        solver=rule,
+        start=start,
+        config=config,
+        teacher=replace(teacher, chunk=at_once),
         starting_grids=known,
-        folder=folder and folder / "fit",
+        folder=folder,
         on_progress=on_progress,
     )

@@ -7,28 +7,23 @@ command is given again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from domains.docking.fits import fit_starts
+from domains.docking.fits import learn_grid
 from domains.docking.general_grids import grid_path
-from domains.docking.networks.weights import DEMO_WEIGHTS, DockingModel, load_weights
-from domains.docking.poses.flow import DockingFlow
-from domains.docking.poses.pose import Poses
+from domains.docking.networks.weights import DEMO_WEIGHTS, load_weights
 from domains.docking.settings import SOLVER, TEACHER, fit_config
 from domains.docking.structures.complexes import Complex, load_folder
 from domains.docking.training.data import SPLITS, names_in, split
 from domains.errors import InputError, InputProblem
-from ld3.learn import FitResult, Pairs, Point, fit, run_teacher
-from ld3.solvers import Solver, get_solver
-
-_VALIDATION = 8  # one pair in so many chooses the best grid
+from domains.progress import WorkProgress
+from ld3.solvers import get_solver
 
 
 @dataclass(frozen=True)
@@ -58,25 +53,54 @@ class LearnConfig:
 
 
 def main(config: LearnConfig, console: Console) -> None:
-    """Run the teacher, learn every grid, and write each when it is done.
+    """Learn every grid, and write each when it is done. The teacher runs once, for all of them.
 
     Raises:
         InputError: for what the user can mend.
     """
     torch.set_num_threads(config.threads)
-    solver = _check(config)
-    model = load_weights(config.weights)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("left"))
-    with Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=console) as progress:
-        flow, train, valid = teacher_pairs(model, training_complexes(config), config, progress)
+    _check(config)
+    # Without the path of its weights the model has no general grid yet.
+    model = replace(load_weights(config.weights), path=None)
+    complexes = training_complexes(config)
+    teacher = replace(TEACHER, checked=len(complexes))
+    poses = config.poses * len(complexes)
+    plan = {_stage(nfe): float(teacher.nfe * poses) for nfe in config.nfe}
+    with WorkProgress(console, plan) as progress:
         for nfe in config.nfe:
-            task = progress.add_task(f"{nfe} NFE", total=config.steps, note="")
-            result = learn(flow, train, valid, solver, nfe, config, progress, task)
-            path = grid_path(config.weights, solver.name, nfe)
+            with progress.stage(_stage(nfe)):
+                result = learn_grid(
+                    model,
+                    complexes,
+                    nfe,
+                    solver=config.solver,
+                    poses=poses,
+                    seed=config.seed,
+                    config=replace(fit_config(nfe), steps=config.steps),
+                    teacher=teacher,
+                    folder=config.cache,
+                    on_progress=_counter(progress),
+                )
+            path = grid_path(config.weights, config.solver, nfe)
             path.parent.mkdir(parents=True, exist_ok=True)
             result.save(path)
             gain = f"validation loss {result.loss_learned:.4f}, {min(result.hand_made.values()):.4f} by hand"
-            progress.console.print(f"{path}: {gain}", highlight=False, soft_wrap=True)
+            console.print(f"{path}: {gain}", highlight=False, soft_wrap=True)
+
+
+def _counter(progress: WorkProgress) -> Callable[[int, int], None]:
+    """Counts the evaluations of a stage, whose work is the most that there can be."""
+    count = progress.counter()
+
+    def on_progress(done: int, most: int) -> None:
+        progress.expect(most)
+        count(done, most)
+
+    return on_progress
+
+
+def _stage(nfe: int) -> str:
+    return f"{nfe} NFE"
 
 
 def training_complexes(config: LearnConfig) -> list[Complex]:
@@ -94,46 +118,7 @@ def training_complexes(config: LearnConfig) -> list[Complex]:
     return sorted(drawn, key=lambda c: (c.ligand.n_atoms, len(c.pocket.positions), c.name))
 
 
-def teacher_pairs(
-    model: DockingModel, complexes: Sequence[Complex], config: LearnConfig, progress: Progress
-) -> tuple[DockingFlow, Pairs[Poses], Pairs[Poses]]:
-    """The flow of all complexes, pairs to learn from, and pairs to choose the best grid by."""
-    flow, start = fit_starts(model, complexes, config.poses * len(complexes), config.seed)
-    task = progress.add_task("teacher", total=None, note="")
-
-    def show(done: int, total: int) -> None:
-        progress.update(task, completed=done, total=total)
-
-    pairs = run_teacher(flow, start, replace(TEACHER, checked=len(complexes)), config.cache / "teacher", show)
-    if not pairs.converged:
-        median = float(pairs.disagreement.median())
-        progress.console.print(f"note: the teacher has not converged (median disagreement {median:.3g} Å²)")
-    finite = pairs.end.positions.isfinite().all(-1).all(-1).nonzero()[:, 0]
-    chosen = torch.arange(len(finite)) % _VALIDATION == 0
-    return flow, pairs.take(finite[~chosen]), pairs.take(finite[chosen])
-
-
-def learn(
-    flow: DockingFlow,
-    train: Pairs[Poses],
-    valid: Pairs[Poses],
-    solver: Solver,
-    nfe: int,
-    config: LearnConfig,
-    progress: Progress,
-    task: TaskID,
-) -> FitResult:
-    """One fit, like a user's but longer."""
-    longer = replace(fit_config(nfe), steps=config.steps, seed=config.seed)
-
-    def show(point: Point) -> None:
-        best = f"validation loss {point.valid:.4f}"
-        progress.update(task, completed=point.step, note=best)
-
-    return fit(flow, train, valid, solver, nfe, longer, folder=config.cache / "fit", on_progress=show)
-
-
-def _check(config: LearnConfig) -> Solver:
+def _check(config: LearnConfig) -> None:
     for name, least in (("complexes", 2), ("poses", 1), ("steps", 0), ("threads", 1)):
         value = getattr(config, name)
         if value < least:
@@ -144,7 +129,6 @@ def _check(config: LearnConfig) -> Solver:
             solver.steps(nfe)
     except ValueError as error:
         raise _mistake("--solver or --nfe", str(error), "give others") from error
-    return solver
 
 
 def _mistake(option: str, message: str, remedy: str) -> InputError:
@@ -156,7 +140,7 @@ def cli(arguments: Sequence[str] | None = None) -> None:
     console = Console(stderr=True)
     try:
         main(tyro.cli(LearnConfig, description=__doc__, args=arguments), console)
-    except InputError as error:
+    except (InputError, ValueError) as error:
         console.print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
         raise SystemExit(2) from None
     except KeyboardInterrupt:

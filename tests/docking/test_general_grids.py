@@ -1,4 +1,4 @@
-"""Grids that are learned once for a model: made by a command, found beside its weights, started from by every fit."""
+"""Grids that are learned once for a model: made by a command, found beside its weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from benchmark_runs import benchmark, short_fits, write_complexes, write_weights
+from benchmark_runs import write_complexes, write_weights
 
 from domains.docking.general_grids import general_fit, grid_path
 from domains.docking.learn_grids import cli
@@ -26,8 +26,7 @@ class Case:
 
 
 @pytest.fixture
-def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
-    short_fits(monkeypatch)
+def case(tmp_path: Path) -> Case:
     weights, data = write_weights(tmp_path / "model.safetensors"), write_complexes(tmp_path / "data", "1of6", "1uou")
     (tmp_path / "held.txt").write_text("1uou\n")
     (tmp_path / "none.txt").write_text("nothing\n")
@@ -36,9 +35,7 @@ def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
     return Case(weights, data, [*arguments, *lists, "--cache", str(tmp_path / "cache")])
 
 
-def test_a_grid_is_learned_on_the_training_split_and_every_fit_starts_from_it(
-    case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_grid_is_learned_on_the_training_split_and_found_beside_the_weights(case: Case, tmp_path: Path) -> None:
     cli([*case.arguments, "--nfe", "3"])
     path = grid_path(case.weights, "dpmpp_2m", 3)
     assert path == tmp_path / "model.grids" / "dpmpp_2m_3.json"
@@ -47,24 +44,6 @@ def test_a_grid_is_learned_on_the_training_split_and_every_fit_starts_from_it(
     found = general_fit(load_weights(case.weights), 3)
     assert found is not None
     assert found.grid.equals(learned.grid)
-
-    quick: list[str | Path] = [
-        "--complexes",
-        case.data,
-        "--nfe",
-        "3",
-        "--samples",
-        "1",
-        "--fit-poses",
-        "5",
-        "--posebusters",
-        "0",
-    ]
-    run = benchmark(capsys, tmp_path / "out", *quick, "--weights", case.weights, "--teacher-nfe", "6")
-    (fit,) = run.results["fit"]
-    assert "general" not in fit["hand"]
-    assert fit["start"] == "general"
-    assert fit["loss_learned"] <= fit["loss_start"]
 
 
 def test_the_grid_of_another_solver_nfe_or_file_is_not_taken(case: Case) -> None:
@@ -76,7 +55,7 @@ def test_the_grid_of_another_solver_nfe_or_file_is_not_taken(case: Case) -> None
     assert general_fit(replace(model, path=None), 3) is None
 
 
-def test_an_interrupted_run_goes_on(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_goes_on(case: Case) -> None:
     """The second command finds the first grid's fit done, and the teacher's pairs with it."""
     cli([*case.arguments, "--nfe", "3"])
     first = grid_path(case.weights, "dpmpp_2m", 3)
