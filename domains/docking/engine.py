@@ -117,24 +117,23 @@ def sampler_of(model: DockingModel, method: Method) -> Sampler:
     """What a method does.
 
     Raises:
-        ValueError: if it is a number of evaluations for which the model has no general grid, or a fit of another model
-            or score scale.
+        ValueError: if it is a number of evaluations for which the model has no general grid, or a grid of another noise
+            range or score scale.
         InputError: if the general grid's file is no saved fit.
     """
     if isinstance(method, Sampler):
         return method
-    if isinstance(method, Grid):
-        return grid_sampler(method, get_solver(SOLVER))
     fit = general_fit(model, method) if isinstance(method, int) else method
     if fit is None:
         where = f"beside {model.path}" if model.path else "for a model that comes from no file"
         raise ValueError(f"method: there is no general grid of {method} evaluations {where}; learn one (learn_grid)")
-    if fit.grid.score_scale != model.score_scale:
+    grid, solver = (fit, get_solver(SOLVER)) if isinstance(fit, Grid) else (fit.grid, fit.student())
+    if problem := grid.mismatch(model.noise_range.clock(model.score_scale), end=False):
         raise ValueError(
-            f"method was learned at score scale {fit.grid.score_scale:g}, the model's is {model.score_scale:g}; "
-            f"learn it again, or dock with dataclasses.replace(model, score_scale={fit.grid.score_scale:g})"
+            f"method does not go with the model: {problem}; learn a grid for it, or for another score scale c "
+            "dock with dataclasses.replace(model, score_scale=c)"
         )
-    return grid_sampler(fit.grid, fit.student())
+    return grid_sampler(grid, solver)
 
 
 class Cache(Protocol):
