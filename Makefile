@@ -36,7 +36,7 @@ lint: setup
 	$(RUN) -m mypy
 
 docs: setup
-	$(RUN) -m mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet --strict
 
 # torch goes first and alone: asked for by another package it would be the newest one, with other CUDA libraries.
 INSTALL_TORCH = install --only-binary :all: --constraint requirements.lock $(shell grep '^torch==' requirements.lock)
