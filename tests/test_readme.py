@@ -1,49 +1,53 @@
-"""The README holds: its commands exist, its links lead somewhere, its example runs, its figures come from a run."""
+"""README and pages hold: their commands exist, their examples run as printed, what they link to is there."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.util
 import io
-import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from benchmarks.common import readme, tables
-from benchmarks.docking.options import Options
-from benchmarks.docking.summary import MethodRow, Paired
+from domains.docking.settings import fit_config
+from domains.docking.structures.pocket import PocketChoice
 from ld3 import HAND_MADE
 from ld3.learn import FitResult
 
 ROOT = Path(__file__).parents[1]
-BEGIN, END = tables.markers("demo")
-PAGE = (ROOT / "README.md").read_text()
-GRIDS = (ROOT / "docs" / "grids.md").read_text()
-WARP = (ROOT / "docs" / "warp.md").read_text()
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
-
-BLOCKS = [(kind, body) for kind, body in re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)]
-INLINE = re.findall(r"`((?:make|python -m) [^`]+)`", PAGE)
+README = ROOT / "README.md"
+DOCS = ROOT / "docs"
+PAGES = [README, *sorted(DOCS.rglob("*.md"))]
 
 
-def commands() -> list[list[str]]:
-    """Every command line of the page, split into words."""
-    lines = [line for kind, body in BLOCKS if kind == "sh" for line in body.splitlines()]
-    split = [shlex.split(line, comments=True) for line in [*lines, *INLINE]]
+def prose(page: Path) -> str:
+    """A page without its tables, whose commands are those of the runs that made them."""
+    return re.sub(r"<!-- table: (.*?) -->.*?<!-- end of table: \1 -->", "", page.read_text(), flags=re.DOTALL)
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Every command line of a page, split into words."""
+    text = prose(page)
+    blocks = re.findall(r"^```sh\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    inline = re.findall(r"`((?:make|python -m) [^`]+)`", text)
+    split = [shlex.split(line, comments=True) for line in [*"".join(blocks).splitlines(), *inline]]
     return [words for words in split if words and words[0] != "."]  # `. .venv/bin/activate` is no program
 
 
 def module_commands() -> dict[tuple[str, ...], set[str]]:
-    """Module, and its subcommand if it has some -> flags that the page gives it."""
+    """Module, and its subcommand if it has some -> flags that pages give it."""
     found: dict[tuple[str, ...], set[str]] = {}
-    for words in commands():
+    for words in (words for page in PAGES for words in commands(page)):
+        if words[0] == "ld3":
+            words = ["python", "-m", "domains.command", *words[1:]]
         if words[:2] == ["python", "-m"]:
             flags = {word for word in words[3:] if word.startswith("--") and word != "--help"}
             name = (words[2], words[3]) if words[2] == "domains.command" else (words[2],)
@@ -51,22 +55,33 @@ def module_commands() -> dict[tuple[str, ...], set[str]]:
     return found
 
 
-def test_the_page_names_the_two_commands_and_no_others_than_make_and_python() -> None:
-    programs = {next(word for word in words if "=" not in word) for words in commands()}
-    assert programs == {"make", "python"}
-    assert ["make", "demo"] in commands()
-    assert ["make", "test"] in commands()
+def example(page: Path, name: str) -> str:
+    """A program of a page, by the name in the comment before it."""
+    (source,) = re.findall(rf"<!-- example: {name} -->\n```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    return str(source)
 
 
-@pytest.mark.parametrize("target", sorted({w[w.index("make") + 1] for w in commands() if "make" in w}))
+def run(source: str, **names: object) -> str:
+    """What a program prints."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(source, "example.py", "exec"), {"__name__": "example", **names})
+    return printed.getvalue()
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.read_text().splitlines()) <= 150
+
+
+@pytest.mark.parametrize("target", sorted({w[w.index("make") + 1] for p in PAGES for w in commands(p) if "make" in w}))
 def test_make_targets_exist(target: str) -> None:
     dry = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=False)
     assert dry.returncode == 0, dry.stderr
 
 
-def test_ci_runs_what_the_page_says() -> None:
-    lines = (ROOT / ".ci" / "run").read_text().splitlines()
-    assert lines[-1] == "exec make test"
+def test_ci_runs_what_the_readme_says() -> None:
+    assert ["make", "test"] in commands(README)
+    assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == "exec make test"
 
 
 @pytest.mark.slow
@@ -84,143 +99,93 @@ def test_modules_and_their_flags_exist(name: tuple[str, ...], flags: set[str]) -
 
 
 def test_pocket_syntax_of_the_page() -> None:
-    from domains.docking.structures.pocket import PocketChoice
-
-    given = [words[words.index("--pocket") + 1] for words in commands() if "--pocket" in words]
+    page = DOCS / "docking.md"
+    given = [words[words.index("--pocket") + 1] for words in commands(page) if "--pocket" in words]
     assert [PocketChoice.parse(text).kind for text in given] == ["point"]
-    (forms,) = re.findall(r"`--pocket` takes (.*?), in Å", PAGE)
+    (forms,) = re.findall(r"`--pocket` takes (.*?), in Å", page.read_text())
     for form in re.findall(r"`([^`]+)`", forms):
         numbers = re.sub(r"[A-Z]+", "4", form)
         assert PocketChoice.parse(numbers).kind == form.split(":")[0]
 
 
-def test_example_runs_as_printed_and_the_learned_grid_is_nearest() -> None:
-    (source,) = re.findall(r"<!-- example: flow -->\n```python\n(.*?)```", PAGE, flags=re.DOTALL)
+def my_targets(folder: Path) -> None:
+    """Two complexes of the posebusters package, as a user would have them."""
+    datasets = Path(str(resources.files("posebusters"))) / "datasets" / "pdb"
+    for name in ("1ia1", "1of6"):
+        (folder / name).mkdir(parents=True)
+        shutil.copyfile(datasets / name / f"{name}_protein_one_lig_removed.pdb", folder / name / "protein.pdb")
+        shutil.copyfile(datasets / name / f"{name}_ligand.sdf", folder / name / "ligands.sdf")
+
+
+@pytest.mark.slow
+def test_five_lines_dock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As printed, but for smaller numbers."""
+    my_targets(tmp_path / "my_targets")
+    monkeypatch.chdir(tmp_path)
+    source = example(README, "docking")
+    assert len([line for line in source.splitlines() if line and "import" not in line]) == 5
+    for printed, smaller in (("nfe=10", "nfe=10, poses=10, config=few_steps"), ("samples=10", "samples=3")):
+        assert source.count(printed) == 1
+        source = source.replace(printed, smaller)
+    names: dict[str, object] = {"few_steps": dataclasses.replace(fit_config(10), steps=4, batch=4)}
+    exec(compile(source, "README.md", "exec"), names)
+    assert names["problems"] == []
+    fit = names["fit"]
+    assert isinstance(fit, FitResult) and fit.grid.n_steps == 10
+    files = sorted((tmp_path / "out").rglob("*.sdf"))
+    assert len(files) == 2
+    assert [file.read_text().count("$$$$") for file in files] == [3, 3]
+
+
+def test_the_flow_of_the_readme_runs_as_printed_and_the_learned_grid_is_nearest() -> None:
+    source = example(README, "flow")
     assert len(source.splitlines()) <= 25
-    printed = io.StringIO()
     state = torch.get_rng_state()
-    with contextlib.redirect_stdout(printed):
-        exec(compile(source, "README.md", "exec"), {"__name__": "example"})
+    printed = run(source)
     assert torch.equal(torch.get_rng_state(), state), "the example draws from the global generator"
-    rows = [line.rsplit(maxsplit=1) for line in printed.getvalue().splitlines()]
+    the_learned_grid_is_nearest(printed)
+
+
+def the_learned_grid_is_nearest(printed: str) -> None:
+    rows = [line.rsplit(maxsplit=1) for line in printed.splitlines()]
     learned, hand = float(rows[0][1]), [float(distance) for _, distance in rows[1:]]
     assert rows[0][0].startswith("learned")
     assert len(hand) == 5
     assert learned < 0.5 * min(hand)
 
 
+@pytest.mark.slow
+def test_example_of_a_domain_runs_as_printed() -> None:
+    lines = run(example(DOCS / "new_domains.md", "domain")).splitlines(keepends=True)
+    the_learned_grid_is_nearest("".join(lines[-6:]))
+    assert all("(< " in law for law in lines[:-6])
+
+
 def test_example_of_starts_runs_as_printed() -> None:
-    (source,) = re.findall(r"<!-- example: starts -->\n```python\n(.*?)```", GRIDS, flags=re.DOTALL)
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        exec(compile(source, "grids.md", "exec"), {"__name__": "example"})
-    start, before, after = printed.getvalue().split()
+    start, before, after = run(example(DOCS / "grids.md", "starts")).split()
     assert start in {*HAND_MADE, "gits", "ays"}
     assert float(after) < 0.5 * float(before)
 
 
 def test_example_of_a_warp_runs_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its grids, written as fits, are better than the hand-made ones at every number of evaluations."""
-    (source,) = re.findall(r"<!-- example: warp -->\n```python\n(.*?)```", WARP, flags=re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        exec(compile(source, "warp.md", "exec"), {"__name__": "example"})
-    for line in printed.getvalue().splitlines():
+    for line in run(example(DOCS / "warp.md", "warp")).splitlines():
         nfe, warp, hand = line.split()
         assert float(warp) < 0.1 * float(hand)
         assert FitResult.load(tmp_path / f"warp_nfe{nfe}.json").initial_grid == "warp"
 
 
 def test_the_page_of_grids_has_all_of_the_registry() -> None:
-    assert set(re.findall(r"`(\w+)`", GRIDS)) >= {*HAND_MADE, "gits", "ays"}
+    assert set(re.findall(r"`(\w+)`", (DOCS / "grids.md").read_text())) >= {*HAND_MADE, "gits", "ays"}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_to_files(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+@pytest.mark.parametrize("page", [README, ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    """Those of the pages in docs are checked when the site is built."""
+    for target, anchor in re.findall(r"\]\(([^)#]+)#?([^)]*)\)", page.read_text()):
         assert "://" not in target
         assert (page.parent / target).exists(), target
-
-
-def row(**changes: Any) -> dict[str, Any]:  # noqa: ANN401
-    """A row of results.json, of made-up figures."""
-    plain = dict.fromkeys(MethodRow.__dataclass_fields__)
-    figures = {
-        "method": "learned",
-        "solver": "dpmpp_2m",
-        "nfe": 5,
-        "n_complexes": 4,
-        "n_poses": 160,
-        "success_2A": 0.625,
-        "success_2A_ci": (0.5, 0.75),
-        "success_5A": 0.875,
-        "median_rmsd": 1.234,
-        "rmsd_to_teacher": 0.456,
-        "valid": None,
-        "failed": 0,
-        "ms_per_pose": 12.6,
-    }
-    return {**plain, **figures, **changes}
-
-
-def results() -> dict[str, Any]:
-    """What benchmarks.docking writes, as far as the page needs it, of made-up figures."""
-    config = {name: str(v) if isinstance(v, Path) else v for name, v in vars(Options()).items()}
-    return {
-        "complete": True,
-        "split": "in-sample",
-        "score_scale": 3.0,
-        "config": {**config, "nfe": [4, 5], "seed": 7, "out": "elsewhere", "teacher_nfe": 8},
-        "rows": [row(), row(method="uniform_t"), row(method="uniform_log_snr", same_as="uniform_t")],
-        "paired": [vars(Paired(5, "dpmpp_2m", "success_2A", "edm", 0.6, 0.5, 0.1, (0.05, 0.15)))],
-    }
-
-
-def test_block_is_made_of_the_figures_of_the_run() -> None:
-    text = readme.block(results(), "docs/picture.png")
-    assert "| learned | 5 | 62% | 50-75 | 88% | 1.23 | 0.46 | - | 13 |" in text.splitlines()
-    assert "| uniform_t, uniform_log_snr | 5 |" in text
-    assert text.count("\n| uniform") == 1
-    assert "**In-sample**" in text
-    assert "score scale 3" in text
-    assert "`python -m benchmarks.docking --nfe 4 5 --seed 7 --teacher-nfe 8`" in text
-    assert "5 NFE, learned minus best hand-made (edm), success at 2 Å: +10.0 points" in text
-    assert "![Success at 2 Å by number of network evaluations](docs/picture.png)" in text
-
-
-@pytest.mark.parametrize(
-    ("changes", "complaint"),
-    [
-        ({"complete": False}, "has not ended"),
-        ({"split": "other"}, "what benchmarks.docking writes"),
-        ({"rows": []}, "what benchmarks.docking writes"),
-        ({"rows": [{"method": "learned"}]}, "same_as"),
-    ],
-)
-def test_block_refuses_other_results(changes: dict[str, Any], complaint: str) -> None:
-    with pytest.raises(ValueError, match=complaint):
-        readme.block(results() | changes, "p.png")
-
-
-def test_update_replaces_the_block_and_nothing_else(tmp_path: Path) -> None:
-    run, root = tmp_path / "run", tmp_path / "root"
-    run.mkdir()
-    (root / "docs").mkdir(parents=True)
-    (root / "README.md").write_text(PAGE)
-    (run / "results.json").write_text(json.dumps(results()))
-    (run / readme.PICTURE).write_bytes(b"picture")
-    readme.main(readme.Options(run, root=root))
-    first = (root / "README.md").read_text()
-    readme.main(readme.Options(run, root=root))
-    assert (root / "README.md").read_text() == first
-    assert (root / "docs" / readme.PICTURE).read_bytes() == b"picture"
-    before, after = PAGE.split(BEGIN)[0], PAGE.split(END)[1]
-    middle = first.removeprefix(before + BEGIN).removesuffix(END + after)
-    assert middle.strip() == readme.block(results(), f"docs/{readme.PICTURE}")
-
-
-@pytest.mark.parametrize("page", ["no markers", f"{END} {BEGIN}", f"{BEGIN}{END}{END}"])
-def test_a_page_without_its_markers_is_refused(page: str) -> None:
-    with pytest.raises(ValueError, match="page must have one line"):
-        tables.with_block(page, "demo", "content")
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", (page.parent / target).read_text(), flags=re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w-]", "", heading.lower().replace(" ", "-")) for heading in headings}
