@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
@@ -13,6 +14,9 @@ from ld3.flow import ProbabilityFlow
 from ld3.grids.grid import Grid
 from ld3.solvers import get_solver, integrate
 from ld3.state import Levels, State, Tangent, cat, size, take, tensors
+
+_NUMBERS = 4096  # of the prior, from which its standard deviation is estimated to about one percent
+_SAMPLED = 0.1
 
 
 class FlowCheckError(AssertionError):
@@ -36,11 +40,12 @@ class FlowReport:
 def check_flow(flow: ProbabilityFlow[State], generator: torch.Generator, *, n: int = 4, n_steps: int = 4) -> FlowReport:
     """Try the laws of `ProbabilityFlow` on `n` samples of its prior and grids of `n_steps` steps.
 
-    The laws: the prior can be repeated; displacements keep batch, type and device and fit `norm`; they are
-    deterministic and independent of the rest of the batch; `retract(x, 0)` is x; the distance from x to x is 0; the
-    fingerprint is stable; the gradient of a distance with respect to the grid (solver and network levels of each
-    factor) is that of central differences. The tolerances follow from the floating type of the state: float64 finds
-    more.
+    The laws: the prior can be repeated; `prior_scale` is of the size of the first level's noise, and the standard
+    deviation of samples where these can be measured (in fields to which tangents are added); displacements keep batch,
+    type and device and fit `norm`; they are deterministic and independent of the rest of the batch; `retract(x, 0)` is
+    x; the distance from x to x is 0; the fingerprint is stable; the gradient of a distance with respect to the grid
+    (solver and network levels of each factor) is that of central differences. The tolerances follow from the floating
+    type of the state: float64 finds more.
 
     Returns:
         What was tried, and how well it held.
@@ -63,6 +68,9 @@ def check_flow(flow: ProbabilityFlow[State], generator: torch.Generator, *, n: i
     _require("prior(n) holds n samples", size(x) == n, f"asked for {n}, got {size(x)}")
     repeated = flow.prior(n, generator.set_state(seed))
     law("prior repeats with its generator", _gap(tensors(x), tensors(repeated)))
+    _check_prior_scale(flow)
+    for factor, deviation in _prior_deviations(flow, x, generator).items():
+        law(f"prior_scale[{factor!r}] is the prior's standard deviation", deviation, _SAMPLED)
     _require("fingerprint is stable", flow.fingerprint() == flow.fingerprint(), "two calls differ")
 
     levels = {name: torch.tensor((a + b) / 2, dtype=torch.float64) for name, (a, b) in flow.clock.bounds.items()}
@@ -88,13 +96,41 @@ def check_flow(flow: ProbabilityFlow[State], generator: torch.Generator, *, n: i
     return FlowReport(laws)
 
 
+def _check_prior_scale(flow: ProbabilityFlow[State]) -> None:
+    """By order of magnitude: where space is compact the noise of the first level may wrap around, and be more."""
+    factors, given = flow.clock.schedules.keys(), flow.prior_scale
+    _require("prior_scale has the clock's factors", given.keys() == factors, f"got {sorted(given)}")
+    for factor, (start, _) in flow.clock.bounds.items():
+        noise = math.exp(-start)
+        _require(
+            "prior_scale is the prior's standard deviation",
+            noise / 10 < given[factor] < 2 * noise,
+            f"{factor!r} has {given[factor]:.3g}, and a noise level of {noise:.3g} at the prior",
+        )
+
+
+def _prior_deviations(flow: ProbabilityFlow[State], x: State, generator: torch.Generator) -> Mapping[str, float]:
+    """How far, relatively, `prior_scale` is from what samples show, in factors that are fields of the state to which
+    tangents are added however long they are.
+    """
+    zero, fields = flow.zero_tangent(x), tensors(x)
+    found = {}
+    for factor, scale in flow.prior_scale.items():
+        field = "x" if isinstance(x, Tensor) and len(zero) == 1 else factor
+        if field not in fields or fields[field].shape != zero[factor].shape or not zero[factor].numel():
+            continue
+        far = torch.full_like(zero[factor], 10 * scale)
+        moved = tensors(flow.retract(x, {**zero, factor: far}))[field]
+        if torch.allclose(moved - fields[field], far, rtol=1e-2):
+            more = flow.prior(-(-_NUMBERS * len(far) // far.numel()) + 1, generator)
+            found[factor] = abs(tensors(more)[field].double().std(0).square().mean().sqrt().item() / scale - 1)
+    return found
+
+
 def _check_tangent(flow: ProbabilityFlow[State], x: State, v: Tangent, dtype: torch.dtype, name: str) -> None:
     device = next(iter(tensors(x).values())).device
     factors = flow.clock.schedules.keys()
     _require(f"{name} has the clock's factors", v.keys() == factors, f"got {sorted(v)}")
-    _require(
-        "prior_scale has the clock's factors", flow.prior_scale.keys() == factors, f"got {sorted(flow.prior_scale)}"
-    )
     norms = flow.norm(v)
     for factor, part in v.items():
         _require(f"{name} leads with the batch", len(part) == size(x), f"{factor!r} has shape {tuple(part.shape)}")

@@ -29,9 +29,9 @@ def radii(flow: ProbabilityFlow[State], radius: float | Mapping[str, float]) -> 
 class Ball(Generic[State]):
     """Shifts of n starts, followed down their own gradient and kept only where they help (LD3's rule).
 
-    A proposal is judged at its pair's next turn, by the forward pass that the grid's step needs anyway: if the pair's
-    loss has not fallen, the pair goes back to the shift that it had. Radius 0 keeps every start where it is, at no
-    cost.
+    Whether a proposal helps shows at its pair's next turn, in the forward pass that the grid's step needs anyway: if
+    the pair's loss has not fallen, or the sample broke, the pair goes back to the shift that it had. Radius 0 keeps
+    every start where it is, at no cost.
 
     Args:
         flow: whose prior the starts are from.
@@ -60,7 +60,7 @@ class Ball(Generic[State]):
         return {f: v[rows].requires_grad_() for f, v in self.proposed.items()}
 
     @torch.no_grad()
-    def judge(self, rows: Tensor, shift: Mapping[str, Tensor] | None, loss: Tensor) -> None:
+    def update(self, rows: Tensor, shift: Mapping[str, Tensor] | None, loss: Tensor) -> None:
         """Keep the shifts that lowered their pair's loss (B,), drop the others, and propose the next ones.
 
         The gradient is taken from `shift`, after the backward pass.
@@ -77,7 +77,7 @@ class Ball(Generic[State]):
             wide = better.to(v.device).reshape(-1, *(1,) * (v.ndim - 1))
             self.kept[factor][rows] = torch.where(wide, v, self.kept[factor][rows])
             gradient = v.grad if v.grad is not None else torch.zeros_like(v)
-            step[factor] = -gradient * wide
+            step[factor] = torch.where(wide & gradient.isfinite(), -gradient, 0.0)
         lengths = self.flow.norm(step)
         for factor, v in step.items():
             reach = self.rate * self.radius[factor] * self.flow.prior_scale[factor]
@@ -85,6 +85,20 @@ class Ball(Generic[State]):
             step[factor] = self.kept[factor][rows] + v * unit.reshape(-1, *(1,) * (v.ndim - 1))
         for factor, v in project_to_ball(self.flow, step, self.radius).items():
             self.proposed[factor][rows] = v
+
+    def reject(self, rows: Tensor) -> None:
+        """Take back the shifts of samples that came out not finite, they or their gradient.
+
+        Where the shift was one that had been kept, on an earlier grid, the start goes back to where it was.
+        """
+        if not self.moves:
+            return
+        rows = rows.cpu()
+        for factor, kept in self.kept.items():
+            again = self.settled[rows].to(kept.device).reshape(-1, *(1,) * (kept.ndim - 1))
+            kept[rows] = torch.where(again, 0.0, kept[rows])
+            self.proposed[factor][rows] = kept[rows]
+        self.settled[rows] = True
 
     def state(self) -> dict[str, object]:
         """For a checkpoint."""

@@ -89,18 +89,20 @@ class Objective(Generic[State]):
         finite = loss.detach().isfinite().to(rows.device)
         if not finite.all():
             self.cost.failed += int((~finite).sum())
+            self.ball.reject(rows[~finite])
             return self._add_gradient(student, rows[finite], n) if finite.any() else loss.detach()[:0]
         self.cost.gradients += self.nfe * len(rows)
         moving = [p for p in student.parameters() if p.requires_grad]
         before = [None if p.grad is None else p.grad.clone() for p in moving]
         (loss.sum() / n).backward()
         if all(p.grad is None or bool(p.grad.isfinite().all()) for p in moving):
-            self.ball.judge(rows, shift, loss.detach())
+            self.ball.update(rows, shift, loss.detach())
             return loss.detach()
         for parameter, gradient in zip(moving, before, strict=True):
             parameter.grad = gradient
         if len(rows) == 1:
             self.cost.failed += 1
+            self.ball.reject(rows)
             return loss.detach()[:0]
         halves = rows.split((len(rows) + 1) // 2)
         return torch.cat([self._add_gradient(student, half, n) for half in halves])

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 import torch
@@ -85,6 +86,35 @@ def test_fingerprint_follows_what_changes_the_flow() -> None:
     with torch.no_grad():
         network.weight[0, 0] += 1e-6
     assert flow.fingerprint() != before
+
+
+class Attention(nn.Module):
+    """Holds a function and a number that no weight shows."""
+
+    def __init__(self, heads: int, activation: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(8, heads)
+        self.activation = activation
+
+
+def test_fingerprint_sees_what_modules_do_with_equal_weights() -> None:
+    def same_weights(module: nn.Module) -> nn.Module:
+        with torch.no_grad():
+            for p in module.parameters():
+                p.fill_(0.5)
+        return module
+
+    modules = [
+        nn.Sequential(nn.Linear(2, 2), nn.ReLU()),
+        nn.Sequential(nn.Linear(2, 2), nn.GELU()),
+        nn.Sequential(nn.Linear(2, 2), nn.GELU("tanh")),
+        Attention(2, nn.functional.relu),
+        Attention(4, nn.functional.relu),
+        Attention(4, nn.functional.gelu),
+    ]
+    prints = [fingerprint(same_weights(module)) for module in modules]
+    assert len(set(prints)) == len(modules)
+    assert prints == [fingerprint(same_weights(copy.deepcopy(module))) for module in modules]
 
 
 def test_fingerprint_distinguishes_and_refuses() -> None:
@@ -178,6 +208,14 @@ class Moving(PoseFlow):
         return {name: v + 1 for name, v in super().zero_tangent(x).items()}
 
 
+class Narrow(PoseFlow):
+    prior_scale: Mapping[str, float] = {"position": 5.0, "rotation": 1e-6, "angles": 3.0}
+
+
+class Wide(PoseFlow):
+    prior_scale: Mapping[str, float] = {"position": 6.0, "rotation": 1.5, "angles": 3.0}
+
+
 class Summed(PoseFlow):
     def distance(self, x: Pose, target: Pose) -> Tensor:
         return super().distance(x, target).sum()
@@ -196,6 +234,8 @@ class Summed(PoseFlow):
         (Undefined, "displacement is finite"),
         (Moving, "zero_tangent is zero"),
         (Summed, r"distance has shape \(B,\)"),
+        (Narrow, "prior_scale is the prior's standard deviation: 'rotation' has 1e-06"),
+        (Wide, r"prior_scale\['position'\] is the prior's standard deviation: deviation 0.1"),
     ],
 )
 def test_the_check_names_the_broken_law(broken: type[PoseFlow], law: str) -> None:

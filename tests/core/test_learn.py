@@ -204,7 +204,7 @@ def test_ball_keeps_a_shift_only_if_the_loss_fell() -> None:
         shift = ball.shift(rows)
         assert shift is not None
         (shift["x"] @ torch.tensor([1.0, 0.0], dtype=F64)).sum().backward()
-        ball.judge(rows, shift, torch.tensor(losses))
+        ball.update(rows, shift, torch.tensor(losses))
         return ball.proposed["x"].clone()
 
     first = turn([1.0, 1.0])  # the first pass sets the standard: both keep no shift, and step down the gradient
@@ -626,6 +626,37 @@ def test_phases_may_alternate_and_go_on_where_they_were(
         FitConfig(phases=("network",))  # type: ignore[arg-type]
 
 
+class Cliff(MixtureFlow):
+    """Samples that start beyond a line leave the numbers."""
+
+    def noise(self, x_t: Tensor, t: Tensor) -> Tensor:
+        return torch.where((x_t[:, :1] > 100.0) & (t > 79.0), torch.nan, super().noise(x_t, t))
+
+    def fingerprint(self) -> str:
+        return "cliff"
+
+
+def test_a_proposal_that_breaks_its_sample_is_taken_back() -> None:
+    """A start just before the line is pushed beyond it, breaks once, and goes on from where it was."""
+    plain = mixture()
+    flow = Cliff(plain.schedule, plain.mean, plain.std, plain.weight)
+    generator = torch.Generator().manual_seed(0)
+    start = torch.tensor([[99.9, 0.0]], dtype=F64) + torch.rand(12, 2, generator=generator, dtype=F64) / 10
+    start[:, 0].clamp_(max=99.99)
+    train = run_teacher(flow, start, Teacher(nfe=48, checked=1))
+    config = dataclasses.replace(QUICK, steps=30, radius=0.05)
+    result = fit(flow, train, train, SOLVER, 4, config)
+    assert 0 < result.failed < 0.5 * 12 * 60
+    ball = Ball(flow, start, radius=0.05, rate=0.3)
+    rows = torch.tensor([0, 1])
+    ball.proposed["x"][rows] += 1.0
+    ball.settled[0] = False
+    ball.kept["x"][rows] = 0.5
+    ball.reject(rows)
+    assert ball.proposed["x"][0].tolist() == [0.5, 0.5]  # back to the shift that was kept
+    assert ball.proposed["x"][1].tolist() == [0.0, 0.0]  # that shift broke: back to none
+
+
 def test_ball_measures_a_kept_shift_anew() -> None:
     """The loss of a kept shift may rise when the grid moves; a proposal must not be held to the old, lower one."""
     ball = Ball(mixture(), torch.zeros(1, 2, dtype=F64), radius=0.5, rate=0.2)
@@ -635,7 +666,7 @@ def test_ball_measures_a_kept_shift_anew() -> None:
         shift = ball.shift(rows)
         assert shift is not None
         shift["x"].sum().backward()
-        ball.judge(rows, shift, torch.tensor([loss]))
+        ball.update(rows, shift, torch.tensor([loss]))
 
     turn(1.0)
     turn(2.0)  # rejected: back to no shift
