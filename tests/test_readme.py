@@ -137,6 +137,7 @@ def test_five_lines_dock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert [file.read_text().count("$$$$") for file in files] == [3, 3]
 
 
+@pytest.mark.slow
 def test_the_flow_of_the_readme_runs_as_printed_and_the_learned_grid_is_nearest() -> None:
     source = example(README, "flow")
     assert len(source.splitlines()) <= 25
