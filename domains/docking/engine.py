@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +31,7 @@ from domains.docking.settings import SOLVER, poses_at_once
 from domains.docking.structures.batch import collate
 from domains.docking.structures.complexes import Complex
 from domains.docking.structures.symmetry import automorphisms
+from domains.errors import InputError
 from domains.seeds import seed_of
 from ld3.fingerprint import fingerprint
 from ld3.grids import HAND_MADE, Grid
@@ -40,6 +41,8 @@ from ld3.state import Tangent, cat, take
 
 DIFFDOCK_STEPS: Final = 20
 """Of DiffDock's published sampler."""
+
+_PACKAGES: Final = ("torch", "rdkit", "gemmi", "numpy")
 
 OnStep = Callable[[int, int, Poses], None]
 OnProgress = Callable[[int, int], None]
@@ -56,12 +59,14 @@ class Sampler:
         key: hash of what is done.
         nfe: network evaluations a pose.
         score_scale: c of the flow that it follows; None = the model's.
+        settings: what is done, in words and numbers, for files of results.
     """
 
     solve: Callable[[DockingFlow, Poses, Noise, OnStep], Poses]
     key: str
     nfe: int
     score_scale: float | None = None
+    settings: Mapping[str, object] = field(default_factory=dict)
 
 
 Method = FitResult | Grid | int | Sampler
@@ -75,7 +80,9 @@ def grid_sampler(grid: Grid, solver: Solver) -> Sampler:
         return integrate(flow, start, grid, solver, on_step=on_step)
 
     key = fingerprint("grid", solver.name, solver.coefficients, grid.solver, grid.network)
-    return Sampler(solve, key, grid.n_steps * solver.nfe_per_step)
+    weights = solver.coefficients and solver.coefficients.to_dict()
+    settings = {"solver": solver.name, "coefficients": weights, "grid": grid.to_dict()}
+    return Sampler(solve, key, grid.n_steps * solver.nfe_per_step, None, settings)
 
 
 def hand_made_sampler(grid: str, solver: str, nfe: int, score_scale: float | None = None) -> Sampler:
@@ -92,7 +99,7 @@ def hand_made_sampler(grid: str, solver: str, nfe: int, score_scale: float | Non
     def solve(flow: DockingFlow, start: Poses, noise: Noise, on_step: OnStep) -> Poses:
         return integrate(flow, start, HAND_MADE[grid](flow.clock, steps), rule, on_step=on_step)
 
-    return Sampler(solve, f"{solver}-{grid}-{nfe}", nfe, score_scale)
+    return Sampler(solve, f"{solver}-{grid}-{nfe}", nfe, score_scale, {"solver": solver, "grid": grid})
 
 
 def diffdock_sde(score_scale: float | None = 1.0, steps: int = DIFFDOCK_STEPS) -> Sampler:
@@ -101,7 +108,7 @@ def diffdock_sde(score_scale: float | None = 1.0, steps: int = DIFFDOCK_STEPS) -
     def solve(flow: DockingFlow, start: Poses, noise: Noise, on_step: OnStep) -> Poses:
         return sample_sde(flow, start, steps, noise, on_step)
 
-    return Sampler(solve, f"sde-{steps}", steps, score_scale)
+    return Sampler(solve, f"sde-{steps}", steps, score_scale, {"solver": "euler_maruyama", "grid": "uniform_t"})
 
 
 def diffdock_ode(score_scale: float | None = 1.0, steps: int = DIFFDOCK_STEPS) -> Sampler:
@@ -110,7 +117,7 @@ def diffdock_ode(score_scale: float | None = 1.0, steps: int = DIFFDOCK_STEPS) -
     def solve(flow: DockingFlow, start: Poses, noise: Noise, on_step: OnStep) -> Poses:
         return sample_ode(flow, start, steps, on_step)
 
-    return Sampler(solve, f"ode-{steps}", steps, score_scale)
+    return Sampler(solve, f"ode-{steps}", steps, score_scale, {"solver": "euler_lambda", "grid": "uniform_t"})
 
 
 def sampler_of(model: DockingModel, method: Method) -> Sampler:
@@ -155,6 +162,7 @@ class Group:
         complexes: side by side.
         encoded: the same, as the model sees them.
         start: where every method starts.
+        seed: of the run.
         seeds: complex -> seed of its poses.
         at_once: how many poses to solve side by side.
     """
@@ -162,6 +170,7 @@ class Group:
     complexes: tuple[Complex, ...]
     encoded: EncodedBatch
     start: Poses
+    seed: int
     seeds: Mapping[str, int]
     at_once: int
 
@@ -256,32 +265,38 @@ class DockedPoses:
         """Write FOLDER/COMPLEX.sdf, the poses that did not fail, and FOLDER/poses.json, how they came about."""
         out = Path(folder)
         names = folder_names([c.name for c in self.complexes])
-        failed, rmsd = self.failed, self.rmsd()
-        entries = {}
-        for c in self.complexes:
-            file = Path(f"{names[c.name]}.sdf")
-            kept = [i for i in range(len(self.positions[c.name])) if (c.name, i) not in failed]
-            (out / file).parent.mkdir(parents=True, exist_ok=True)
-            write_sdf(out / file, c.ligand, self.positions[c.name][kept], [{"sample": str(i)} for i in kept])
-            entries[c.name] = {
-                "file": str(file),
-                "pocket": c.pocket.spec,
-                "seed": self.seeds[c.name],
-                "failed": [i for name, i in failed if name == c.name],
-                "rmsd": [float(r) if np.isfinite(r) else None for r in rmsd[c.name]] if c.name in rmsd else None,
-            }
-        versions = {name: version(name) for name in ("torch", "rdkit", "numpy")}
+        entries = {c.name: self._write_complex(out, Path(f"{names[c.name]}.sdf"), c) for c in self.complexes}
         content = {
             "schema": "ld3.docking.poses",
             "version": 1,
             **self.settings,
             "score_scale": self.score_scale,
             "ms_per_pose": self.ms_per_pose,
-            "versions": versions,
+            "versions": {name: version(name) for name in _PACKAGES},
             "complexes": entries,
         }
-        out.mkdir(parents=True, exist_ok=True)
         (out / "poses.json").write_text(json.dumps(content, indent=2, allow_nan=False))
+
+    def _write_complex(self, out: Path, file: Path, complex_: Complex) -> dict[str, object]:
+        """Its poses in `file` below `out`; its entry in poses.json."""
+        poses, name = self.positions[complex_.name], complex_.name
+        sound = np.isfinite(poses).all((1, 2))
+        kept = np.flatnonzero(sound).tolist()
+        (out / file).parent.mkdir(parents=True, exist_ok=True)
+        write_sdf(out / file, complex_.ligand, poses[kept], [{"sample": str(i)} for i in kept])
+        remark, rmsd = None, None
+        try:
+            rmsd = replace(self, complexes=(complex_,)).rmsd().get(name)
+        except InputError as error:  # a ligand too symmetric to compare; its poses are as good as any
+            remark = str(error)
+        return {
+            "file": str(file),
+            "pocket": complex_.pocket.spec,
+            "seed": self.seeds[name],
+            "failed": np.flatnonzero(~sound).tolist(),
+            "rmsd": None if rmsd is None else [float(r) if np.isfinite(r) else None for r in rmsd],
+            "remark": remark,
+        }
 
 
 def dock(
@@ -345,7 +360,7 @@ def _group(model: DockingModel, complexes: Sequence[Complex], samples: int, seed
     seeds = {c.name: seed_of(seed, "dock", c.name) for c in complexes}
     encoded = model.encode(collate(complexes))
     start = starts(encoded, complexes, [samples] * len(complexes), seeds)
-    return Group(tuple(complexes), encoded, start, seeds, at_once)
+    return Group(tuple(complexes), encoded, start, seed, seeds, at_once)
 
 
 def starts(
@@ -408,7 +423,7 @@ def dock_groups(
         found.append(part)
         if not new:
             count(sampler.nfe * len(group))
-    return _docked(groups, found, sampler.nfe, sampler.score_scale, sampler.key)
+    return _docked(groups, found, sampler.score_scale, {**sampler.settings, "nfe": sampler.nfe})
 
 
 def dock_by_teacher(
@@ -443,7 +458,7 @@ def dock_by_teacher(
         before += total
         if on_progress is not None:
             on_progress(before, sum(totals))
-    return _docked(groups, found, own.nfe, None, key), torch.cat([part["disagreement"] for part in found])
+    return _docked(groups, found, None, {"teacher": asdict(own)}), torch.cat([part["disagreement"] for part in found])
 
 
 def _kept(
@@ -466,22 +481,26 @@ def _kept(
 
 
 def _docked(
-    groups: Sequence[Group], found: Sequence[Mapping[str, Tensor]], nfe: int, score_scale: float | None, key: str
+    groups: Sequence[Group],
+    found: Sequence[Mapping[str, Tensor]],
+    score_scale: float | None,
+    method: Mapping[str, object],
 ) -> DockedPoses:
-    positions = {
-        name: own
-        for group, part in zip(groups, found, strict=True)
-        for name, own in group.by_complex(part["positions"])
-    }
-    complexes = tuple(c for group in groups for c in group.complexes)
-    seeds = {name: seed for group in groups for name, seed in group.seeds.items()}
-    seconds = sum(float(part["seconds"]) for part in found)
-    model = groups[0].encoded.model
-    settings = {
-        "weights": {"file": model.path.name if model.path else None, "hash": fingerprint(model.network)},
-        "nfe": nfe,
-        "method": key,
-        "samples": groups[0].samples,
-    }
-    scale = model.score_scale if score_scale is None else score_scale
-    return DockedPoses(complexes, positions, seeds, 1000 * seconds / sum(map(len, groups)), scale, settings)
+    model, seconds = groups[0].encoded.model, sum(float(part["seconds"]) for part in found)
+    return DockedPoses(
+        complexes=tuple(c for group in groups for c in group.complexes),
+        positions={
+            name: own
+            for group, part in zip(groups, found, strict=True)
+            for name, own in group.by_complex(part["positions"])
+        },
+        seeds={name: seed for group in groups for name, seed in group.seeds.items()},
+        ms_per_pose=1000 * seconds / sum(map(len, groups)),
+        score_scale=model.score_scale if score_scale is None else score_scale,
+        settings={
+            "weights": {"file": model.path and model.path.name, "hash": fingerprint(model.network)},
+            "method": method,
+            "seed": groups[0].seed,
+            "samples": groups[0].samples,
+        },
+    )

@@ -170,12 +170,38 @@ def test_files_hold_the_poses_that_did_not_fail(model: DockingModel, tmp_path: P
     assert content["complexes"]["1of6"]["failed"] == [1]
     assert content["complexes"]["1of6"]["rmsd"][1] is None
     assert content["complexes"]["1ia1"]["seed"] == docked.seeds["1ia1"]
+    assert (content["seed"], content["samples"], content["score_scale"]) == (3, 3, 3.0)
     assert content["versions"]["torch"] == torch.__version__
     for name, samples in (("1ia1", [0, 1, 2]), ("1of6", [0, 2])):
         read = list(Chem.SDMolSupplier(str(tmp_path / "out" / content["complexes"][name]["file"])))
         assert [int(mol.GetProp("sample")) for mol in read] == samples
         for mol, i in zip(read, samples, strict=True):
             np.testing.assert_allclose(mol.GetConformer().GetPositions(), docked.positions[name][i], atol=6e-5)
+
+
+def test_a_ligand_too_symmetric_to_compare_keeps_its_poses(model: DockingModel, tmp_path: Path) -> None:
+    """A centre with all other atoms around it, all alike: as many symmetries as they have orders."""
+    found = complexes()[0]
+    star = Chem.RWMol()
+    for _ in range(found.ligand.n_atoms):
+        star.AddAtom(Chem.Atom(15))
+    for i in range(1, found.ligand.n_atoms):
+        star.AddBond(0, i, Chem.BondType.SINGLE)
+    star.AddConformer(Chem.Conformer(found.ligand.n_atoms))
+    n = found.ligand.n_atoms - 1
+    bonds = np.stack(
+        [np.tile([0, 1], n) * np.arange(1, n + 1).repeat(2), np.tile([1, 0], n) * np.arange(1, n + 1).repeat(2)]
+    )
+    ligand = replace(
+        stiff(found).ligand, mol=star.GetMol(), bond_index=bonds, bond_type=np.zeros(2 * n, dtype=np.int64)
+    )
+    odd = replace(found, ligand=ligand)
+    dock(model, [odd, complexes()[1]], hand_made_sampler("edm", "ddim", 2), samples=1).write(tmp_path)
+    entries = json.loads((tmp_path / "poses.json").read_text())["complexes"]
+    assert entries["1ia1"]["rmsd"] is None
+    assert "symmetries" in entries["1ia1"]["remark"]
+    assert (tmp_path / entries["1ia1"]["file"]).exists()
+    assert len(entries["1of6"]["rmsd"]) == 1
 
 
 def test_mistakes_are_refused_before_anything_is_computed(model: DockingModel) -> None:
