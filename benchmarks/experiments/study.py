@@ -90,7 +90,7 @@ def _flags(given: Any, default: Any, prefix: str) -> list[str]:  # noqa: ANN401
     for field in fields(given):
         value, usual = getattr(given, field.name), getattr(default, field.name)
         flag = f"--{prefix}{field.name.replace('_', '-')}"
-        if value == usual or field.name in _ELSEWHERE:
+        if value == usual or field.name in _ELSEWHERE or _only_in_yaml(value):
             continue
         if is_dataclass(value):
             words += _flags(value, usual, f"{flag[2:]}.")
@@ -99,6 +99,11 @@ def _flags(given: Any, default: Any, prefix: str) -> list[str]:  # noqa: ANN401
         else:
             words += [flag, *map(str, value if isinstance(value, tuple) else [value])]
     return words
+
+
+def _only_in_yaml(value: object) -> bool:
+    """Whether there is no flag for it: a list of dataclasses."""
+    return isinstance(value, tuple) and any(map(is_dataclass, value))
 
 
 def check_numbers(**least: tuple[float, float]) -> None:
