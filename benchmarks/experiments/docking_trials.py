@@ -37,10 +37,11 @@ from domains.docking.fits import fit_starts
 from domains.docking.general_grids import general_fit
 from domains.docking.networks.weights import DEMO_WEIGHTS, DockingModel
 from domains.docking.poses.flow import DockingFlow
-from domains.docking.poses.metrics import automorphisms, clusters, success, symmetric_rmsd
+from domains.docking.poses.metrics import clusters, success, symmetric_rmsd
 from domains.docking.poses.pose import Poses
 from domains.docking.settings import SOLVER, TEACHER, fit_config, poses_at_once
 from domains.docking.structures.complexes import Complex
+from domains.docking.structures.symmetry import automorphisms
 from domains.docking.training.data import names_in
 from domains.progress import WorkProgress
 from ld3 import HAND_MADE, Grid, get_solver
