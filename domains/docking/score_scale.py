@@ -19,7 +19,6 @@ import torch
 import tyro
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from domains.bootstrap import bootstrap_interval
@@ -30,6 +29,7 @@ from domains.docking.structures.complexes import Complex, load_folder, load_pose
 from domains.docking.structures.symmetry import automorphisms
 from domains.docking.training.data import SPLITS, names_in, split
 from domains.errors import InputError, InputProblem
+from domains.progress import WorkProgress
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class ScoreScaleConfig:
     poses: int = 4
     """poses a complex"""
     steps: int = 20
-    """steps of the ODE and of the SDE"""
+    """network evaluations a pose, of the ODE and of the SDE"""
     solver: str = "dpmpp_2m"
     grid: str = "edm"
     limit: int | None = None
@@ -139,24 +139,21 @@ def validation_complexes(config: ScoreScaleConfig) -> list[Complex]:
 def compare(model: DockingModel, complexes: Sequence[Complex], config: ScoreScaleConfig, console: Console) -> list[Row]:
     """The ODE at each score scale, then the SDE at 1 and at the best one, all from the same starts."""
     groups = make_groups(model, complexes, config.poses, config.seed)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("left"))
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
-        task = progress.add_task("", total=len(config.values) + 2 * config.sde)
+    work = float(config.steps * config.poses * len(complexes))
+    stages = [*(f"ODE, c = {c:g}" for c in config.values), *(["SDE, c = 1", "SDE, best c"] if config.sde else [])]
+    with WorkProgress(console, dict.fromkeys(stages, work)) as progress:
 
-        def row(name: str, sampler: Sampler) -> Row:
-            done = progress.tasks[0].completed
-            progress.update(task, description=f"{name}, c = {sampler.score_scale:g}")
-            docked = dock_groups(
-                groups, sampler, on_progress=lambda n, total: progress.update(task, completed=done + n / total)
-            )
-            return summarise(name, docked, config.seed)
+        def row(stage: str, name: str, sampler: Sampler) -> Row:
+            with progress.stage(stage):
+                return summarise(name, dock_groups(groups, sampler, on_progress=progress.counter()), config.seed)
 
         ode = [
-            row(f"{config.solver} {config.grid}", hand_made_sampler(config.grid, config.solver, config.steps, c))
-            for c in config.values
+            row(stage, f"{config.solver} {config.grid}", hand_made_sampler(config.grid, config.solver, config.steps, c))
+            for stage, c in zip(stages, config.values, strict=False)
         ]
-        scales = sorted({1.0, best_of(ode).score_scale}) if config.sde else []
-        return [*ode, *(row("diffdock_sde", diffdock_sde(c, config.steps)) for c in scales)]
+        scales = sorted({1.0, best_of(ode).score_scale})
+        sde = zip(stages[len(ode) :], scales, strict=False)
+        return [*ode, *(row(stage, "diffdock_sde", diffdock_sde(c, config.steps)) for stage, c in sde)]
 
 
 def best_of(rows: Sequence[Row]) -> Row:
@@ -197,7 +194,7 @@ def main(config: ScoreScaleConfig) -> None:
     _check(config)
     model = load_weights(config.weights)
     complexes = validation_complexes(config)
-    rows = compare(model, complexes, config, console)
+    rows = compare(model, complexes, config, Console(stderr=True))
     name = "embedded (in-sample)" if config.split == "embedded" else f"validation {config.split}"
     size = f"{len(complexes)} complexes x {config.poses} poses, {config.steps} steps, seed {config.seed}"
     print_table(rows, config.poses, f"{name}: {size}", console)
