@@ -5,15 +5,21 @@ from __future__ import annotations
 import platform
 import subprocess
 from collections.abc import Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 
 
-def versions(packages: Sequence[str]) -> dict[str, str]:
-    """Of Python, and of the packages that figures depend on."""
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+def versions(packages: Sequence[str], optional: Sequence[str] = ()) -> dict[str, str]:
+    """Of Python, of the packages that figures depend on, and of the optional ones that are there."""
+    found = {"python": platform.python_version(), **{name: version(name) for name in packages}}
+    for name in optional:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 def commit() -> str | None:

@@ -3,17 +3,41 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
 from domains.errors import InputError, InputProblem
-from ld3.solvers import Solver
+from ld3.solvers import Solver, get_solver
 
 
 def mistake(option: str, message: str, remedy: str) -> InputError:
     """The error for a value of an option."""
     return InputError(InputProblem(f"--{option.replace('_', '-')}", "", message, remedy))
+
+
+def check_numbers(options: object, least: Mapping[str, float]) -> None:
+    """Refuse options whose value is below what `least` says.
+
+    Raises:
+        InputError: naming the option.
+    """
+    for name, bound in least.items():
+        if not (value := getattr(options, name)) >= bound:
+            raise mistake(name, f"got {value}", f"give a number >= {bound}")
+
+
+def find_solver(name: str) -> Solver:
+    """The solver of --solver.
+
+    Raises:
+        InputError: if there is none of that name.
+    """
+    try:
+        return get_solver(name)
+    except ValueError as error:
+        raise mistake("solver", str(error), "choose one of these") from error
 
 
 def check_nfe(option: str, numbers: tuple[int, ...], solver: Solver) -> None:

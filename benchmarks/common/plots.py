@@ -6,15 +6,16 @@ Methods differ by marker and line style, so that the pictures also work in grey.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
-from benchmarks.common.names import LEARNED
+from benchmarks.common.comparison import LEARNED, SHIPPED
 from ld3.clock import Clock
 from ld3.grids import Grid
 
@@ -33,6 +34,7 @@ class Style(NamedTuple):
 
 _STYLES: Mapping[str, Style] = {
     LEARNED: Style("#000000", "o", "-"),
+    SHIPPED: Style("#1f4e9e", "o", "-"),
     "uniform_t": Style("#c0504d", "s", "--"),
     "quadratic_t": Style("#7f9fbf", "^", "-."),
     "uniform_log_snr": Style("#8064a2", "v", (0, (5, 1, 1, 1, 1, 1))),
@@ -40,8 +42,10 @@ _STYLES: Mapping[str, Style] = {
     "dmn": Style("#c98b2d", "<", (0, (4, 2))),
     "gits": Style("#2d8f9f", ">", (0, (1, 1))),
     "ays": Style("#a0527a", "h", (0, (6, 2, 1, 2))),
-    "diffdock_sde": Style("#505050", "X", ""),
+    "diffdock_sde": Style("#909090", "X", ""),
     "diffdock_ode": Style("#909090", "P", ""),
+    "diffdock_sde_c": Style("#303030", "X", ""),
+    "diffdock_ode_c": Style("#303030", "P", ""),
 }
 _MORE = (
     Style("#6b6b2a", "*", (0, (3, 1, 1, 1))),
@@ -92,43 +96,63 @@ def draw_curves(
             color=style.color,
             marker=style.marker,
             linestyle=style.line,
-            lw=2.2 if method == LEARNED else 1.4,
-            ms=7 if method == LEARNED else 5.5,
+            lw=2.2 if method in (LEARNED, SHIPPED) else 1.4,
+            ms=7 if method in (LEARNED, SHIPPED) else 5.5,
             capsize=2.5,
             elinewidth=0.9,
-            zorder=4 if method == LEARNED else 3,
+            zorder=4 if method in (LEARNED, SHIPPED) else 3,
             label=labels.get(method, method),
         )
     axes.xaxis.set_major_locator(FixedLocator(numbers))
     axes.grid(axis="y", color="0.9", lw=0.6)
 
 
-class Lane(NamedTuple):
-    """One grid of the picture: its budget, its method, and what that is called here."""
+def save_panels(path: Path, title: str, panels: Sequence[Callable[[Axes], None]]) -> None:
+    """Draw panels of curves side by side, under one legend, into a PNG file."""
+    figure = Figure(figsize=(5.2 * len(panels), 4.8), layout="constrained")
+    figure.suptitle(title, fontsize=10)
+    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for draw, axes in zip(panels, all_axes, strict=True):
+        draw(axes)
+    entries: dict[str, Artist] = {}
+    for axes in all_axes:
+        entries |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    handles, labels = list(entries.values()), list(entries)
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False, handlelength=3.5)
+    figure.savefig(path, dpi=DPI)
 
-    nfe: int
-    method: str
-    label: str
-    grid: Grid
+
+def labels_of_equals(same_as: Iterable[tuple[str, str | None]]) -> dict[str, str]:
+    """Method -> its name with that of the other whose grid is the same, from (method, the one that it equals) pairs."""
+    return {twin: f"{twin} = {name}" for name, twin in same_as if twin}
 
 
-def grid_picture(path: Path, title: str, lanes: Sequence[Lane], clock: Clock, axis_labels: Mapping[str, str]) -> None:
-    """Per factor, the noise levels at the solver's nodes, and those that the network is told where they differ.
+def grid_picture(
+    path: Path,
+    title: str,
+    grids: Mapping[int, Mapping[str, Grid]],
+    labels: Mapping[str, str],
+    clock: Clock,
+    axis_labels: Mapping[str, str],
+) -> None:
+    """Per factor, the noise levels at the solver's nodes, and those that the network is given where they differ.
 
     Args:
         path: of the PNG file.
         title: what was run.
-        lanes: from top to bottom; a line is drawn where the budget changes.
+        grids: NFE -> method -> grid, from top to bottom.
+        labels: method -> what it is called, where that is not its name.
         clock: that turns levels into noise.
         axis_labels: factor -> noise level and unit.
     """
+    lanes = [(nfe, name, grid) for nfe, own in sorted(grids.items()) for name, grid in own.items()]
     figure = Figure(figsize=(4.5 + 2.7 * len(clock.schedules), 1.9 + 0.34 * len(lanes)), layout="constrained")
     figure.suptitle(f"Where each grid puts its steps: {title}", fontsize=10)
     columns = figure.subplots(1, len(clock.schedules), squeeze=False, sharey=True)[0]
     for axes, factor in zip(columns, clock.schedules, strict=True):
-        for y, lane in enumerate(lanes):
-            _draw(axes, -y, clock, factor, lane)
-        for y in (y for y in range(1, len(lanes)) if lanes[y].nfe != lanes[y - 1].nfe):
+        for y, (_, name, grid) in enumerate(lanes):
+            _draw(axes, -y, style_of(name), *(clock.sigma(x)[factor].tolist() for x in (grid.solver, grid.network)))
+        for y in (y for y in range(1, len(lanes)) if lanes[y][0] != lanes[y - 1][0]):
             axes.axhline(0.5 - y, color="0.75", lw=0.8)
         axes.set_xscale("log")
         axes.invert_xaxis()
@@ -136,25 +160,23 @@ def grid_picture(path: Path, title: str, lanes: Sequence[Lane], clock: Clock, ax
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(axis_labels.get(factor, f"{factor} σ"))
-    columns[0].set_yticks([-y for y in range(len(lanes))], [f"{x.label}, {x.nfe} NFE" for x in lanes], fontsize=8)
+    names = [f"{labels.get(name, name)}, {nfe} NFE" for nfe, name, _ in lanes]
+    columns[0].set_yticks([-y for y in range(len(lanes))], names, fontsize=8)
     columns[0].set_ylim(0.6 - len(lanes), 0.6)
     handles = [
         columns[0].plot([], [], "o", color="0.2", ms=6)[0],
         columns[0].plot([], [], "|", color="0.2", ms=11, mew=1.6)[0],
     ]
-    legend = ["node of the solver", "noise level that the network is told (where it differs)"]
+    legend = ["node of the solver", "noise level that the network is given (where it differs)"]
     figure.legend(handles, legend, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     figure.savefig(path, dpi=DPI)
 
 
-def _draw(axes: Axes, y: float, clock: Clock, factor: str, lane: Lane) -> None:
-    style = style_of(lane.method)
-    nodes = clock.sigma(lane.grid.solver)[factor].tolist()
-    told = clock.sigma(lane.grid.network)[factor].tolist()
+def _draw(axes: Axes, y: float, style: Style, nodes: Sequence[float], network: Sequence[float]) -> None:
     axes.plot([nodes[0], nodes[-1]], [y, y], color="0.85", lw=1, zorder=1)
     axes.plot(nodes, [y] * len(nodes), style.marker, color=style.color, ms=6, zorder=2)
-    if any(abs(a / b - 1) > _SAME for a, b in zip(told, nodes, strict=False)):
-        axes.plot(told, [y - 0.28] * len(told), "|", color=style.color, ms=9, mew=1.6, zorder=3)
+    if any(abs(a / b - 1) > _SAME for a, b in zip(network, nodes, strict=False)):
+        axes.plot(network, [y - 0.28] * len(network), "|", color=style.color, ms=9, mew=1.6, zorder=3)
 
 
 def _decades(axes: Axes) -> float:

@@ -21,7 +21,7 @@ from rich.console import Console
 from benchmarks.common.options import mistake
 from benchmarks.common.store import write_text
 
-_PAGE_WIDTH = 150  # characters a line where there is no terminal to ask
+_PAGE_WIDTH = 160  # characters a line where there is no terminal to ask
 
 
 @dataclass(frozen=True)

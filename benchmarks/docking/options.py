@@ -1,16 +1,17 @@
-"""What the docking benchmark can be told, and what it refuses before it computes anything."""
+"""Options of the docking benchmark, and what it refuses before it computes anything."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
-from benchmarks.common.options import check_nfe, find_device, mistake, prepare_folder
+from benchmarks.common.options import check_nfe, check_numbers, find_device, find_solver, mistake, prepare_folder
 from domains.docking.networks.weights import DEMO_WEIGHTS
-from domains.docking.settings import FIT_POSES, SOLVER, TEACHER, poses_at_once
+from domains.docking.settings import FIT, FIT_POSES, SOLVER, TEACHER
 from domains.docking.structures.pocket import PocketChoice
 from ld3.solvers import Solver, get_solver
 
@@ -29,8 +30,10 @@ class Options:
     only: Path | None = None
     """list of names, one a line, as domains/docking/splits/ has them: the complexes (NAME/LIGAND) or all ligands of a
     protein (NAME) to dock; the others are left out"""
+    known_poses: bool = False
+    """the ligand files hold bound poses, to which RMSDs are taken; said already where the pocket is put around them"""
     solver: str = SOLVER
-    """of the learned and the hand-made grids: a name of ld3.solvers"""
+    """of all grids: a name of ld3.solvers; grids are shipped for the default"""
     samples: int = 32
     """poses a complex"""
     seed: int = 0
@@ -44,17 +47,26 @@ class Options:
     pocket: str = "ligand"
     """where to dock: ligand, ligand:RADIUS, point:X,Y,Z, point:X,Y,Z,RADIUS or protein (Å)"""
     score_scale: float | None = None
-    """c, to follow p^c; without it, what the weights file says"""
+    """c, by which the score is multiplied: more than 1 seeks modes; without it, what the weights file says"""
     conformer: Literal["input", "rdkit"] = "input"
     """bond lengths, angles and rings of the input file, or of a fresh RDKit conformer"""
+    fit: bool = False
+    """also fit grids to these complexes, from the shipped ones: rows called 'learned'"""
     grid: tuple[Path, ...] = ()
-    """learned grids saved by an earlier run, one for each NFE, instead of fits"""
+    """grids that an earlier run fitted, one for each NFE, instead of new fits"""
     teacher_nfe: int = TEACHER.nfe
     """network evaluations a pose of the teacher"""
     fit_poses: int = FIT_POSES
     """teacher poses that a fit may see, none of which is evaluated"""
-    posebusters: int = 32
+    fit_steps: int = FIT.steps
+    """gradient steps of a fit"""
+    posebusters: int = 96
     """poses of each method whose validity is checked, spread over the complexes; 0 = none"""
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        found: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
+        return found
 
 
 @dataclass(frozen=True)
@@ -63,13 +75,7 @@ class Choices:
 
     options: Options
     solver: Solver
-    pocket: PocketChoice
     device: torch.device
-
-    @property
-    def poses_at_once(self) -> int:
-        """How many poses to solve side by side."""
-        return poses_at_once(self.device)
 
 
 def check(options: Options) -> Choices:
@@ -78,24 +84,20 @@ def check(options: Options) -> Choices:
     Raises:
         InputError: naming the option, what is wrong with it, and the remedy.
     """
-    for name, least in (("samples", 1), ("seed", 0), ("fit_poses", 2), ("posebusters", 0)):
-        value = getattr(options, name)
-        if value < least:
-            raise mistake(name, f"got {value}", f"give a number >= {least}")
+    check_numbers(options, {"samples": 1, "seed": 0, "fit_poses": 2, "fit_steps": 0, "posebusters": 0})
     if options.seed > _LARGEST_SEED:
         raise mistake("seed", f"got {options.seed}", f"give a number up to {_LARGEST_SEED}")
     if options.score_scale is not None and not 0 < options.score_scale < float("inf"):
         raise mistake("score_scale", f"got {options.score_scale}", "give a positive number")
-    try:
-        solver = get_solver(options.solver)
-    except ValueError as error:
-        raise mistake("solver", str(error), "choose one of these") from error
+    if options.fit and options.grid:
+        raise mistake("fit", "grids that are fitted already were given as well", "leave out --fit or --grid")
+    solver = find_solver(options.solver)
     check_nfe("nfe", options.nfe, solver)
     check_nfe("teacher_nfe", (options.teacher_nfe,), get_solver(TEACHER.solver))
     try:
-        pocket = PocketChoice.parse(options.pocket)
+        PocketChoice.parse(options.pocket)
     except ValueError as error:
         raise mistake("pocket", str(error), "choose one of these") from error
-    choices = Choices(options, solver, pocket, find_device(options.device))
+    choices = Choices(options, solver, find_device(options.device))
     prepare_folder(options.out)
     return choices

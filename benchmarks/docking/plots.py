@@ -6,14 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from benchmarks.common.names import TEACHER_ROW
-from benchmarks.common.plots import DPI, CurvePoint, Lane, draw_curves, grid_picture
+from benchmarks.common.comparison import TEACHER_ROW, Bounds
+from benchmarks.common.plots import CurvePoint, draw_curves, grid_picture, labels_of_equals, save_panels
+from benchmarks.docking.methods import DIFFDOCK
 from benchmarks.docking.report import Report
-from benchmarks.docking.summary import Bounds, MethodRow, by_nfe
+from benchmarks.docking.summary import MethodRow
 
-_REFERENCES = ("diffdock_sde", "diffdock_ode")  # one number of evaluations only
 _FACTORS = {"tr": "translation σ (Å)", "rot": "rotation σ (rad)", "tor": "torsion σ (rad)"}
 
 
@@ -23,14 +22,12 @@ def plot_success(path: Path, report: Report) -> None:
     if any(row.success_2A is not None for row in report.rows):
         panels.append(lambda axes: _success_panel(axes, report.rows))
     panels.append(lambda axes: _teacher_panel(axes, report.rows))
-    figure = Figure(figsize=(5.2 * len(panels), 4.8), layout="constrained")
-    figure.suptitle(report.title, fontsize=10)
-    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for draw, axes in zip(panels, all_axes, strict=True):
-        draw(axes)
-    handles, labels = all_axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False, handlelength=3.5)
-    figure.savefig(path, dpi=DPI)
+    save_panels(path, report.title, panels)
+
+
+def plot_grids(path: Path, report: Report) -> None:
+    """Per factor, the noise levels of all grids."""
+    grid_picture(path, report.title, report.grids, _labels(report.rows), report.clock, _FACTORS)
 
 
 def _success_panel(axes: Axes, rows: Sequence[MethodRow]) -> None:
@@ -58,16 +55,13 @@ def _lines(
     scale: float,
 ) -> None:
     """One line a method, the teacher and grids that equal another left out."""
-    curves = {
-        method: [
-            CurvePoint(row.nfe, scale * number, *_bounds(bounds(row), number, scale))
-            for row in own
-            if (number := value(row)) is not None
-        ]
-        for method, own in by_nfe(rows).items()
-        if method != TEACHER_ROW and not own[0].same_as
-    }
-    draw_curves(axes, curves, _twins(rows), _REFERENCES)
+    curves: dict[str, list[CurvePoint]] = {}
+    for row in sorted(rows, key=lambda row: row.nfe):
+        number = value(row)
+        if row.method != TEACHER_ROW and row.same_as is None and number is not None:
+            point = CurvePoint(row.nfe, scale * number, *_bounds(bounds(row), number, scale))
+            curves.setdefault(row.method, []).append(point)
+    draw_curves(axes, curves, _labels(rows), (*DIFFDOCK, *DIFFDOCK.values()))
     axes.set_xlabel("network evaluations a pose (NFE)")
 
 
@@ -77,17 +71,5 @@ def _bounds(bounds: Bounds, value: float, scale: float) -> tuple[float, float]:
     return scale * (value if low is None else low), scale * (value if high is None else high)
 
 
-def _twins(rows: Sequence[MethodRow]) -> dict[str, str]:
-    """Method -> its name with that of the other one whose grid is the same."""
-    return {row.same_as: f"{row.same_as} = {row.method}" for row in rows if row.same_as}
-
-
-def plot_grids(path: Path, report: Report) -> None:
-    """Per factor, the noise levels of all grids."""
-    twins = _twins(report.rows)
-    lanes = [
-        Lane(nfe, name, twins.get(name, name), grid)
-        for nfe, grids in sorted(report.grids.items())
-        for name, grid in grids.items()
-    ]
-    grid_picture(path, report.title, lanes, report.clock, _FACTORS)
+def _labels(rows: Sequence[MethodRow]) -> dict[str, str]:
+    return labels_of_equals((row.method, row.same_as) for row in rows)

@@ -1,11 +1,10 @@
 """The docking benchmark from noise to a row of the table, in the order in which it happens.
 
-1. Every complex gets its starts: poses of pure noise, the same for all methods (:mod:`benchmarks.docking.inputs`).
-2. The teacher, the flow solved with many steps, shows where each start ends (:mod:`benchmarks.docking.methods`).
-3. From other starts, the few-step grids are learned (:mod:`benchmarks.docking.fits`).
-4. Every method docks every start.
-5. Poses are compared with the bound pose and with the teacher's (:mod:`benchmarks.docking.pose_rows`), counted
-   (:mod:`benchmarks.docking.summary`), and checked by PoseBusters (:mod:`benchmarks.docking.pose_checks`).
+1. Every complex gets its starts: poses of pure noise, the same for all methods.
+2. The teacher, the flow solved with many steps, shows where each start ends.
+3. If asked, few-step grids are fitted on teacher runs from other starts.
+4. Every method docks every start. Poses are compared with the bound pose and with the teacher's.
+5. All methods are timed on one batch, and PoseBusters checks poses of each.
 
 Results are written after every method; what an interrupted run has computed is found again in OUT/cache.
 """
@@ -14,23 +13,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Final
 
 from rich.console import Console
 
-from benchmarks.common.fits import fit_split, fit_work
-from benchmarks.common.names import LEARNED
+from benchmarks.common.comparison import LEARNED, SHIPPED, TEACHER_ROW
+from benchmarks.common.grids import fit_split, fit_work
+from benchmarks.common.options import mistake
 from benchmarks.common.store import Store
-from benchmarks.docking.fits import FitData, fit_data, fit_grid
-from benchmarks.docking.inputs import Inputs, make_groups
-from benchmarks.docking.methods import DIFFDOCK_STEPS, diffdock, dock, dock_by_teacher, grid_procedure, hand_made
-from benchmarks.docking.options import Choices, Options
-from benchmarks.docking.pose_checks import CHECK_WORK, check_docked
+from benchmarks.docking.checks import check_docked
+from benchmarks.docking.inputs import Inputs
+from benchmarks.docking.methods import Method, diffdock_methods, grid_methods, teacher_method
+from benchmarks.docking.options import Choices
 from benchmarks.docking.report import Report
+from domains import docking
+from domains.docking.engine import DIFFDOCK_STEPS, Group, dock_by_teacher, dock_groups, make_groups
+from domains.docking.general_grids import general_fit
 from domains.docking.networks.weights import DockingModel
-from domains.docking.settings import TEACHER, fit_config
+from domains.docking.settings import TEACHER, fit_config, poses_at_once
 from domains.progress import WorkProgress
 from ld3.grids import HAND_MADE
-from ld3.learn import FitResult, Teacher
+from ld3.learn import FitResult, Point, Teacher
+
+_CHECK_WORK: Final = 100.0  # network evaluations that take about as long as PoseBusters does for a pose
+_ROUNDS: Final = 2  # of timing; the fastest counts, and the first one warms up
 
 
 def run(
@@ -40,57 +46,127 @@ def run(
 
     Args:
         choices: what was asked for.
-        model: network, noise range and score_scale.
+        model: at the run's score scale, on its device.
         inputs: what to dock.
-        saved: NFE -> a learned grid that needs no fit.
-        console: where to draw the progress bar.
+        saved: NFE -> a fitted grid that needs no fit.
+        console: where to draw progress.
     """
-    options, complexes, solver = choices.options, inputs.complexes, choices.solver
-    teacher = replace(TEACHER, nfe=options.teacher_nfe, chunk=choices.poses_at_once)
+    options, c = choices.options, model.score_scale
+    at_once = poses_at_once(choices.device)
+    teacher = replace(TEACHER, nfe=options.teacher_nfe, chunk=at_once)
     store = Store(options.out / "cache")
-    groups = make_groups(model, complexes, choices)
+    groups = make_groups(model, inputs.complexes, options.samples, options.seed)
+    seeds = {name: seed for group in groups for name, seed in group.seeds.items()}
     timings: dict[str, float] = {}
-    report = Report(choices, model, inputs, groups, timings)
+    report = Report(choices, model, inputs, seeds, timings)
+    shipped = {nfe: _shipped(model, nfe, options.solver, report) for nfe in options.nfe}
+    work = _plan(choices, teacher, len(inputs.complexes), saved)
 
-    with WorkProgress(console, _plan(options, teacher, len(complexes), saved), timings) as bar:
-        with bar.stage("teacher"):
-            goals, disagreement = dock_by_teacher(teacher, groups, store, bar)
-            report.add_teacher(teacher, goals, disagreement)
-        for procedure in diffdock():
-            with bar.stage(procedure.method.name):
-                report.add(procedure.method, dock(procedure, groups, options.seed, store, bar))
+    with WorkProgress(console, work, timings) as progress:
+        with progress.stage(TEACHER_ROW):
+            goals, disagreement = dock_by_teacher(groups, teacher, store, progress.counter())
+            report.add_teacher(teacher, teacher_method(teacher, c), goals, disagreement)
 
-        pairs: FitData | None = None
+        def dock(methods: list[Method]) -> None:
+            for method in methods:
+                with progress.stage(f"{method.name}, {method.nfe} NFE"):
+                    report.add(method, dock_groups(groups, method.sampler, store, progress.counter()))
+
+        dock(diffdock_methods(c))
         for nfe in options.nfe:
-            fit = saved.get(nfe)
-            if fit is None:
-                if pairs is None:
-                    with bar.stage("teacher of the fit"):
-                        pairs = fit_data(model, complexes, choices, teacher, store, bar)
-                with bar.stage(f"fit, {nfe} NFE"):
-                    fit = fit_grid(pairs, nfe, choices, store, bar)
-            report.add_fit(fit, pairs)
-            learned = grid_procedure(LEARNED, fit.grid, fit.student(), nfe)
-            for procedure in (learned, *hand_made(report.clock, solver, nfe)):
-                with bar.stage(f"{procedure.method.name}, {nfe} NFE"):
-                    report.add(procedure.method, dock(procedure, groups, options.seed, store, bar))
+            learned = saved.get(nfe)
+            if learned is None and options.fit:
+                with progress.stage(f"fit, {nfe} NFE"):
+                    learned = _fit(choices, model, inputs, nfe, teacher, store, progress)
+            if learned is not None:
+                report.add_fit(learned, fitted_here=nfe not in saved)
+            dock(grid_methods(report.clock, choices.solver, nfe, shipped[nfe], learned))
 
-        with bar.stage("PoseBusters"):
-            report.add_verdicts(check_docked(complexes, report.docked, options.posebusters, store, bar))
+        with progress.stage("timing"):
+            report.add_times(_times(model, inputs, report.methods, min(at_once, 16), progress))
+        with progress.stage("PoseBusters"):
+            checked = check_docked(
+                inputs.complexes,
+                report.docked,
+                options.posebusters,
+                store,
+                lambda poses: progress.advance(_CHECK_WORK * poses),
+            )
+            report.add_verdicts(checked)
     report.finish()
     return report
 
 
-def _plan(options: Options, teacher: Teacher, complexes: int, saved: Mapping[int, FitResult]) -> dict[str, float]:
+def _shipped(model: DockingModel, nfe: int, solver: str, report: Report) -> FitResult | None:
+    """The grid that lies beside the weights; a remark where there is none for the run's score scale."""
+    found = general_fit(model, nfe, solver)
+    if found is not None and found.grid.score_scale == model.score_scale:
+        return found
+    why = f"no grid of {nfe} NFE for {solver} at score scale {model.score_scale:g} lies beside the weights"
+    report.remarks.append(f"{why}: there is no row '{SHIPPED}'; --fit learns one")
+    return None
+
+
+def _fit(
+    choices: Choices,
+    model: DockingModel,
+    inputs: Inputs,
+    nfe: int,
+    teacher: Teacher,
+    store: Store,
+    progress: WorkProgress,
+) -> FitResult:
+    options, count = choices.options, progress.counter()
+
+    def on_progress(point: Point) -> None:
+        count(point.network_evaluations, 0)
+
+    try:
+        return docking.learn_grid(
+            model,
+            inputs.complexes,
+            nfe,
+            solver=options.solver,
+            poses=options.fit_poses,
+            seed=options.seed,
+            config=replace(fit_config(nfe), steps=options.fit_steps),
+            teacher=teacher,
+            folder=store.folder,
+            on_progress=on_progress,
+        )
+    except ValueError as error:
+        raise mistake("fit", str(error), "give more --fit-poses, or leave --fit out") from error
+
+
+def _times(
+    model: DockingModel, inputs: Inputs, methods: list[Method], poses: int, progress: WorkProgress
+) -> dict[str, float]:
+    """Key of a method -> milliseconds a pose, on `poses` of the complex of median size, side by side, one method after
+    the other, so that all figures are of the same work in the same minute."""
+    order = sorted(inputs.complexes, key=lambda found: (found.ligand.n_atoms, found.name))
+    batch: list[Group] = make_groups(model, [order[len(order) // 2]], poses, seed=0)
+    found: dict[str, float] = {}
+    for _ in range(_ROUNDS):
+        for method in {method.key: method for method in methods}.values():
+            taken = dock_groups(batch, method.sampler, on_progress=progress.counter()).ms_per_pose
+            found[method.key] = min(taken, found.get(method.key, taken))
+    return found
+
+
+def _plan(choices: Choices, teacher: Teacher, complexes: int, saved: Mapping[int, FitResult]) -> dict[str, float]:
     """Stage -> the network evaluations that it takes, at most."""
+    options, names = choices.options, (SHIPPED, LEARNED, *HAND_MADE)
     poses = complexes * options.samples
-    to_fit = [nfe for nfe in options.nfe if nfe not in saved]
-    methods = 3 + len(options.nfe) * (1 + len(HAND_MADE))
-    plan: dict[str, float] = {"teacher": teacher.nfe * (poses + 2 * min(teacher.checked, poses))}
-    plan |= {procedure.method.name: DIFFDOCK_STEPS * poses for procedure in diffdock()}
-    if to_fit:
-        plan["teacher of the fit"] = teacher.nfe * options.fit_poses
-    plan |= {f"fit, {nfe} NFE": fit_work(fit_config(nfe), *fit_split(options.fit_poses), nfe, 1) for nfe in to_fit}
-    plan |= {f"{name}, {nfe} NFE": nfe * poses for nfe in options.nfe for name in (LEARNED, *HAND_MADE)}
-    plan["PoseBusters"] = CHECK_WORK * methods * min(options.posebusters, poses)
+    plan: dict[str, float] = {TEACHER_ROW: teacher.nfe * (poses + 2 * min(teacher.checked, poses))}
+    for name in ("sde", "ode", "sde_c", "ode_c"):
+        plan[f"diffdock_{name}, {DIFFDOCK_STEPS} NFE"] = DIFFDOCK_STEPS * poses
+    for nfe in options.nfe:
+        if options.fit and nfe not in saved:
+            config = replace(fit_config(nfe), steps=options.fit_steps)
+            fit = fit_work(config, *fit_split(options.fit_poses), nfe, more_starts=1)
+            plan[f"fit, {nfe} NFE"] = fit + teacher.nfe * options.fit_poses
+        plan |= {f"{name}, {nfe} NFE": nfe * poses for name in names}
+    spent = teacher.nfe + 4 * DIFFDOCK_STEPS + len(names) * sum(options.nfe)
+    plan["timing"] = _ROUNDS * 16 * spent
+    plan["PoseBusters"] = _CHECK_WORK * (5 + len(names) * len(options.nfe)) * min(options.posebusters, poses)
     return plan

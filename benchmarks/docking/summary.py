@@ -1,4 +1,4 @@
-"""Rows of poses -> rows of methods, with bootstrap intervals, and the paired difference of the learned grid.
+"""Rows of poses -> rows of methods with bootstrap intervals, and paired differences between methods.
 
 A pose that failed counts: as no success, as not valid, and as +inf in a median.
 """
@@ -9,19 +9,19 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.common.names import LEARNED
-from benchmarks.docking.methods import Method
+from benchmarks.common.comparison import LEARNED, SHIPPED, Bounds, Paired, bounds_of, estimate_of, paired
+from benchmarks.docking.methods import DIFFDOCK, Method
 from benchmarks.docking.pose_rows import PoseRow
-from domains.bootstrap import Interval, Statistic, bootstrap_difference, bootstrap_interval
+from domains.bootstrap import Interval, Statistic, bootstrap_interval
 from domains.docking.poses.validity import Validity
 
-Bounds = tuple[float | None, float | None] | None
 Value = Callable[[PoseRow], float | None]
+Key = tuple[str, int]
+"""Name of a method and its NFE."""
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,18 @@ class MethodRow:
 
     Attributes:
         method, solver, nfe: what ran.
-        score_scale: c of the flow that was followed.
+        score_scale: c that the score was multiplied by.
         same_as: the method whose grid this one's is.
         n_complexes, n_poses: that were docked.
         n_references: complexes of which the bound pose is known; the others have no success and no RMSD.
         success_2A, success_5A: poses nearer than that to the bound pose, without ranking.
+        best_2A: complexes of which at least one pose is within 2 Å: what a perfect ranking would find.
+        distinct: distinct poses of a complex (clusters at 1 Å among its poses), mean over complexes.
         median_rmsd, centroid_distance: medians over poses.
         rmsd_to_teacher: median RMSD to the teacher's pose from the same start.
         valid: share of the `n_checked` poses, the first of each complex, that pass all of PoseBusters' checks.
         failed: poses that are not finite.
-        ms_per_pose: wall time.
+        ms_per_pose: wall time on a batch that all methods of the run were timed on, one after the other.
     """
 
     method: str
@@ -56,6 +58,9 @@ class MethodRow:
     n_poses: int
     success_2A: float | None
     success_2A_ci: Bounds
+    best_2A: float | None
+    best_2A_ci: Bounds
+    distinct: float
     success_5A: float | None
     success_5A_ci: Bounds
     median_rmsd: float | None
@@ -63,28 +68,11 @@ class MethodRow:
     rmsd_to_teacher: float | None
     rmsd_to_teacher_ci: Bounds
     centroid_distance: float | None
-    valid: float | None
-    n_checked: int
     failed: int
-    ms_per_pose: float
-
-
-@dataclass(frozen=True)
-class Paired:
-    """The learned grid minus the best hand-made one at the same NFE, over the same complexes and starts.
-
-    The best one is the best on these very poses, which favours it. For "success_2A" more is better, for
-    "rmsd_to_teacher" (medians, Å) less.
-    """
-
-    nfe: int
-    solver: str
-    metric: Literal["success_2A", "rmsd_to_teacher"]
-    best_hand: str
-    learned: float
-    hand: float
-    difference: float
-    ci: Bounds
+    valid: float | None = None
+    valid_ci: Bounds = None
+    n_checked: int = 0
+    ms_per_pose: float | None = None
 
 
 class Summary:
@@ -92,108 +80,120 @@ class Summary:
 
     Args:
         references: complexes of which the bound pose is known.
-        score_scale: of the run.
         seed: of the bootstrap.
     """
 
-    def __init__(self, references: AbstractSet[str], score_scale: float, seed: int) -> None:
-        self.rows: list[MethodRow] = []
-        self._poses: dict[tuple[str, int], list[PoseRow]] = {}
+    def __init__(self, references: AbstractSet[str], seed: int) -> None:
+        self._rows: dict[Key, MethodRow] = {}
+        self._poses: dict[Key, list[PoseRow]] = {}
         self._references = references
-        self._score_scale = score_scale
         self._seed = seed
         self._no_teacher: set[tuple[str, int]] = set()
+
+    @property
+    def rows(self) -> list[MethodRow]:
+        """Of the table."""
+        return list(self._rows.values())
 
     @property
     def poses(self) -> list[PoseRow]:
         """All rows of poses."""
         return [row for rows in self._poses.values() for row in rows]
 
-    def add(self, method: Method, poses: list[PoseRow], ms_per_pose: float) -> None:
+    def add(self, method: Method, poses: list[PoseRow]) -> None:
         """A method's poses, the teacher's first: from a start where it failed there is nothing to compare with."""
-        if not self.rows:
+        if not self._rows:
             self._no_teacher = {(row.complex, row.sample) for row in poses if row.failed}
-        self._poses[method.name, method.nfe] = poses
-        success_2, success_5 = (self._interval(poses, self._within(limit), "mean") for limit in (2.0, 5.0))
-        rmsd = self._interval(poses, self._rmsd, "median")
-        to_teacher = self._interval(poses, self._to_teacher, "median")
-        distance = self._interval(poses, self._distance, "median")
-        row = MethodRow(
+        key = method.name, method.nfe
+        self._poses[key] = poses
+        two, five = (self._interval(self._values(poses, self._within(limit)), "mean") for limit in (2.0, 5.0))
+        best = self._interval([own.max(keepdims=True) for own in self._values(poses, self._within(2.0))], "mean")
+        rmsd, to_teacher, distance = (
+            self._interval(self._values(poses, value), "median")
+            for value in (self._rmsd, self._to_teacher, self._distance)
+        )
+        found = {row.complex for row in poses}
+        self._rows[key] = MethodRow(
             method=method.name,
             solver=method.solver,
             nfe=method.nfe,
-            score_scale=self._score_scale if method.score_scale is None else method.score_scale,
+            score_scale=method.score_scale,
             same_as=method.same_as,
-            n_complexes=len({row.complex for row in poses}),
+            n_complexes=len(found),
             n_references=len(self._references),
             n_poses=len(poses),
-            success_2A=_estimate(success_2),
-            success_2A_ci=_bounds(success_2),
-            success_5A=_estimate(success_5),
-            success_5A_ci=_bounds(success_5),
-            median_rmsd=_estimate(rmsd),
-            median_rmsd_ci=_bounds(rmsd),
-            rmsd_to_teacher=_estimate(to_teacher),
-            rmsd_to_teacher_ci=_bounds(to_teacher),
-            centroid_distance=_estimate(distance),
-            valid=None,
-            n_checked=0,
+            success_2A=estimate_of(two),
+            success_2A_ci=bounds_of(two),
+            best_2A=estimate_of(best),
+            best_2A_ci=bounds_of(best),
+            distinct=len({(row.complex, row.cluster) for row in poses if row.failed is None}) / len(found),
+            success_5A=estimate_of(five),
+            success_5A_ci=bounds_of(five),
+            median_rmsd=estimate_of(rmsd),
+            median_rmsd_ci=bounds_of(rmsd),
+            rmsd_to_teacher=estimate_of(to_teacher),
+            rmsd_to_teacher_ci=bounds_of(to_teacher),
+            centroid_distance=estimate_of(distance),
             failed=sum(row.failed is not None for row in poses),
-            ms_per_pose=ms_per_pose,
         )
-        self.rows.append(row)
 
-    def judge(self, method: Method, verdicts: Mapping[str, Sequence[Validity]]) -> None:
+    def add_verdicts(self, method: Method, verdicts: Mapping[str, Sequence[Validity]]) -> None:
         """PoseBusters on the first poses of each complex, for a method that has been added. No answer is no pass."""
         key = method.name, method.nfe
         self._poses[key] = [
-            row.judged(verdicts[row.complex][row.sample]) if row.sample < len(verdicts.get(row.complex, ())) else row
+            row.with_verdict(verdicts[row.complex][row.sample])
+            if row.sample < len(verdicts.get(row.complex, ()))
+            else row
             for row in self._poses[key]
         ]
-        checked = [row for row in self._poses[key] if row.checked]
-        valid = sum(row.valid is True for row in checked) / len(checked) if checked else None
-        place = next(i for i, row in enumerate(self.rows) if (row.method, row.nfe) == key)
-        self.rows[place] = replace(self.rows[place], valid=valid, n_checked=len(checked))
-
-    def paired(self, hand_made: Sequence[str]) -> list[Paired]:
-        """Differences at every NFE that has a learned grid."""
-        found = []
-        for row in self.rows:
-            if row.method == LEARNED:
-                hand = [other for other in self.rows if other.nfe == row.nfe and other.method in hand_made]
-                found += [
-                    self._paired(row, hand, "success_2A", self._within(2.0), "mean", more_is_better=True),
-                    self._paired(row, hand, "rmsd_to_teacher", self._to_teacher, "median", more_is_better=False),
-                ]
-        return [pair for pair in found if pair is not None]
-
-    def _paired(
-        self,
-        learned: MethodRow,
-        hand: Sequence[MethodRow],
-        metric: Literal["success_2A", "rmsd_to_teacher"],
-        value: Value,
-        statistic: Statistic,
-        *,
-        more_is_better: bool,
-    ) -> Paired | None:
-        def figure(row: MethodRow) -> float | None:
-            found: float | None = getattr(row, metric)
-            return found
-
-        able = {row.method: number for row in hand if (number := figure(row)) is not None}
-        own = figure(learned)
-        if own is None or not able:
-            return None
-        best = (max if more_is_better else min)(able, key=able.__getitem__)
-        first, second = (self._values(self._poses[name, learned.nfe], value) for name in (LEARNED, best))
-        difference = bootstrap_difference(first, second, statistic, self._seed)
-        return Paired(
-            learned.nfe, learned.solver, metric, best, own, able[best], difference.estimate, _bounds(difference)
+        values = self._values(self._poses[key], lambda row: float(row.valid is True) if row.checked else None)
+        valid = self._interval(values, "mean")
+        self._rows[key] = replace(
+            self._rows[key], valid=estimate_of(valid), valid_ci=bounds_of(valid), n_checked=sum(map(len, values))
         )
 
-    def _interval(self, poses: Sequence[PoseRow], value: Value, statistic: Statistic) -> Interval | None:
-        values = self._values(poses, value)
+    def add_time(self, method: Method, ms_per_pose: float) -> None:
+        """What a pose takes, for a method that has been added."""
+        key = method.name, method.nfe
+        self._rows[key] = replace(self._rows[key], ms_per_pose=ms_per_pose)
+
+    def paired(self, hand_made: Sequence[str]) -> list[Paired]:
+        """What the shipped and the fitted grids gain over the best hand-made one of the same NFE, and over DiffDock's
+        samplers: what the score scale gains there, and what solver and grid gain at equal score scale.
+
+        The best one is the best on these very poses, which favours it.
+        """
+        found: list[Paired | None] = []
+        own = [key for key in self._rows if key[0] in (SHIPPED, LEARNED)]
+        for key in own:
+            others = [other for other in self._rows if other[1] == key[1] and other[0] in hand_made]
+            found += [
+                self._paired("success_2A", key, self._best("success_2A", others, max)),
+                self._paired("rmsd_to_teacher", key, self._best("rmsd_to_teacher", others, min)),
+            ]
+        for plain, scaled in DIFFDOCK.items():
+            first, second = ([key for key in self._rows if key[0] == name] for name in (plain, scaled))
+            for at_one, at_c in zip(first, second or first, strict=True):
+                found += [self._paired("success_2A", at_c, at_one)] if second else []
+                found += [self._paired("success_2A", key, at_c) for key in own]
+        return [pair for pair in found if pair is not None]
+
+    def _best(self, metric: str, keys: Sequence[Key], choose: Callable[..., Key]) -> Key | None:
+        able = {key: figure for key in keys if (figure := getattr(self._rows[key], metric)) is not None}
+        return choose(able, key=able.__getitem__) if able else None
+
+    def _paired(self, metric: str, first: Key, second: Key | None) -> Paired | None:
+        if second is None:
+            return None
+        figures = getattr(self._rows[first], metric), getattr(self._rows[second], metric)
+        if None in figures:
+            return None
+        rate = metric == "success_2A"
+        value = self._within(2.0) if rate else self._to_teacher
+        values = self._values(self._poses[first], value), self._values(self._poses[second], value)
+        return paired(metric, first, second, figures, values, "mean" if rate else "median", self._seed)
+
+    def _interval(self, values: Sequence[NDArray[np.float64]], statistic: Statistic) -> Interval | None:
         return bootstrap_interval(values, statistic, self._seed) if values else None
 
     def _values(self, poses: Sequence[PoseRow], value: Value) -> list[NDArray[np.float64]]:
@@ -223,23 +223,3 @@ class Summary:
 
 def _or_inf(number: float | None) -> float:
     return math.inf if number is None else number
-
-
-def _estimate(interval: Interval | None) -> float | None:
-    return _finite(interval.estimate) if interval else None
-
-
-def _bounds(interval: Interval | None) -> Bounds:
-    return (_finite(interval.low), _finite(interval.high)) if interval else None
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def by_nfe(rows: Sequence[MethodRow]) -> Mapping[str, list[MethodRow]]:
-    """Method -> its rows, by rising NFE."""
-    found: dict[str, list[MethodRow]] = {}
-    for row in sorted(rows, key=lambda row: row.nfe):
-        found.setdefault(row.method, []).append(row)
-    return found

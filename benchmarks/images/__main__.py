@@ -2,8 +2,8 @@
 
 The same model and the same starts for all methods: the teacher (the probability-flow ODE with many steps), every
 hand-made grid, GITS, Align Your Steps where it is published for the model, and a grid that is learned here on teacher
-pairs that are not evaluated. Writes to --out: results.json,
-grids/ (the learned grids, for --grid), distance_vs_nfe.png, grids.png and samples.png.
+pairs that are not evaluated. Writes to --out: results.json, grids/ (the learned grids, for --grid),
+distance_vs_nfe.png, grids.png and samples.png.
 """
 
 from __future__ import annotations
@@ -17,38 +17,43 @@ import tyro
 from rich.console import Console
 
 from benchmarks.common.exits import run_command
-from benchmarks.common.fits import saved_grids
-from benchmarks.images.options import OUT, Options, check
+from benchmarks.common.grids import saved_grids
+from benchmarks.common.tables import console
+from benchmarks.images.options import Options, check
 from benchmarks.images.plots import plot_distances, plot_grids, plot_samples
-from benchmarks.images.report import Report
 from benchmarks.images.run import run
-from benchmarks.images.table import search, sentence, table
+from benchmarks.images.summary import caption, search, sentence, table
 from domains.images.conditioned import ConditionedFlow
 from domains.images.models.load import load
 from ld3.learn import other_flows
-
-_PAGE = 132  # characters a line where there is no terminal to ask
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark with the command line's arguments; the exit status."""
     options = tyro.cli(Options, args=arguments, description=__doc__, prog="python -m benchmarks.images")
     log = Console(stderr=True, highlight=False, soft_wrap=True)
-    less_memory = "lower --batch, or give --checkpoint"
-    return run_command(partial(_benchmark, options, log), log, less_memory, options.out or OUT)
+    return run_command(partial(_benchmark, options, log), log, "lower --batch, or give --checkpoint", options.out)
 
 
 def _benchmark(options: Options, log: Console) -> int:
     choices = check(options)
     flow = load(options.model, choices.model_options)
     remedy = "use the --model that it was learned with"
-    saved = saved_grids(options.grid, choices.nfe, choices.solver, flow.clock, remedy)
-    _name_other_teachers(choices.out / "cache" / "teacher", flow, log)
+    saved = saved_grids(options.grid, options.nfe, choices.solver, flow.clock, remedy)
+    _name_other_teachers(options.out / "cache" / "teacher", flow, log)
     report = run(choices, flow, saved, log)
-    show(report, log)
-    plot_distances(choices.out / "distance_vs_nfe.png", report)
-    plot_grids(choices.out / "grids.png", report)
-    plot_samples(choices.out / "samples.png", report)
+    out, distance = console(), flow.measure.name
+    out.print(table(report.rows).terminal(report.title, caption(distance)))
+    for pair in report.paired:
+        out.print(sentence(pair, distance), markup=False)
+    for baseline in report.baselines:
+        if baseline.network_evaluations:
+            out.print(search(baseline.name, baseline.network_evaluations), markup=False)
+    for remark in report.remarks:
+        log.print(f"note: {remark}", markup=False)
+    plot_distances(options.out / "distance_vs_nfe.png", report)
+    plot_grids(options.out / "grids.png", report)
+    plot_samples(options.out / "samples.png", report)
     return 0
 
 
@@ -57,21 +62,6 @@ def _name_other_teachers(folder: Path, flow: ConditionedFlow, log: Console) -> N
         whose = "another model, or of this one with other labels, prompts or guidance"
         hashes = f"hash {', '.join(others)}; this one's is {flow.fingerprint()}"
         log.print(f"note: {folder} holds a teacher of {whose} ({hashes}): it is kept and not used", markup=False)
-
-
-def show(report: Report, log: Console) -> None:
-    """The table and the paired differences on standard output, remarks on standard error."""
-    out = Console(highlight=False)
-    out = out if out.is_terminal else Console(highlight=False, width=_PAGE)
-    distance = report.flow.measure.name
-    out.print(table(report.rows, report.title, distance))
-    for pair in report.paired:
-        out.print(sentence(pair, distance), markup=False)
-    for baseline in report.baselines:
-        if baseline.network_evaluations:
-            out.print(search(baseline.name, baseline.network_evaluations), markup=False)
-    for remark in report.remarks:
-        log.print(f"note: {remark}", markup=False)
 
 
 if __name__ == "__main__":

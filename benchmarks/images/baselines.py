@@ -1,6 +1,6 @@
 """Grids that nobody learned, as baselines: a recipe for any number of steps, and what it took to get it.
 
-Most need nothing but the clock (`ld3.grids.grid.HAND_MADE`). Two need something else: GITS looks at trajectories of the
+Most need nothing but the clock (`ld3.grids.HAND_MADE`). Two need something else: GITS looks at trajectories of the
 model, Align Your Steps is a table that was published for some models.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from benchmarks.common.fits import fine_steps, fit_split
+from benchmarks.common.grids import fine_steps, fit_split
 from benchmarks.common.store import Store
 from benchmarks.images.methods import make_starts
 from benchmarks.images.options import Choices
@@ -91,4 +91,4 @@ def _gits(flow: ConditionedFlow, choices: Choices, store: Store, bar: WorkProgre
 
 
 def _fine_steps(choices: Choices) -> int:
-    return fine_steps(max(map(choices.solver.steps, choices.nfe)))
+    return fine_steps(max(map(choices.solver.steps, choices.options.nfe)))

@@ -1,23 +1,23 @@
-"""What the images benchmark can be told, and what it refuses before it computes anything."""
+"""Options of the images benchmark, and what it refuses before it computes anything."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import torch
 
-from benchmarks.common.options import check_nfe, find_device, mistake, prepare_folder
+from benchmarks.common.options import check_nfe, check_numbers, find_device, find_solver, mistake, prepare_folder
 from domains.images.metrics.distances import DISTANCES
 from domains.images.models.load import BUILT_IN
 from domains.images.models.options import ModelOptions
-from domains.images.settings import BATCH, FIT_PAIRS, FITS, SOLVER, TEACHER, Learn
+from domains.images.settings import BATCH, FIT, FIT_PAIRS, FITS, SOLVER, TEACHER, Learn
+from ld3.learn import FitConfig
 from ld3.learn.student import WITH_COEFFICIENTS
 from ld3.solvers import Solver, get_solver
 
-_NFE: Final = (5,)
-OUT: Final = Path("out/images")
 _PRECISIONS: Final = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -25,8 +25,8 @@ _PRECISIONS: Final = {"float32": None, "bfloat16": torch.bfloat16, "float16": to
 class Options:
     """Options of the benchmark."""
 
-    nfe: tuple[int, ...] = ()
-    """network evaluations an image; several numbers make a sweep; 5 where none is given"""
+    nfe: tuple[int, ...] = (5,)
+    """network evaluations an image; several numbers make a sweep"""
     model: str = BUILT_IN
     """digits, a .safetensors file written by domains.images.train or domains.images.convert, or a diffusers folder"""
     solver: str = SOLVER
@@ -53,8 +53,8 @@ class Options:
     """of the network's inner arithmetic (autocast); of a diffusers model, of all its weights, which are loaded in it"""
     compile: bool = False
     """run the network through torch.compile"""
-    out: Path | None = None
-    """folder for the results, out/images where none is given; a run that was interrupted there goes on"""
+    out: Path = Path("out/images")
+    """folder for the results; a run that was interrupted there goes on"""
     grid: tuple[Path, ...] = ()
     """learned grids saved by an earlier run, one for each NFE, instead of fits"""
     teacher_nfe: int = TEACHER.nfe
@@ -65,10 +65,22 @@ class Options:
     """images side by side; lower it where memory runs out"""
     learn: Learn = "joint"
     """times: those of the solver alone, which every other sampler can take; joint: also the levels that the network is
-    told, which is better; coefficients: those of a multistep solver, on the best grid that is not learned; all: joint,
+    given, which is better; coefficients: those of a multistep solver, on the best grid that is not learned; all: joint,
     and then the coefficients as well, at twice the gradients"""
     checkpoint: bool = False
     """in the fit, compute activations again in place of keeping them: slower, in less memory"""
+    fit_steps: int = FIT.steps
+    """gradient steps of a fit, for each of its phases"""
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        found: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
+        return found
+
+    def fit_config(self) -> FitConfig:
+        """Settings of the fits."""
+        config = replace(FITS[self.learn], steps=self.fit_steps, seed=self.seed)
+        return replace(config, chunk=self.batch, checkpoint=self.checkpoint)
 
 
 @dataclass(frozen=True)
@@ -76,8 +88,6 @@ class Choices:
     """Options that were read and found possible."""
 
     options: Options
-    nfe: tuple[int, ...]
-    out: Path
     solver: Solver
     model_options: ModelOptions
 
@@ -88,25 +98,18 @@ def check(options: Options) -> Choices:
     Raises:
         InputError: naming the option, what is wrong with it, and the remedy.
     """
-    for name, least in (("samples", 2), ("seed", 0), ("fit_pairs", 2), ("batch", 1)):
-        value = getattr(options, name)
-        if value < least:
-            raise mistake(name, f"got {value}", f"give a number >= {least}")
+    check_numbers(options, {"samples": 2, "seed": 0, "fit_pairs": 2, "fit_steps": 0, "batch": 1})
     if options.guidance is not None and not 0 <= options.guidance < float("inf"):
         raise mistake("guidance", f"got {options.guidance}", "give a number >= 0")
     if options.distance not in DISTANCES:
         raise mistake("distance", f"got '{options.distance}'", f"choose one of {', '.join(DISTANCES)}")
     if any(not prompt.strip() for prompt in options.prompts):
         raise mistake("prompts", "one of them is empty", "give texts, or leave --prompts out")
-    try:
-        solver = get_solver(options.solver)
-    except ValueError as error:
-        raise mistake("solver", str(error), "choose one of these") from error
+    solver = find_solver(options.solver)
     if any(phase in WITH_COEFFICIENTS for phase in FITS[options.learn].phases) and not solver.multistep:
         message = f"{solver.name} remembers no earlier step, so that it has no coefficients to learn"
         raise mistake("learn", message, f"use --learn joint, or a multistep solver such as --solver {SOLVER}")
-    nfe, out = options.nfe or _NFE, options.out or OUT
-    check_nfe("nfe", nfe, solver)
+    check_nfe("nfe", options.nfe, solver)
     check_nfe("teacher_nfe", (options.teacher_nfe,), get_solver(TEACHER.solver))
     wanted = ModelOptions(
         device=find_device(options.device),
@@ -119,8 +122,8 @@ def check(options: Options) -> Choices:
         precision=_PRECISIONS[options.precision],
         compile=options.compile,
     )
-    prepare_folder(out)
-    return Choices(options, nfe, out, solver, wanted)
+    prepare_folder(options.out)
+    return Choices(options, solver, wanted)
 
 
 def _labels(text: str) -> tuple[int | None, ...]:

@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.common.names import LEARNED, TEACHER_ROW
-from benchmarks.common.plots import DPI, CurvePoint, Lane, draw_curves, grid_picture
+from benchmarks.common.comparison import LEARNED, TEACHER_ROW
+from benchmarks.common.plots import DPI, CurvePoint, draw_curves, grid_picture, labels_of_equals, save_panels
 from benchmarks.images.report import Report
-from benchmarks.images.rows import ImageRow, finite_images
+from benchmarks.images.summary import ImageRow, finite_images
 from domains.images.conditioned import Conditioned
 
 _COLUMNS = 12  # of the sheet
@@ -25,25 +25,16 @@ _COLUMNS = 12  # of the sheet
 def plot_distances(path: Path, report: Report) -> None:
     """Distance to the teacher and, where it is known, Fréchet distance to real images, against NFE; log scale."""
     panels: list[Callable[[Axes], None]] = [lambda axes: _to_teacher(axes, report)]
-    if report.measured:
+    if report.rows[0].frechet_features is not None:
         panels.append(lambda axes: _frechet(axes, report))
-    figure = Figure(figsize=(5.2 * len(panels), 4.8), layout="constrained")
-    figure.suptitle(report.title, fontsize=10)
-    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for draw, axes in zip(panels, all_axes, strict=True):
-        draw(axes)
-        axes.set_yscale("log")
-        axes.set_xlabel("network evaluations an image (NFE)")
-    handles, labels = all_axes[-1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False, handlelength=3.5)
-    figure.savefig(path, dpi=DPI)
+    save_panels(path, report.title, panels)
 
 
 def _to_teacher(axes: Axes, report: Report) -> None:
     def point(row: ImageRow) -> CurvePoint | None:
         if row.distance is None:
             return None
-        low, high = row.distance_ci
+        low, high = row.distance_ci or (None, None)
         return CurvePoint(
             row.nfe, row.distance, row.distance if low is None else low, math.inf if high is None else high
         )
@@ -69,34 +60,30 @@ def _curves(axes: Axes, report: Report, point: Callable[[ImageRow], CurvePoint |
     for row in sorted(report.rows, key=lambda row: row.nfe):
         if row.method != TEACHER_ROW and row.same_as is None and (found := point(row)) is not None:
             curves.setdefault(row.method, []).append(found)
-    draw_curves(axes, curves, _twins(report.rows))
+    draw_curves(axes, curves, _labels(report.rows))
+    axes.set_yscale("log")
+    axes.set_xlabel("network evaluations an image (NFE)")
 
 
-def _twins(rows: Sequence[ImageRow]) -> dict[str, str]:
-    """Method -> its name with that of the other one whose grid is the same."""
-    return {row.same_as: f"{row.same_as} = {row.method}" for row in rows if row.same_as}
+def _labels(rows: Sequence[ImageRow]) -> dict[str, str]:
+    return labels_of_equals((row.method, row.same_as) for row in rows)
 
 
 def plot_grids(path: Path, report: Report) -> None:
     """The noise levels of all grids."""
-    twins = _twins(report.rows)
-    lanes = [
-        Lane(nfe, name, twins.get(name, name), grid)
-        for nfe, grids in sorted(report.grids.items())
-        for name, grid in grids.items()
-    ]
-    grid_picture(path, report.title, lanes, report.flow.clock, {"x": "noise level σ/α"})
+    axis = {"x": "noise level σ/α"}
+    grid_picture(path, report.title, report.grids, _labels(report.rows), report.flow.clock, axis)
 
 
 def plot_samples(path: Path, report: Report) -> None:
     """A row for the teacher, and for each NFE one for the best hand-made grid and one for the learned one; all images
     of a column come from the same noise."""
     teacher = report.rows[0]
-    rows = [(f"teacher, {teacher.nfe} NFE", report.made[TEACHER_ROW, teacher.nfe].x)]
+    rows = [(f"teacher, {teacher.nfe} NFE", report.made[TEACHER_ROW, teacher.nfe])]
     for nfe in sorted(report.grids):
-        for name in (report.best_hand(nfe), LEARNED):
+        for name in (report.summary.best_hand(nfe), LEARNED):
             if name is not None:
-                rows.append((f"{name}, {nfe} NFE", report.made[name, nfe].x))
+                rows.append((f"{name}, {nfe} NFE", report.made[name, nfe]))
     columns = min(_COLUMNS, len(rows[0][1]))
     figure = Figure(figsize=(2.0 + 0.75 * columns, 0.5 + 0.78 * len(rows)), layout="constrained")
     figure.suptitle(f"Same noise per column: {report.title}", fontsize=10)
@@ -114,7 +101,7 @@ def plot_samples(path: Path, report: Report) -> None:
 @torch.no_grad()
 def _for_the_eye(report: Report, x: Tensor) -> NDArray[np.float32]:
     """Images (B, H, W) or (B, H, W, 3) from 0 to 1; one that is not finite is black."""
-    device = report.choices.model_options.device
+    device = report.flow.device
     x = torch.where(finite_images(x)[:, None, None, None], x, -1.0).to(device)
     condition = torch.arange(len(x), device=device) % report.flow.conditions
     images = (report.flow.decode(Conditioned(x, condition)).float().cpu() + 1) / 2

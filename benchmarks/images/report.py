@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, final
 
 from torch import Tensor
 
 from benchmarks.common import manifest
-from benchmarks.common.fits import fit_entry
-from benchmarks.common.names import TEACHER_ROW
-from benchmarks.common.store import write_text
+from benchmarks.common.comparison import TEACHER_ROW, Paired
+from benchmarks.common.results import Results
 from benchmarks.images.baselines import Baseline
-from benchmarks.images.fits import FitData
-from benchmarks.images.methods import Made, Method
+from benchmarks.images.methods import Method
 from benchmarks.images.options import Choices
-from benchmarks.images.rows import ImageRow, Paired, Table
+from benchmarks.images.summary import ImageRow, Summary
 from domains.images.conditioned import Conditioned, ConditionedFlow
 from domains.images.flow import DenoiserFlow
 from domains.images.metrics.quality import DigitsQuality
@@ -30,6 +25,7 @@ SCHEMA = "ld3.images.results"
 
 _PACKAGES = ("torch", "numpy", "scikit-learn")
 _OTHER_MODELS = ("diffusers", "transformers", "lpips")
+_FRECHET = "all real digits, or those of the labels; pixels, and 64 features of weights/classifier.safetensors"
 
 
 @final
@@ -43,28 +39,26 @@ class Report:
         timings: stage -> seconds, growing as the run goes on.
 
     Attributes:
-        made: (method, NFE) -> its images; of methods whose grid equals another's, the first.
+        methods: that have been added.
+        made: (method, NFE) -> its images x̂; of methods whose grid equals another's, the first.
         grids: NFE -> name -> grid, without those that equal another.
-        remarks: what a person should know about the run.
         baselines: that the learned grid is compared with.
-        paired: the learned grid against the best hand-made one; known when all methods are.
+        paired: the learned grid against the best other one; known when all methods are.
     """
 
     def __init__(
         self, choices: Choices, flow: ConditionedFlow, starts: Sequence[Conditioned], timings: Mapping[str, float]
     ) -> None:
         self.choices, self.flow = choices, flow
-        self.made: dict[tuple[str, int], Made] = {}
+        self.methods: list[Method] = []
+        self.made: dict[tuple[str, int], Tensor] = {}
         self.grids: dict[int, dict[str, Grid]] = {}
-        self.remarks: list[str] = []
         self.paired: list[Paired] = []
         self.baselines: tuple[Baseline, ...] = ()
-        quality = DigitsQuality(flow.labels) if isinstance(flow, DenoiserFlow) else None
-        self._table = Table(flow, starts, quality, choices.options.seed)
-        self._fits: list[dict[str, object]] = []
-        self._teacher: dict[str, object] = {}
-        self._timings = timings
-        self._fixed = _fixed_content(choices, flow)
+        quality = _quality(flow)
+        self.summary = Summary(flow, starts, quality, choices.options.seed)
+        fixed = _fixed_content(choices, flow) | {"frechet": _FRECHET if quality else None}
+        self._results = Results(choices.options.out, SCHEMA, fixed, timings)
 
     @property
     def title(self) -> str:
@@ -76,111 +70,71 @@ class Report:
     @property
     def rows(self) -> list[ImageRow]:
         """Of the table."""
-        return self._table.rows
+        return self.summary.rows
 
     @property
-    def measured(self) -> bool:
-        """Whether images are compared with real ones."""
-        return self.rows[0].frechet_pixels is not None
+    def remarks(self) -> list[str]:
+        """What a person should know about the run."""
+        return self._results.remarks
 
-    def best_hand(self, nfe: int) -> str | None:
-        """The hand-made grid nearest to the teacher."""
-        return self._table.best_hand(nfe)
-
-    def add_teacher(self, teacher: Teacher, method: Method, made: Made, disagreement: Tensor) -> None:
+    def add_teacher(self, teacher: Teacher, method: Method, x: Tensor, disagreement: Tensor) -> None:
         """Where the starts end, and how far the same run at twice the steps is from there (M,)."""
-        median = float(disagreement.median())
-        converged = median <= teacher.tolerance
-        self._teacher = {
-            **asdict(teacher),
-            "converged": converged,
-            "median_disagreement": median if math.isfinite(median) else None,
-            "n_checked": len(disagreement),
-        }
-        if not converged:
-            self.remarks.append(
-                f"the teacher has not converged: at twice the steps the median distance is {median:.3g}, more than "
-                f"{teacher.tolerance:g}; raise --teacher-nfe"
-            )
-        self.add(method, made)
+        self._results.add_teacher(teacher, disagreement, "")
+        self.add(method, x)
         if failed := self.rows[0].failed:
             self.remarks.append(
                 f"{failed} of the teacher's images are not finite; no distance is taken from their starts"
             )
 
-    def add_baselines(self, baselines: Sequence[Baseline], remarks: Sequence[str]) -> None:
-        """What there is to compare with, and what is missing."""
-        self.baselines = tuple(baselines)
-        self.remarks += remarks
-
-    def add(self, method: Method, made: Made) -> None:
+    def add(self, method: Method, x: Tensor) -> None:
         """Images -> a row. The teacher's come first."""
-        self._table.add(method, made)
+        self.summary.add(method, x)
+        self.methods.append(method)
         if method.same_as is None:
-            self.made[method.name, method.nfe] = made
+            self.made[method.name, method.nfe] = x
             if method.name != TEACHER_ROW:
                 self.grids.setdefault(method.nfe, {})[method.name] = method.grid
         self._write(complete=False)
 
-    def add_fit(self, fit: FitResult, data: FitData | None) -> None:
-        """A learned grid, fitted here on `data` or read from a file."""
-        folder = self.choices.out / "grids"
-        folder.mkdir(exist_ok=True)
-        file = folder / f"learned_{fit.solver}_nfe{fit.nfe}.json"
-        fit.save(file)
-        train, valid, spent = (data.train, data.valid, data.train.network_evaluations) if data else (None, None, None)
-        self._fits.append(fit_entry(fit, f"{folder.name}/{file.name}", train, valid, spent))
+    def add_fit(self, fit: FitResult, *, fitted_here: bool) -> None:
+        """A learned grid, fitted here or read from a file."""
+        self._results.add_fit(fit, fitted_here=fitted_here)
         if fit.flow != self.flow.fingerprint():
             self.remarks.append(
                 f"the grid of {fit.nfe} NFE was learned for another model, or with other labels or guidance"
             )
-        if data is not None and data.failed and len(self._fits) == 1:
-            self.remarks.append(f"{data.failed} of the teacher's images for the fit are not finite and were left out")
+        if fitted_here and fit.dropped:
+            self.remarks.append(
+                f"{fit.nfe} NFE: {fit.dropped} of the teacher's images for the fit are not finite and were left out"
+            )
 
     def finish(self) -> None:
         """The last word."""
-        self.paired = self._table.paired()
+        self.paired = self.summary.paired()
         self._write(complete=True)
 
     def _write(self, *, complete: bool) -> None:
-        content = {
-            "schema": SCHEMA,
-            "version": 1,
-            "complete": complete,
-            **self._fixed,
-            "rows": [asdict(row) for row in self.rows],
-            "paired": [asdict(pair) for pair in self.paired],
-            "fit": self._fits,
-            "baselines": {baseline.name: baseline.network_evaluations for baseline in self.baselines},
-            "teacher": self._teacher,
-            "remarks": self.remarks,
-            "seconds": dict(self._timings),
-        }
-        write_text(self.choices.out / "results.json", json.dumps(content, indent=2, allow_nan=False))
+        rows, pairs = ([asdict(entry) for entry in part] for part in (self.rows, self.paired))
+        spent = {baseline.name: baseline.network_evaluations for baseline in self.baselines}
+        self._results.write(complete=complete, rows=rows, paired=pairs, baselines=spent)
+
+
+def _quality(flow: ConditionedFlow) -> DigitsQuality | None:
+    """Real images to compare with are there for models of digits alone: 8x8 pixels, of classes."""
+    if isinstance(flow, DenoiserFlow) and tuple(flow.shape) == (1, 8, 8):
+        return DigitsQuality(flow.labels)
+    return None
 
 
 def _fixed_content(choices: Choices, flow: ConditionedFlow) -> dict[str, Any]:
     """The part of results.json that is known before anything is computed."""
     options = choices.options
-    frechet = "all real digits, or those of the labels; pixels, and 64 features of weights/classifier.safetensors"
     return {
         "model": {"name": options.model, "hash": flow.fingerprint(), "shape": list(flow.shape)},
         "distance": flow.measure.name,
-        "frechet": frechet if isinstance(flow, DenoiserFlow) else None,
-        "config": json.loads(json.dumps(asdict(options) | {"nfe": choices.nfe, "out": choices.out}, default=str)),
+        "config": options.plain(),
         "seed": options.seed,
-        "versions": manifest.versions(_PACKAGES) | _installed(_OTHER_MODELS),
+        "versions": manifest.versions(_PACKAGES, _OTHER_MODELS),
         "commit": manifest.commit(),
-        "machine": manifest.machine(choices.model_options.device),
+        "machine": manifest.machine(flow.device),
     }
-
-
-def _installed(packages: Sequence[str]) -> dict[str, str]:
-    """Versions of those that are there."""
-    found = {}
-    for name in packages:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -1,11 +1,11 @@
 """The images benchmark from noise to a row of the table, in the order in which it happens.
 
-1. All methods get the same starts (:mod:`benchmarks.images.methods`).
+1. All methods get the same starts.
 2. The teacher, the flow solved with many steps, shows where each start ends.
 3. Grids to compare with are made by hand, from other trajectories, or from a published table
-   (:mod:`benchmarks.images.baselines`), and from again other starts grids are learned (:mod:`benchmarks.images.fits`).
+   (:mod:`benchmarks.images.baselines`), and from again other starts grids are learned.
 4. Every method makes its images, which are compared with the teacher's and with real ones
-   (:mod:`benchmarks.images.rows`).
+   (:mod:`benchmarks.images.summary`). All methods are timed on one batch.
 
 Results are written after every method; what an interrupted run has computed is found again in OUT/cache.
 """
@@ -14,24 +14,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Final
 
 from rich.console import Console
 
-from benchmarks.common.fits import fit_split, fit_work
-from benchmarks.common.names import LEARNED
+from benchmarks.common.comparison import LEARNED, TEACHER_ROW
+from benchmarks.common.grids import fit_split, fit_work
+from benchmarks.common.options import mistake
 from benchmarks.common.store import Store
 from benchmarks.images.baselines import AYS, GITS, baselines, gits_work
-from benchmarks.images.fits import FitData, config_of, fit_data, fit_grid
-from benchmarks.images.methods import Method, make, make_goals, make_starts, on_grids, teacher_method
+from benchmarks.images.methods import Method, make, make_starts, milliseconds, on_grids, teacher_method
 from benchmarks.images.options import Choices
 from benchmarks.images.report import Report
+from benchmarks.images.summary import finite_images
 from domains.images.conditioned import ConditionedFlow
 from domains.images.settings import TEACHER
 from domains.progress import WorkProgress
 from domains.seeds import seed_of
-from ld3.grids import HAND_MADE
-from ld3.learn import FitResult, Teacher, run_teacher
-from ld3.state import take
+from ld3.grids import HAND_MADE, Grid
+from ld3.learn import FitResult, Point, Teacher, fit, run_teacher
+from ld3.state import cat, take
+
+_ROUNDS: Final = 2  # of timing; the fastest counts, and the first one warms up
+_TIMED: Final = 8  # one image in so many is timed, at most a batch
 
 
 def run(choices: Choices, flow: ConditionedFlow, saved: Mapping[int, FitResult], console: Console) -> Report:
@@ -41,56 +46,107 @@ def run(choices: Choices, flow: ConditionedFlow, saved: Mapping[int, FitResult],
         choices: what was asked for.
         flow: the model.
         saved: NFE -> a learned grid that needs no fit.
-        console: where to draw the progress bar.
+        console: where to draw progress.
+
+    Raises:
+        InputError: if none of the teacher's images is finite, or nothing is left to learn from.
     """
     options, solver = choices.options, choices.solver
     teacher = replace(TEACHER, nfe=options.teacher_nfe, chunk=options.batch)
-    store = Store(choices.out / "cache")
+    store = Store(options.out / "cache")
     starts = make_starts(flow, options.samples, options.batch, seed_of(options.seed, "evaluate"))
     timings: dict[str, float] = {}
     report = Report(choices, flow, starts, timings)
 
-    with WorkProgress(console, _plan(choices, teacher, saved), timings) as bar:
-        with bar.stage("teacher"):
+    with WorkProgress(console, _plan(choices, teacher, saved), timings) as progress:
+        with progress.stage(TEACHER_ROW):
             method = teacher_method(teacher, flow.clock)
-            goals = make_goals(method, flow, starts, store, bar)
+            goals = make(method, flow, starts, store, progress.evaluated)
+            if not finite_images(goals).any():
+                remedy = "give another, or --precision float32"
+                raise mistake("model", "none of the teacher's images is finite", remedy)
             first = take(starts[0], slice(0, teacher.checked))
-            check = run_teacher(flow, first, teacher, store.folder / "teacher", bar.counter())
+            check = run_teacher(flow, first, teacher, store.folder / "teacher", progress.counter())
             report.add_teacher(teacher, method, goals, check.disagreement)
 
-        with bar.stage(GITS):
-            found, remarks = baselines(flow, choices, store, bar)
-            report.add_baselines(found, remarks)
+        with progress.stage(GITS):
+            found, remarks = baselines(flow, choices, store, progress)
+            report.baselines = tuple(found)
+            report.remarks.extend(remarks)
 
-        data: FitData | None = None
-        for nfe in choices.nfe:
-            fit = saved.get(nfe)
+        for nfe in options.nfe:
             grids = {baseline.name: baseline.make(solver.steps(nfe)) for baseline in found}
-            if fit is None:
-                if data is None:
-                    with bar.stage("teacher of the fit"):
-                        data = fit_data(flow, choices, teacher, store, bar)
-                with bar.stage(f"fit, {nfe} NFE"):
+            learned = saved.get(nfe)
+            if learned is None:
+                with progress.stage(f"fit, {nfe} NFE"):
                     others = {name: grid for name, grid in grids.items() if name not in HAND_MADE}
-                    fit = fit_grid(flow, data, nfe, others, choices, store, bar)
-            report.add_fit(fit, None if nfe in saved else data)
-            for method in (Method(LEARNED, fit.student(), nfe, fit.grid), *on_grids(grids, solver, nfe)):
-                with bar.stage(f"{method.name}, {nfe} NFE"):
-                    report.add(method, make(method, flow, starts, store, bar))
+                    learned = _fit(choices, flow, nfe, others, teacher, store, progress)
+            report.add_fit(learned, fitted_here=nfe not in saved)
+            for method in (Method(LEARNED, learned.student(), nfe, learned.grid), *on_grids(grids, solver, nfe)):
+                with progress.stage(f"{method.name}, {nfe} NFE"):
+                    report.add(method, make(method, flow, starts, store, progress.evaluated))
+
+        with progress.stage("timing"):
+            batch = take(starts[0], slice(0, _timed(choices)))
+            rounds = [
+                [milliseconds(method, flow, batch, progress.evaluated) for method in report.methods]
+                for _ in range(_ROUNDS)
+            ]
+            for method, *taken in zip(report.methods, *rounds, strict=True):
+                report.summary.add_time(method, min(taken))
     report.finish()
     return report
 
 
+def _fit(
+    choices: Choices,
+    flow: ConditionedFlow,
+    nfe: int,
+    grids: Mapping[str, Grid],
+    teacher: Teacher,
+    store: Store,
+    progress: WorkProgress,
+) -> FitResult:
+    """Learn where `nfe` evaluations go on teacher pairs that are never evaluated, from the best of all grids."""
+    options, count = choices.options, progress.counter()
+    start = cat(make_starts(flow, options.fit_pairs, options.batch, seed_of(options.seed, "fit")))
+    # That it has converged is checked on what is evaluated.
+    pairs = run_teacher(flow, start, replace(teacher, checked=1), store.folder / "teacher", count)
+    train, _ = fit_split(options.fit_pairs)
+    spent = progress.counter()
+
+    def on_progress(point: Point) -> None:
+        spent(point.network_evaluations, 0)
+
+    try:
+        return fit(
+            flow,
+            pairs.take(slice(0, train)),
+            pairs.take(slice(train, None)),
+            choices.solver,
+            nfe,
+            options.fit_config(),
+            starting_grids=grids,
+            folder=store.folder / "fit",
+            on_progress=on_progress,
+        )
+    except ValueError as error:
+        raise mistake("fit_pairs", str(error), "give more, or another model") from error
+
+
+def _timed(choices: Choices) -> int:
+    return min(choices.options.batch, max(1, choices.options.samples // _TIMED))
+
+
 def _plan(choices: Choices, teacher: Teacher, saved: Mapping[int, FitResult]) -> dict[str, float]:
     """Stage -> the network evaluations that it takes, at most."""
-    options = choices.options
-    config, parts, others = config_of(options), fit_split(options.fit_pairs), len((GITS, AYS))
-    to_fit = [nfe for nfe in choices.nfe if nfe not in saved]
-    plan: dict[str, float] = {"teacher": teacher.nfe * (options.samples + 3 * min(teacher.checked, options.samples))}
-    if to_fit:
-        plan["teacher of the fit"] = teacher.nfe * options.fit_pairs
+    options, names = choices.options, (LEARNED, *HAND_MADE, GITS)
+    plan: dict[str, float] = {TEACHER_ROW: teacher.nfe * (options.samples + 3 * min(teacher.checked, options.samples))}
     plan[GITS] = gits_work(choices)
-    plan |= {f"fit, {nfe} NFE": fit_work(config, *parts, nfe, others) for nfe in to_fit}
-    methods = (LEARNED, *HAND_MADE, GITS)
-    plan |= {f"{name}, {nfe} NFE": nfe * options.samples for nfe in choices.nfe for name in methods}
+    for nfe in options.nfe:
+        if nfe not in saved:
+            work = fit_work(options.fit_config(), *fit_split(options.fit_pairs), nfe, more_starts=len((GITS, AYS)))
+            plan[f"fit, {nfe} NFE"] = work + (teacher.nfe * options.fit_pairs if nfe == options.nfe[0] else 0)
+        plan |= {f"{name}, {nfe} NFE": nfe * options.samples for name in names}
+    plan["timing"] = _ROUNDS * _timed(choices) * (teacher.nfe + len(names) * sum(options.nfe))
     return plan

@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 import torch
 from benchmark_runs import Run, benchmark, short_fits, write_complexes, write_weights
+from benchmarks.docking.pose_checks import spread
+from benchmarks.docking.pose_files import folder_names
 from matplotlib.image import imread
 from rdkit import Chem
 from spyrmsd import molecule, rmsd
@@ -24,7 +26,6 @@ from benchmarks.docking import methods as docking_methods
 from benchmarks.docking.inputs import load, make_groups
 from benchmarks.docking.methods import hand_made
 from benchmarks.docking.options import Options, check
-from benchmarks.docking.pose_checks import spread
 from domains.docking.networks.weights import load_weights
 from domains.docking.poses.flow import DockingFlow
 from domains.docking.settings import TEACHER
@@ -307,6 +308,16 @@ def test_hand_made_grids_that_are_equal_share_a_key(weights: Path) -> None:
     assert methods["uniform_log_snr"].key == methods["uniform_t"].key
     assert methods["uniform_log_snr"].same_as == "uniform_t"
     assert len({method.key for method in methods.values()}) == 4
+
+
+def test_no_name_of_a_complex_leads_out_of_the_folder() -> None:
+    names = ["a/b", "../x", "..", "/etc/passwd", "a b", "a_b", "A_B", "", "ünïcode", "x\\y"]
+    folders = folder_names(names)
+    assert folders["a/b"] == "a/b"
+    assert len({folder.lower() for folder in folders.values()}) == len(names)
+    for folder in folders.values():
+        assert not folder.startswith("/")
+        assert not {"", ".", ".."} & set(folder.split("/"))
 
 
 def test_checks_are_spread_over_the_complexes() -> None:

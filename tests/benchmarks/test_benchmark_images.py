@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 import tyro
+from benchmarks.images.rows import Paired, Table
+from benchmarks.images.table import sentence
 from image_models import methods_made, small_denoiser, write_small
 from matplotlib.image import imread
 
@@ -24,8 +26,6 @@ from benchmarks.images import methods as images_methods
 from benchmarks.images import page as images_page
 from benchmarks.images.methods import Made, Method, make_starts, on_grids
 from benchmarks.images.options import Options
-from benchmarks.images.rows import Paired, Table
-from benchmarks.images.table import sentence
 from domains.images.conditioned import Conditioned
 from domains.images.flow import DenoiserFlow
 from domains.images.metrics.quality import DigitsQuality

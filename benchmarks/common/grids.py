@@ -1,26 +1,34 @@
-"""What the fits of benchmarks share: numbers of pairs, work, grids that an earlier run saved, entries in results."""
+"""Grids of benchmarks: what fits of them cost, which are equal, and those that an earlier run saved."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from benchmarks.common.options import mistake
-from benchmarks.common.store import finite
 from domains.errors import InputError, InputProblem
 from ld3.clock import Clock
-from ld3.grids import HAND_MADE
+from ld3.grids import HAND_MADE, Grid
 from ld3.learn import FitConfig, FitResult, Pairs
 from ld3.solvers import Solver
 from ld3.state import State, take
 
 _FINE_STEPS: Final = 60  # of GITS' trajectories in the paper (arXiv 2405.11326)
+
+
+def same_as(grids: Mapping[str, Grid]) -> dict[str, str]:
+    """Name of a grid -> the earlier one that takes the same steps, for those that have one."""
+    found: dict[str, str] = {}
+    for name, grid in grids.items():
+        twin = next((other for other in grids if grids[other].equals(grid)), name)
+        if twin != name:
+            found[name] = twin
+    return found
 
 
 def fit_split(pairs: int) -> tuple[int, int]:
@@ -63,33 +71,8 @@ def fine_steps(finest: int) -> int:
     return max(_FINE_STEPS, 2 * finest)
 
 
-def fit_entry(
-    fit: FitResult, file: str, train: Pairs[Any] | None, valid: Pairs[Any] | None, teacher_evaluations: int | None
-) -> dict[str, object]:
-    """What a fit found and cost; pairs and `teacher_evaluations` are None for one that was read from a file."""
-    return {
-        "nfe": fit.nfe,
-        "solver": fit.solver,
-        "seconds": fit.seconds,
-        "network_evaluations": fit.network_evaluations,
-        "gradient_evaluations": fit.gradient_evaluations,
-        "loss_hand": finite(fit.loss_hand_made),
-        "loss_start": finite(fit.loss_initial),
-        "loss_learned": finite(fit.loss_learned),
-        "start": fit.initial_grid,
-        "hand": {name: finite(loss) for name, loss in fit.hand_made.items()},
-        # JSON has no infinity, which a limit may be.
-        "config": {name: str(x) if x in (math.inf, -math.inf) else x for name, x in fit.config.items()},
-        "file": file,
-        "fitted_here": train is not None,
-        "teacher_evaluations": teacher_evaluations,
-        "n_train": None if train is None else len(train),
-        "n_valid": None if valid is None else len(valid),
-    }
-
-
 def saved_grids(
-    paths: Sequence[Path], numbers: Sequence[int], solver: Solver, clock: Clock, same_range: str
+    paths: Sequence[Path], numbers: Sequence[int], solver: Solver, clock: Clock, other_model: str
 ) -> Mapping[int, FitResult]:
     """NFE -> the fit that an earlier run saved; empty if none was given.
 
@@ -98,14 +81,14 @@ def saved_grids(
         numbers: the NFE that are asked for.
         solver: that the grids must have been learned for.
         clock: that they must run over.
-        same_range: what to do about a grid that does not.
+        other_model: what to do about a grid that does not.
 
     Raises:
         InputError: if a file is no saved fit, or one of another solver, NFE, set of factors or noise range.
     """
     fits: dict[int, FitResult] = {}
     for path in paths:
-        fit = _saved_grid(path, numbers, solver, clock, same_range)
+        fit = _saved_grid(path, numbers, solver, clock, other_model)
         if fit.nfe in fits:
             raise _unfit(path, f"it is a second grid of {fit.nfe} NFE", "give one for each NFE")
         fits[fit.nfe] = fit
@@ -114,7 +97,7 @@ def saved_grids(
     return fits
 
 
-def _saved_grid(path: Path, numbers: Sequence[int], solver: Solver, clock: Clock, same_range: str) -> FitResult:
+def _saved_grid(path: Path, numbers: Sequence[int], solver: Solver, clock: Clock, other_model: str) -> FitResult:
     again = "fit again without --grid"
     try:
         fit = FitResult.load(path)
@@ -126,13 +109,10 @@ def _saved_grid(path: Path, numbers: Sequence[int], solver: Solver, clock: Clock
     if fit.nfe not in numbers:
         asked = " ".join(map(str, numbers))
         raise _unfit(path, f"its grid spends {fit.nfe} NFE, and --nfe asks for {asked}", f"use --nfe {fit.nfe}")
-    if fit.grid.solver.keys() != clock.schedules.keys():
-        factors = f"{', '.join(fit.grid.solver)}; the model has {', '.join(clock.schedules)}"
-        raise _unfit(path, f"its grid is for the factors {factors}", again)
     if fit.grid.n_steps != solver.steps(fit.nfe):
         raise _unfit(path, f"its grid has {fit.grid.n_steps} steps, not {solver.steps(fit.nfe)}", again)
     if problem := fit.grid.mismatch(clock):
-        raise _unfit(path, f"its grid is of another noise range or score scale: {problem}", same_range)
+        raise _unfit(path, f"its grid does not go with the model: {problem}", other_model)
     return fit
 
 
