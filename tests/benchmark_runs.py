@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ import torch
 from docking_models import SMALL
 
 from benchmarks.docking import __main__ as docking
-from domains.docking import settings
 from domains.docking.networks.pocket_net import PocketNet
 from domains.docking.networks.weights import save_weights
 from domains.docking.poses.diffusion import NoiseRange
 from domains.docking.structures.complexes import load_posebusters
+
+QUICK = ("--samples", "3", "--nfe", "4", "--teacher-nfe", "4")
+QUICK_FIT = ("--fit", "--fit-poses", "6", "--fit-steps", "3")
 
 
 def write_weights(path: Path, score_scale: float = 2.0) -> Path:
@@ -37,11 +40,6 @@ def write_complexes(folder: Path, *names: str) -> Path:
             block = ligand.read_text().split("\n", 1)[1]
             (folder / loaded.name / "ligands.sdf").write_text(f"{loaded.name}\n{block}")
     return folder
-
-
-def short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fits of three gradient steps."""
-    monkeypatch.setattr(settings, "FIT", replace(settings.FIT, steps=3, validate_every=1))
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class Run:
 
     @property
     def errors(self) -> list[str]:
-        """Lines on standard error, without the progress bar."""
+        """Lines on standard error, without those of progress."""
         return [line for line in self.stderr.splitlines() if line.strip() and "NFE/s" not in line]
 
 
@@ -81,3 +79,10 @@ def benchmark(capsys: pytest.CaptureFixture[str], out: Path, *arguments: str | P
     capsys.readouterr()
     status = docking.main([*map(str, arguments), "--out", str(out)])
     return Run(status, out, *capsys.readouterr())
+
+
+def without_timings(results: Mapping[str, Any]) -> dict[str, Any]:
+    """What must not depend on whether a run was interrupted."""
+    rows = [{k: v for k, v in row.items() if not k.startswith("ms_per_")} for row in results["rows"]]
+    fits = [{k: v for k, v in fit.items() if k != "seconds"} for fit in results["fit"]]
+    return {"rows": rows, "fit": fits, "paired": results["paired"], "teacher": results["teacher"]}

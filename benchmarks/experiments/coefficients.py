@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
 
-from benchmarks.common.fits import fine_steps, fit_work
+from benchmarks.common.grids import fine_steps, fit_work
 from benchmarks.common.options import check_nfe, mistake, prepare_folder
 from benchmarks.common.store import Store, finite
 from benchmarks.common.tables import Table, check_page, difference

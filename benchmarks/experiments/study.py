@@ -20,7 +20,7 @@ from rich.console import Console
 
 from benchmarks.common import manifest
 from benchmarks.common.exits import FIXED_SIZE, run_command
-from benchmarks.common.fits import fine_steps
+from benchmarks.common.grids import fine_steps
 from benchmarks.common.options import mistake
 from benchmarks.common.store import Store, write_text
 from benchmarks.common.tables import put_block

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from benchmark_runs import Run, benchmark, short_fits, write_complexes, write_weights
+from benchmark_runs import QUICK_FIT, Run, benchmark, write_complexes, write_weights
 from docking_models import SMALL
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from domains.docking.networks.pocket_net import PocketNet
 
 Bench = Callable[..., Run]
-QUICK = ("--samples", "2", "--nfe", "2", "--teacher-nfe", "2", "--fit-poses", "4", "--posebusters", "0")
+QUICK = ("--samples", "2", "--nfe", "2", "--teacher-nfe", "2", "--posebusters", "0")
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +32,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Bench:
-    short_fits(monkeypatch)
-
+def bench(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Bench:
     def run(*arguments: str | Path) -> Run:
         return benchmark(capsys, tmp_path / "out", "--weights", weights, *QUICK, *arguments)
 
@@ -65,6 +63,8 @@ def refused(run: Run, *words: str) -> None:
         (("--seed", "-1"), ("--seed", "got -1", ">= 0")),
         (("--seed", "2147483648"), ("--seed", "got 2147483648", "up to 2147483647")),
         (("--fit-poses", "1"), ("--fit-poses", "got 1", ">= 2")),
+        (("--fit-steps", "-1"), ("--fit-steps", "got -1", ">= 0")),
+        (("--fit", "--grid", "grid.json"), ("--fit", "leave out --fit or --grid")),
         (("--posebusters", "-1"), ("--posebusters", "got -1")),
         (("--score-scale", "0"), ("--score-scale", "got 0")),
         (("--score-scale", "nan"), ("--score-scale", "got nan")),
@@ -137,7 +137,7 @@ def test_weights(bench: Bench, weights: Path, tmp_path: Path) -> None:
 
 def test_saved_grids(bench: Bench, tmp_path: Path) -> None:
     complexes = write_complexes(tmp_path / "complexes", "1uou")
-    first = bench("--complexes", complexes, "--nfe", "3")
+    first = bench("--complexes", complexes, "--nfe", "3", *QUICK_FIT)
     assert first.status == 0
     saved = first.out / first.results["fit"][0]["file"]
     reuse = ("--complexes", complexes, "--grid", saved)
@@ -145,7 +145,7 @@ def test_saved_grids(bench: Bench, tmp_path: Path) -> None:
     refused(bench(*reuse, "--nfe", "4"), str(saved), "3 NFE", "--nfe 3")
     refused(bench(*reuse, "--nfe", "3", "4"), "--grid", "4 NFE")
     refused(bench(*reuse, saved, "--nfe", "3"), str(saved), "second grid of 3 NFE")
-    refused(bench(*reuse, "--nfe", "3", "--score-scale", "5"), str(saved), "noise range", "--score-scale")
+    refused(bench(*reuse, "--nfe", "3", "--score-scale", "5"), str(saved), "for score scale 2", "--score-scale")
     content = json.loads(saved.read_text())
     changed = tmp_path / "changed.json"
 

@@ -2,262 +2,238 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from benchmark_runs import Run, benchmark, short_fits, write_complexes, write_weights
-from benchmarks.docking.pose_checks import spread
-from benchmarks.docking.pose_files import folder_names
+from benchmark_runs import QUICK, QUICK_FIT, Run, benchmark, without_timings, write_complexes, write_weights
 from matplotlib.image import imread
 from rdkit import Chem
+from rich.console import Console
 from spyrmsd import molecule, rmsd
+from torch import Tensor
 
-from benchmarks.docking import methods as docking_methods
-from benchmarks.docking.inputs import load, make_groups
-from benchmarks.docking.methods import hand_made
+from benchmarks.docking.checks import spread
+from benchmarks.docking.inputs import IN_SAMPLE, KNOWN_TARGETS, UNSEEN_TARGETS, USER, load
+from benchmarks.docking.methods import diffdock_methods, grid_methods
 from benchmarks.docking.options import Options, check
+from benchmarks.docking.run import run
+from domains.docking.general_grids import grid_path
+from domains.docking.networks.pocket_net import PocketNet
 from domains.docking.networks.weights import load_weights
-from domains.docking.poses.flow import DockingFlow
 from domains.docking.settings import TEACHER
 from domains.docking.structures.complexes import load_posebusters
+from domains.docking.training.data import SPLITS
+from ld3.grids import HAND_MADE
 from ld3.learn import FitResult
 from ld3.solvers import get_solver
 
-HAND_MADE = ("uniform_t", "quadratic_t", "uniform_log_snr", "edm", "dmn")
-QUICK = ("--samples", "3", "--nfe", "4", "--teacher-nfe", "4", "--fit-poses", "5")
-
-
-@pytest.fixture
-def weights(tmp_path: Path) -> Path:
-    return write_weights(tmp_path / "small.safetensors")
-
-
-@pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    short_fits(monkeypatch)
-
+DIFFDOCK = ("diffdock_sde", "diffdock_ode", "diffdock_sde_c", "diffdock_ode_c")
 
 Bench = Callable[..., Run]
 
 
-@pytest.fixture
-def bench(short: None, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Bench:
-    """Run on 1uou, three poses, without PoseBusters."""
-    complexes = write_complexes(tmp_path / "complexes", "1uou")
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_weights(tmp_path_factory.mktemp("weights") / "small.safetensors")
 
-    def run(*arguments: str | Path, out: str = "out") -> Run:
+
+@pytest.fixture(scope="module")
+def complexes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_complexes(tmp_path_factory.mktemp("complexes"), "1uou")
+
+
+@pytest.fixture
+def bench(weights: Path, complexes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Bench:
+    """Run on 1uou, three poses, without PoseBusters."""
+
+    def command(*arguments: str | Path, out: str = "out") -> Run:
         given = ("--weights", weights, "--complexes", complexes, "--posebusters", "0", *QUICK, *arguments)
         return benchmark(capsys, tmp_path / out, *given)
 
-    return run
-
-
-def evaluations(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """A list that gets the number of poses of every network evaluation."""
-    found: list[int] = []
-    original = DockingFlow.displacement
-
-    def counted(self: DockingFlow, x: Any, levels: Any) -> Any:  # noqa: ANN401
-        found.append(len(x.complex_row))
-        return original(self, x, levels)
-
-    monkeypatch.setattr(DockingFlow, "displacement", counted)
-    return found
-
-
-def without_timings(results: dict[str, Any]) -> dict[str, Any]:
-    """What must not depend on whether a run was interrupted."""
-    rows = [{k: v for k, v in row.items() if k != "ms_per_pose"} for row in results["rows"]]
-    fits = [{k: v for k, v in fit.items() if k != "seconds"} for fit in results["fit"]]
-    return {"rows": rows, "fit": fits, "paired": results["paired"], "teacher": results["teacher"]}
+    return command
 
 
 @pytest.mark.slow
-def test_four_complexes_end_to_end(
-    short: None, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = benchmark(capsys, tmp_path / "out", "--weights", weights, *QUICK, "--posebusters", "4")
-    assert run.status == 0
-    results, rows = run.results, run.rows
+def test_four_complexes_end_to_end(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = benchmark(capsys, tmp_path / "out", "--weights", weights, *QUICK, *QUICK_FIT, "--posebusters", "4")
+    assert found.status == 0
+    results, rows = found.results, found.rows
     assert results["complete"]
-    assert results["split"] == "in-sample"
-    assert "in-sample" in run.stdout
+    assert results["split"] == USER, "nothing is known of weights that are not the demo's"
     assert results["score_scale"] == 2.0
-    expected = {("teacher", 4), ("diffdock_sde", 20), ("diffdock_ode", 20)}
+    expected = {("teacher", 4)} | {(name, 20) for name in DIFFDOCK}
     assert set(rows) == expected | {(name, 4) for name in ("learned", *HAND_MADE)}
     assert {row["name"]: row["pocket"] for row in results["complexes"]}["1ia1"] == "ligand, 6 Å: 21 residues"
     for row in rows.values():
         assert (row["n_complexes"], row["n_poses"], row["failed"]) == (4, 12, 0)
-        low, high = row["success_5A_ci"]
-        assert 0 <= low <= row["success_5A"] <= high <= 1
         assert row["n_checked"] == 4
-        assert row["score_scale"] == (1.0 if row["method"].startswith("diffdock") else 2.0)
+        assert row["score_scale"] == (1.0 if row["method"] in ("diffdock_sde", "diffdock_ode") else 2.0)
         assert row["valid"] in (0, 0.25, 0.5, 0.75, 1)
+        assert row["valid_ci"][0] <= row["valid"] <= row["valid_ci"][1]
+        assert row["ms_per_pose"] > 0
     (fit,) = results["fit"]
-    assert fit["loss_learned"] <= fit["loss_hand"] == min(fit["hand"].values())
+    assert fit["loss_learned"] <= min(fit["hand_made"].values())
     assert rows["uniform_log_snr", 4]["same_as"] == "uniform_t"
     # The teacher here is the students' solver at 4 NFE: its own grid by hand must find its poses again.
-    for row in run.poses_of(TEACHER.grid):
-        assert row["rmsd_to_teacher"] < 1e-4
-    assert min(row["rmsd_to_teacher"] for row in run.poses_of("diffdock_sde")) > 0.1
+    for row in found.poses_of(TEACHER.grid):
+        assert row["rmsd_to_teacher"] < 1e-3
+    assert min(row["rmsd_to_teacher"] for row in found.poses_of("diffdock_sde")) > 0.1
     for name in ("success_vs_nfe.png", "grids.png"):
-        picture = imread(run.out / name)
+        picture = imread(found.out / name)
         assert picture[..., :3].std() > 0.02, f"{name} is blank"
 
 
-def test_figures_follow_from_the_sdf_files(bench: Bench, tmp_path: Path) -> None:
-    run = bench()
-    assert run.status == 0
-    assert run.results["split"] == "user"
-    supplied = Chem.MolFromMolFile(str(tmp_path / "complexes" / "1uou" / "ligands.sdf"))
+def test_figures_follow_from_the_sdf_files(bench: Bench, complexes: Path) -> None:
+    """RMSD, success, best of N and distinct poses, from the files alone, by spyrmsd."""
+    found = bench()
+    assert found.status == 0
+    supplied = Chem.MolFromMolFile(str(complexes / "1uou" / "ligands.sdf"))
     reference = molecule.Molecule.from_rdkit(supplied)
     reference.strip()
-    for method in ("learned", "diffdock_sde", "teacher"):
-        rows = run.poses_of(method)
-        file = run.out / "sdf" / "1uou/1uou" / f"{method}_nfe{rows[0]['nfe']}.sdf"
+
+    def distances(to: Any, written: list[Any]) -> list[float]:  # noqa: ANN401
+        graph = reference.atomicnums, written[0].atomicnums, reference.adjacency_matrix, written[0].adjacency_matrix
+        values: list[float] = rmsd.symmrmsd(to.coordinates, [pose.coordinates for pose in written], *graph)
+        return values
+
+    for method in ("edm", "diffdock_sde", "teacher"):
+        rows = found.poses_of(method)
+        file = found.out / "sdf" / "1uou/1uou" / f"{method}_nfe{rows[0]['nfe']}.sdf"
         written = [molecule.Molecule.from_rdkit(mol) for mol in Chem.SDMolSupplier(str(file))]
-        independent = rmsd.symmrmsd(
-            reference.coordinates,
-            [pose.coordinates for pose in written],
-            reference.atomicnums,
-            written[0].atomicnums,
-            reference.adjacency_matrix,
-            written[0].adjacency_matrix,
-        )
+        independent = np.array(distances(reference, written))
         np.testing.assert_allclose([row["rmsd"] for row in rows], independent, atol=1e-3)
-        row = run.rows[method, rows[0]["nfe"]]
+        row = found.rows[method, rows[0]["nfe"]]
         assert row["median_rmsd"] == pytest.approx(np.median(independent), abs=1e-3)
-        assert row["success_2A"] == pytest.approx(np.mean(np.array(independent) < 2))
-        assert row["success_5A"] == pytest.approx(np.mean(np.array(independent) < 5))
+        assert row["success_2A"] == pytest.approx(np.mean(independent < 2))
+        assert row["success_5A"] == pytest.approx(np.mean(independent < 5))
+        assert row["best_2A"] == float((independent < 2).any())
+        apart = [all(distances(written[i], [written[j]])[0] > 1 for j in range(i)) for i in range(len(written))]
+        assert row["distinct"] == sum(apart), "all are apart in a run of so few poses, or joined to the first"
 
 
-def test_an_interrupted_run_goes_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = bench(out="whole")
-    original = docking_methods.integrate
-    calls = 0
+class CountingNet(PocketNet):
+    """Counts the poses of every evaluation, and stops a run after some."""
 
-    def interrupted(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401
-        nonlocal calls
-        calls += 1
-        if calls == 2:  # the first hand-made grid: teacher, DiffDock, the fit and the learned grid are done
+    calls: list[int] = []
+    stop_after: int | None = None
+
+    def score(self, encoding: Any, complex_row: Tensor, *rest: Any) -> Any:  # noqa: ANN401
+        if self.stop_after is not None and len(self.calls) >= self.stop_after:
             raise KeyboardInterrupt
-        return original(*arguments, **options)
-
-    monkeypatch.setattr(docking_methods, "integrate", interrupted)
-    stopped = bench()
-    assert stopped.status == 130
-    assert stopped.errors == [f"stopped; the same command goes on from here ({stopped.out})"]
-    assert not stopped.results["complete"]
-    assert set(stopped.rows) == {("teacher", 4), ("diffdock_sde", 20), ("diffdock_ode", 20), ("learned", 4)}
-    monkeypatch.setattr(docking_methods, "integrate", original)
-    made = evaluations(monkeypatch)
-    resumed = bench()
-    assert resumed.status == 0
-    assert made == [3] * 4 * 4  # the four hand-made grids that differ, and nothing else
-    assert without_timings(resumed.results) == without_timings(whole.results)
-    assert resumed.poses == whole.poses
-    made.clear()
-    assert bench().poses == whole.poses
-    assert made == []
+        self.calls.append(len(complex_row))
+        return super().score(encoding, complex_row, *rest)
 
 
-def test_other_options_in_the_same_folder_are_not_mixed_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_goes_on(weights: Path, complexes: Path, tmp_path: Path) -> None:
+    """What was docked before is not docked again, and the results are those of a run that was not interrupted."""
+    model = load_weights(weights)
+    network = CountingNet(model.network.config).eval().requires_grad_(False)
+    network.load_state_dict(model.network.state_dict())
+    model = replace(model, network=network)
+    log = Console(file=io.StringIO())
+
+    def go(out: str, stop_after: int | None = None) -> tuple[list[int], dict[str, Any], str]:
+        options = Options(
+            nfe=(4,), complexes=complexes, samples=3, teacher_nfe=4, posebusters=0, weights=weights, out=tmp_path / out
+        )
+        network.stop_after, network.calls = stop_after, []
+        try:
+            run(check(options), model, load(options), {}, log)
+        except KeyboardInterrupt:
+            assert stop_after is not None
+        results = json.loads((options.out / "results.json").read_text())
+        return network.calls, results, (options.out / "poses.jsonl").read_text()
+
+    calls, whole, poses = go("whole")
+    timing = 2 * (4 + 4 * 20 + 4 * 4)  # one pose at a time
+    assert calls[-timing:] == [1] * timing
+    docking = calls[:-timing]
+    assert docking == [3] * len(docking)
+    stopped, results, _ = go("out", stop_after=len(docking) - 2 * 4)
+    assert not results["complete"]
+    assert [row["method"] for row in results["rows"]] == ["teacher", *DIFFDOCK, "uniform_t", "quadratic_t"]
+    again, results, found = go("out")
+    assert len(again) == 2 * 4 + 4 + timing, "of the grids that were not docked: edm, dmn, and their likes"
+    assert found == poses
+    assert without_timings(results) == without_timings(whole)
+    assert len(go("out")[0]) == timing
+    assert len(stopped) == len(docking) - 2 * 4
+
+
+def test_other_options_in_the_same_folder_are_not_mixed_up(bench: Bench) -> None:
     first = bench()
     old = set(first.results["files"])
     assert not any("other options" in line for line in first.errors)
-    made = evaluations(monkeypatch)
-    second = bench("--nfe", "2")
+    second = bench("--nfe", "2", "--samples", "2")
     assert any(line.startswith("note:") and "other options" in line for line in second.errors), second.errors
     assert {nfe for _, nfe in second.rows} == {4, 20, 2}
-    assert second.rows["teacher", 4] == first.rows["teacher", 4]
-    assert made.count(3) == 2 * 5  # learned and hand-made grids of 2 NFE
+    assert {row["n_poses"] for row in second.rows.values()} == {2}
+    assert [row["rmsd"] for row in second.poses_of("teacher")] == pytest.approx(
+        [row["rmsd"] for row in first.poses_of("teacher")][:2], abs=1e-3
+    ), "a pose is a function of complex, seed, sample and method"
     assert {str(p.relative_to(second.out)) for p in second.out.glob("sdf/**/*.sdf")} == set(second.results["files"])
     assert old - set(second.results["files"])
-    third = bench("--nfe", "2", "--samples", "2")
-    assert {row["n_poses"] for row in third.rows.values()} == {2}
 
 
-def test_a_saved_grid_is_used_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = bench()
-    saved = first.out / first.results["fit"][0]["file"]
-    made = evaluations(monkeypatch)
+def test_fitted_and_shipped_grids(bench: Bench, weights: Path, tmp_path: Path) -> None:
+    """A fit is made when it is asked for; saved, it needs no fit; beside the weights, it is what the table leads with."""
+    first = bench(*QUICK_FIT)
+    assert ("shipped", 4) not in first.rows
+    assert any("no row 'shipped'" in remark for remark in first.results["remarks"])
+    (entry,) = first.results["fit"]
+    saved = first.out / entry["file"]
     again = bench("--grid", saved, out="again")
-    assert again.status == 0
-    assert sum(made) == 3 * (4 + 2 * 4 + 20 + 20 + 5 * 4)  # teacher and its check, DiffDock's, five grids; no fit
     (fit,) = again.results["fit"]
-    assert not fit["fitted_here"]
-    assert fit["loss_learned"] == first.results["fit"][0]["loss_learned"]
+    assert (entry["fitted_here"], fit["fitted_here"]) == (True, False)
+    assert fit["loss_learned"] == entry["loss_learned"]
     assert again.poses_of("learned") == first.poses_of("learned")
-    assert str(FitResult.load(again.out / fit["file"]).grid) == str(FitResult.load(saved).grid)
+    copy = tmp_path / "mine" / weights.name
+    path = grid_path(copy, "dpmpp_2m", 4)
+    path.parent.mkdir(parents=True)
+    shutil.copyfile(weights, copy)
+    shutil.copyfile(saved, path)
+    shipped = bench("--weights", copy, out="shipped")
+    assert not shipped.results["fit"]
+    methods = [row["method"] for row in shipped.results["rows"]]
+    assert methods == ["teacher", *DIFFDOCK, "shipped", *HAND_MADE]
+    for figure in ("rmsd", "cluster", "sample"):
+        assert [p[figure] for p in shipped.poses_of("shipped")] == [p[figure] for p in first.poses_of("learned")]
+    assert FitResult.load(path).grid == FitResult.load(saved).grid
+    assert "shipped minus diffdock_sde, success at 2 Å: " in shipped.stdout
+    other = bench("--weights", copy, "--score-scale", "3", out="other")
+    assert ("shipped", 4) not in other.rows
+    assert any("at score scale 3" in remark for remark in other.results["remarks"])
 
 
-def test_a_pose_that_is_not_finite_fails_by_name_and_counts(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = docking_methods.sample_ode
-
-    def broken(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401
-        end = original(*arguments, **options)
-        end.positions[1, 3] = torch.nan
-        return end
-
-    monkeypatch.setattr(docking_methods, "sample_ode", broken)
-    run = bench()
-    assert run.status == 0
-    good, bad, other = run.poses_of("diffdock_ode")
-    assert bad["failed"] == "NaN or infinite coordinates"
-    assert bad["rmsd"] is bad["rmsd_to_teacher"] is bad["centroid_distance"] is None
-    assert good["failed"] is other["failed"] is None
-    row = run.rows["diffdock_ode", 20]
-    assert row["failed"] == 1
-    assert row["median_rmsd"] == pytest.approx(max(good["rmsd"], other["rmsd"]))  # the failure stands at +inf
-    assert row["success_5A"] == pytest.approx(((good["rmsd"] < 5) + (other["rmsd"] < 5)) / 3)
-    records = Chem.SDMolSupplier(str(run.out / "sdf/1uou/1uou/diffdock_ode_nfe20.sdf"))
-    assert [record.GetProp("sample") for record in records] == ["0", "2"]
-
-
-def test_failed_teacher_poses_are_kept_out_of_the_fit(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    from benchmarks.docking import fits as docking_fits
-
-    original = docking_fits.run_teacher
-
-    def broken(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401
-        pairs = original(*arguments, **options)
-        pairs.end.positions[0] = torch.inf
-        return pairs
-
-    monkeypatch.setattr(docking_fits, "run_teacher", broken)
-    run = bench()
-    (fit,) = run.results["fit"]
-    assert (fit["n_train"], fit["n_valid"]) == (3, 1)
-    assert np.isfinite(fit["loss_learned"])
-    assert any("1 of the teacher's poses for the fit are not finite" in line for line in run.errors)
-
-
-def test_a_smiles_gets_poses_and_no_rmsd(bench: Bench, tmp_path: Path) -> None:
+def test_a_smiles_gets_poses_and_no_rmsd(bench: Bench, complexes: Path, tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
-    path = tmp_path / "complexes/1uou/protein.pdb"
+    path = complexes / "1uou/protein.pdb"
     table.write_text(
         "complex_name,protein_path,ligand_description,protein_sequence\n"
         f"toluic acid,{path},Cc1ccccc1C(=O)O,\nbenzene,{path},c1ccccc1,\n"
     )
     centre = load_posebusters()[0][3].pocket.origin
-    run = bench("--complexes", table, "--pocket", "point:" + ",".join(f"{x:.1f}" for x in centre) + ",8")
-    assert run.status == 0
-    row = run.rows["learned", 4]
+    found = bench("--complexes", table, "--pocket", "point:" + ",".join(f"{x:.1f}" for x in centre) + ",8")
+    assert found.status == 0
+    row = found.rows["edm", 4]
     assert (row["n_complexes"], row["n_references"], row["n_poses"]) == (2, 0, 6)
-    assert row["success_2A"] is row["success_2A_ci"] is row["median_rmsd"] is None
-    assert row["rmsd_to_teacher"] >= 0
-    assert [pair["metric"] for pair in run.results["paired"]] == ["rmsd_to_teacher"]
-    (record, *_) = Chem.SDMolSupplier(str(run.out / "sdf/toluic_acid/learned_nfe4.sdf"))
+    assert row["success_2A"] is row["best_2A"] is row["success_2A_ci"] is row["median_rmsd"] is None
+    assert row["rmsd_to_teacher"] is not None
+    assert row["distinct"] >= 1
+    assert found.results["paired"] == []
+    (record, *_) = Chem.SDMolSupplier(str(found.out / "sdf/toluic_acid/edm_nfe4.sdf"))
     assert Chem.MolToSmiles(record) == "Cc1ccccc1C(=O)O"
     assert np.linalg.norm(record.GetConformer().GetPositions().mean(0) - centre) < 25
 
@@ -265,10 +241,10 @@ def test_a_smiles_gets_poses_and_no_rmsd(bench: Bench, tmp_path: Path) -> None:
 def test_fresh_conformers_keep_the_bound_pose(bench: Bench) -> None:
     given, fresh = bench(out="given"), bench("--conformer", "rdkit", out="fresh")
     assert fresh.status == 0
-    assert given.poses_of("learned")[0]["rmsd"] != fresh.poses_of("learned")[0]["rmsd"]
+    assert given.poses_of("edm")[0]["rmsd"] != fresh.poses_of("edm")[0]["rmsd"]
 
-    def bonds(run: Run) -> np.ndarray[Any, Any]:
-        (mol, *_) = Chem.SDMolSupplier(str(run.out / "sdf/1uou/1uou/teacher_nfe4.sdf"))
+    def bonds(found: Run) -> np.ndarray[Any, Any]:
+        (mol, *_) = Chem.SDMolSupplier(str(found.out / "sdf/1uou/1uou/teacher_nfe4.sdf"))
         x = mol.GetConformer().GetPositions()
         return np.array([np.linalg.norm(x[b.GetBeginAtomIdx()] - x[b.GetEndAtomIdx()]) for b in mol.GetBonds()])
 
@@ -276,48 +252,41 @@ def test_fresh_conformers_keep_the_bound_pose(bench: Bench) -> None:
     assert 1e-3 < difference.max() < 0.2
 
 
-def test_groups_hold_every_complex_once_in_the_proteins_frame(weights: Path) -> None:
-    complexes = tuple(load_posebusters()[0])
-    for samples, sizes in ((2, [4]), (8, [2, 2]), (20, [1, 1, 1, 1])):
-        choices = check(Options(samples=samples, out=weights.parent / "out", weights=weights))
-        groups = make_groups(load_weights(weights), complexes, choices)
-        assert [len(group.complexes) for group in groups] == sizes
-        atoms = [c.ligand.n_atoms for group in groups for c in group.complexes]
-        assert atoms == sorted(atoms)
-        for group in groups:
-            bound = group.flow.batch.conformer.repeat_interleave(samples, 0)
-            for name, poses in group.by_complex(bound):
-                (found,) = (c for c in complexes if c.name == name)
-                np.testing.assert_allclose(poses, np.stack([found.ligand.positions] * samples), atol=1e-4)
-
-
-def test_a_list_names_complexes_or_whole_proteins(weights: Path, tmp_path: Path) -> None:
+def test_a_list_names_complexes_or_whole_proteins(tmp_path: Path) -> None:
     folder = write_complexes(tmp_path / "complexes", "1of6", "1s3v", "1uou")
     names = tmp_path / "names.txt"
     names.write_text("# held out\n1uou/1uou\n1of6\n1s3v/other\n")
-    found = load(check(Options(complexes=folder, only=names, out=tmp_path / "out", weights=weights)))
+    found = load(Options(complexes=folder, only=names))
     assert [c.name for c in found.complexes] == ["1of6/1of6", "1uou/1uou"]
     (problem,) = found.problems
     assert str(problem).startswith(f"{names}, 1s3v/other: there is no such complex to dock; ")
+    assert found.split == USER
+
+
+def test_splits_are_named_for_what_the_weights_know(weights: Path, complexes: Path) -> None:
+    assert load(Options()).split == IN_SAMPLE
+    assert load(Options(weights=weights)).split == USER
+    assert load(Options(complexes=complexes)).split == USER
+    lists = {KNOWN_TARGETS: "validation_ligands.txt", UNSEEN_TARGETS: "validation_targets.txt"}
+    for split, file in lists.items():
+        assert load(Options(complexes=complexes, only=SPLITS / file)).split == split
+        assert load(Options(complexes=complexes, only=SPLITS / file, weights=weights)).split == USER
+
+
+def test_diffdock_runs_at_both_score_scales() -> None:
+    methods = {method.name: method.score_scale for method in diffdock_methods(7.0)}
+    assert methods == {"diffdock_sde": 1.0, "diffdock_ode": 1.0, "diffdock_sde_c": 7.0, "diffdock_ode_c": 7.0}
+    assert [method.name for method in diffdock_methods(1.0)] == ["diffdock_sde", "diffdock_ode"]
+    assert len({method.key for method in diffdock_methods(7.0)}) == 4
 
 
 def test_hand_made_grids_that_are_equal_share_a_key(weights: Path) -> None:
     clock = load_weights(weights).noise_range.clock(3.0)
-    methods = {p.method.name: p.method for p in hand_made(clock, get_solver("dpmpp_2m"), 5)}
-    assert tuple(methods) == HAND_MADE
+    methods = {method.name: method for method in grid_methods(clock, get_solver("dpmpp_2m"), 5, None, None)}
+    assert tuple(methods) == tuple(HAND_MADE)
     assert methods["uniform_log_snr"].key == methods["uniform_t"].key
     assert methods["uniform_log_snr"].same_as == "uniform_t"
-    assert len({method.key for method in methods.values()}) == 4
-
-
-def test_no_name_of_a_complex_leads_out_of_the_folder() -> None:
-    names = ["a/b", "../x", "..", "/etc/passwd", "a b", "a_b", "A_B", "", "ünïcode", "x\\y"]
-    folders = folder_names(names)
-    assert folders["a/b"] == "a/b"
-    assert len({folder.lower() for folder in folders.values()}) == len(names)
-    for folder in folders.values():
-        assert not folder.startswith("/")
-        assert not {"", ".", ".."} & set(folder.split("/"))
+    assert len({method.key for method in methods.values()}) == len(HAND_MADE) - 1
 
 
 def test_checks_are_spread_over_the_complexes() -> None:
@@ -344,5 +313,5 @@ def test_a_killed_process_goes_on(weights: Path, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     results = json.loads((out / "results.json").read_text())
     assert results["complete"]
-    assert len(results["rows"]) == 4 + len(HAND_MADE)  # teacher, learned, and DiffDock's two
+    assert len(results["rows"]) == 1 + len(DIFFDOCK) + len(HAND_MADE)
     assert all(row["n_checked"] == 1 for row in results["rows"])
