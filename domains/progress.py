@@ -115,6 +115,16 @@ class WorkProgress:
 
         return count
 
+    def follow(self) -> Callable[[int, int], None]:
+        """A callback of the same kind for all of the present stage, whose work is then what they say it is in all."""
+        count = self.counter()
+
+        def follow(done: int, total: int) -> None:
+            self._plan[self._stage] = total
+            count(done, total)
+
+        return follow
+
     def advance(self, work: float) -> None:
         """Something else has been done that takes as long as `work` evaluations."""
         self._done += work

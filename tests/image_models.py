@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import pytest
 import torch
 
-from benchmarks.images import methods as images_methods
-from benchmarks.images.methods import Method
+from domains.images.flow import DenoiserFlow
 from domains.images.models.denoiser import Denoiser
 from domains.images.models.unet import UNet, UNetConfig
 from domains.images.models.weights import save_weights
@@ -33,14 +30,8 @@ def write_small(path: Path, seed: int = 0) -> Path:
     return path
 
 
-def methods_made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A list that gets the name of every method of the images benchmark whose images are computed, not read."""
-    made: list[str] = []
-    original = images_methods._solve
-
-    def solve(method: Method, *rest: Any) -> Any:  # noqa: ANN401
-        made.append(method.name)
-        return original(method, *rest)
-
-    monkeypatch.setattr(images_methods, "_solve", solve)
-    return made
+def evaluations(flow: DenoiserFlow) -> list[int]:
+    """A list that gets the number of images of every evaluation of the flow's network."""
+    found: list[int] = []
+    flow.denoiser.network.register_forward_pre_hook(lambda network, inputs: found.append(len(inputs[0])))
+    return found

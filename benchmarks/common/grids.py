@@ -1,22 +1,17 @@
-"""Grids of benchmarks: what fits of them cost, which are equal, and those that an earlier run saved."""
+"""Grids of benchmarks: which are equal, and those that an earlier run saved."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
-
-import torch
-from torch import Tensor
 
 from benchmarks.common.options import mistake
 from domains.errors import InputError, InputProblem
 from ld3.clock import Clock
-from ld3.grids import HAND_MADE, Grid
-from ld3.learn import FitConfig, FitResult, Pairs
+from ld3.grids import Grid
+from ld3.learn import FitResult
 from ld3.solvers import Solver
-from ld3.state import State, take
 
 _FINE_STEPS: Final = 60  # of GITS' trajectories in the paper (arXiv 2405.11326)
 
@@ -29,39 +24,6 @@ def same_as(grids: Mapping[str, Grid]) -> dict[str, str]:
         if twin != name:
             found[name] = twin
     return found
-
-
-def fit_split(pairs: int) -> tuple[int, int]:
-    """How many pairs train, and how many choose the best grid: one in five."""
-    valid = max(1, pairs // 5)
-    return pairs - valid, valid
-
-
-def finite_part(pairs: Pairs[State], finite: Tensor, part: slice) -> Pairs[State]:
-    """The pairs of `part` whose ends are finite.
-
-    Args:
-        pairs: B of them.
-        finite: which are, (B,), bool.
-        part: of B.
-    """
-    rows = torch.arange(len(finite))[part]
-    rows = rows[finite[part]]
-    return replace(pairs, start=take(pairs.start, rows), end=take(pairs.end, rows))
-
-
-def fit_work(config: FitConfig, train: int, valid: int, nfe: int, more_starts: int) -> float:
-    """The most evaluations that a fit can make.
-
-    Args:
-        config: of the fit.
-        train, valid: numbers of pairs.
-        nfe: evaluations that a pair costs.
-        more_starts: grids to start from besides those made by hand.
-    """
-    rounds = len(config.phases) * config.steps
-    validations = len(HAND_MADE) + more_starts + rounds // config.validate_every
-    return nfe * (validations * valid + rounds * (min(config.batch, train) or train))
 
 
 def fine_steps(finest: int) -> int:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from benchmarks.docking.options import Options
 from domains import docking
 from domains.docking.networks.weights import DEMO_WEIGHTS
-from domains.docking.poses.metrics import automorphisms
 from domains.docking.structures.complexes import Complex, Loaded
 from domains.docking.structures.ligand import with_conformer
+from domains.docking.structures.symmetry import automorphisms
 from domains.docking.training.data import SPLITS, names_in
 from domains.errors import InputError, InputProblem
 

@@ -22,10 +22,9 @@ from benchmarks.docking.pose_rows import Positions, pose_rows
 from benchmarks.docking.summary import MethodRow, Summary
 from domains.docking.engine import DockedPoses
 from domains.docking.networks.weights import DockingModel
-from domains.docking.poses.pose_files import folder_names
+from domains.docking.poses.files import folder_names, write_sdf
 from domains.docking.poses.validity import Validity
 from domains.docking.structures.complexes import Complex
-from domains.docking.structures.ligand_files import write_sdf
 from ld3.clock import Clock
 from ld3.fingerprint import fingerprint
 from ld3.grids import HAND_MADE, Grid

@@ -11,6 +11,7 @@ Results are written after every method; what an interrupted run has computed is 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
@@ -18,7 +19,6 @@ from typing import Final
 from rich.console import Console
 
 from benchmarks.common.comparison import LEARNED, SHIPPED, TEACHER_ROW
-from benchmarks.common.grids import fit_split, fit_work
 from benchmarks.common.options import mistake
 from benchmarks.common.store import Store
 from benchmarks.docking.checks import check_docked
@@ -33,7 +33,7 @@ from domains.docking.networks.weights import DockingModel
 from domains.docking.settings import TEACHER, fit_config, poses_at_once
 from domains.progress import WorkProgress
 from ld3.grids import HAND_MADE
-from ld3.learn import FitResult, Point, Teacher
+from ld3.learn import FitResult, Teacher
 
 _CHECK_WORK: Final = 100.0  # network evaluations that take about as long as PoseBusters does for a pose
 _ROUNDS: Final = 2  # of timing; the fastest counts, and the first one warms up
@@ -64,13 +64,13 @@ def run(
 
     with WorkProgress(console, work, timings) as progress:
         with progress.stage(TEACHER_ROW):
-            goals, disagreement = dock_by_teacher(groups, teacher, store, progress.counter())
+            goals, disagreement = dock_by_teacher(groups, teacher, store, progress.follow())
             report.add_teacher(teacher, teacher_method(teacher, c), goals, disagreement)
 
         def dock(methods: list[Method]) -> None:
             for method in methods:
                 with progress.stage(f"{method.name}, {method.nfe} NFE"):
-                    report.add(method, dock_groups(groups, method.sampler, store, progress.counter()))
+                    report.add(method, dock_groups(groups, method.sampler, store, progress.follow()))
 
         dock(diffdock_methods(c))
         for nfe in options.nfe:
@@ -116,24 +116,22 @@ def _fit(
     store: Store,
     progress: WorkProgress,
 ) -> FitResult:
-    options, count = choices.options, progress.counter()
-
-    def on_progress(point: Point) -> None:
-        count(point.network_evaluations, 0)
-
+    options = choices.options
     try:
-        return docking.learn_grid(
-            model,
-            inputs.complexes,
-            nfe,
-            solver=options.solver,
-            poses=options.fit_poses,
-            seed=options.seed,
-            config=replace(fit_config(nfe), steps=options.fit_steps),
-            teacher=teacher,
-            folder=store.folder,
-            on_progress=on_progress,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # whether the teacher has converged is a remark already
+            return docking.learn_grid(
+                model,
+                inputs.complexes,
+                nfe,
+                solver=options.solver,
+                poses=options.fit_poses,
+                seed=options.seed,
+                config=replace(fit_config(nfe), steps=options.fit_steps),
+                teacher=replace(teacher, checked=1),
+                folder=store.folder,
+                on_progress=progress.follow(),
+            )
     except ValueError as error:
         raise mistake("fit", str(error), "give more --fit-poses, or leave --fit out") from error
 
@@ -162,9 +160,7 @@ def _plan(choices: Choices, teacher: Teacher, complexes: int, saved: Mapping[int
         plan[f"diffdock_{name}, {DIFFDOCK_STEPS} NFE"] = DIFFDOCK_STEPS * poses
     for nfe in options.nfe:
         if options.fit and nfe not in saved:
-            config = replace(fit_config(nfe), steps=options.fit_steps)
-            fit = fit_work(config, *fit_split(options.fit_poses), nfe, more_starts=1)
-            plan[f"fit, {nfe} NFE"] = fit + teacher.nfe * options.fit_poses
+            plan[f"fit, {nfe} NFE"] = teacher.nfe * options.fit_poses  # and what the fit says when it begins
         plan |= {f"{name}, {nfe} NFE": nfe * poses for name in names}
     spent = teacher.nfe + 4 * DIFFDOCK_STEPS + len(names) * sum(options.nfe)
     plan["timing"] = _ROUNDS * 16 * spent

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
 
-from benchmarks.common.grids import fine_steps, fit_work
+from benchmarks.common.grids import fine_steps
 from benchmarks.common.options import check_nfe, mistake, prepare_folder
 from benchmarks.common.store import Store, finite
 from benchmarks.common.tables import Table, check_page, difference
@@ -46,6 +46,7 @@ from domains.progress import WorkProgress
 from domains.seeds import seed_of
 from ld3 import HAND_MADE, Grid, Solver, get_solver, integrate
 from ld3.learn import FitConfig, Phase, Teacher, fit, run_teacher
+from ld3.learn.fit import most_evaluations
 from ld3.state import take
 
 BLOCK: Final = "coefficients"
@@ -215,7 +216,7 @@ def _plan(options: Options) -> dict[str, float]:
         for name in options.solver:
             for nfe in options.nfe:
                 configs = [fit_config(options, variant, 0) for variant in options.variants]
-                fits = sum(fit_work(config, *options.pairs, nfe, more_starts=1) for config in configs)
+                fits = sum(most_evaluations(config, *options.pairs, nfe, 1) for config in configs)
                 plan[f"{name}, {nfe} NFE, seed {number}"] = fits + (1 + len(configs)) * nfe * options.samples
     return plan
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from benchmarks.common.grids import fine_steps, fit_split
+from benchmarks.common.grids import fine_steps
 from benchmarks.common.store import Store
 from benchmarks.images.methods import make_starts
 from benchmarks.images.options import Choices
@@ -47,7 +47,8 @@ class Baseline:
 
 def trajectories(choices: Choices) -> int:
     """Of GITS: as many as a fit has pairs to learn from, at most as many as in the paper."""
-    return min(_TRAJECTORIES, fit_split(choices.options.fit_pairs)[0])
+    pairs = choices.options.fit_pairs
+    return min(_TRAJECTORIES, pairs - (pairs // 5 or 1))
 
 
 def gits_work(choices: Choices) -> int:

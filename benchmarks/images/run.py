@@ -12,6 +12,7 @@ Results are written after every method; what an interrupted run has computed is 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
@@ -19,10 +20,9 @@ from typing import Final
 from rich.console import Console
 
 from benchmarks.common.comparison import LEARNED, TEACHER_ROW
-from benchmarks.common.grids import fit_split, fit_work
 from benchmarks.common.options import mistake
 from benchmarks.common.store import Store
-from benchmarks.images.baselines import AYS, GITS, baselines, gits_work
+from benchmarks.images.baselines import GITS, baselines, gits_work
 from benchmarks.images.methods import Method, make, make_starts, milliseconds, on_grids, teacher_method
 from benchmarks.images.options import Choices
 from benchmarks.images.report import Report
@@ -32,7 +32,7 @@ from domains.images.settings import TEACHER
 from domains.progress import WorkProgress
 from domains.seeds import seed_of
 from ld3.grids import HAND_MADE, Grid
-from ld3.learn import FitResult, Point, Teacher, fit, run_teacher
+from ld3.learn import FitResult, Teacher, learn_grid, run_teacher
 from ld3.state import cat, take
 
 _ROUNDS: Final = 2  # of timing; the fastest counts, and the first one warms up
@@ -108,28 +108,22 @@ def _fit(
     progress: WorkProgress,
 ) -> FitResult:
     """Learn where `nfe` evaluations go on teacher pairs that are never evaluated, from the best of all grids."""
-    options, count = choices.options, progress.counter()
+    options = choices.options
     start = cat(make_starts(flow, options.fit_pairs, options.batch, seed_of(options.seed, "fit")))
-    # That it has converged is checked on what is evaluated.
-    pairs = run_teacher(flow, start, replace(teacher, checked=1), store.folder / "teacher", count)
-    train, _ = fit_split(options.fit_pairs)
-    spent = progress.counter()
-
-    def on_progress(point: Point) -> None:
-        spent(point.network_evaluations, 0)
-
     try:
-        return fit(
-            flow,
-            pairs.take(slice(0, train)),
-            pairs.take(slice(train, None)),
-            choices.solver,
-            nfe,
-            options.fit_config(),
-            starting_grids=grids,
-            folder=store.folder / "fit",
-            on_progress=on_progress,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # whether the teacher has converged is a remark already
+            return learn_grid(
+                flow,
+                nfe,
+                solver=choices.solver,
+                start=start,
+                config=options.fit_config(),
+                teacher=replace(teacher, checked=1),
+                starting_grids=grids,
+                folder=store.folder,
+                on_progress=progress.follow(),
+            )
     except ValueError as error:
         raise mistake("fit_pairs", str(error), "give more, or another model") from error
 
@@ -145,8 +139,7 @@ def _plan(choices: Choices, teacher: Teacher, saved: Mapping[int, FitResult]) ->
     plan[GITS] = gits_work(choices)
     for nfe in options.nfe:
         if nfe not in saved:
-            work = fit_work(options.fit_config(), *fit_split(options.fit_pairs), nfe, more_starts=len((GITS, AYS)))
-            plan[f"fit, {nfe} NFE"] = work + (teacher.nfe * options.fit_pairs if nfe == options.nfe[0] else 0)
+            plan[f"fit, {nfe} NFE"] = teacher.nfe * options.fit_pairs  # and what the fit says when it begins
         plan |= {f"{name}, {nfe} NFE": nfe * options.samples for name in names}
     plan["timing"] = _ROUNDS * _timed(choices) * (teacher.nfe + len(names) * sum(options.nfe))
     return plan

@@ -7,7 +7,7 @@ command is given again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -79,24 +79,13 @@ def main(config: LearnConfig, console: Console) -> None:
                     config=replace(fit_config(nfe), steps=config.steps),
                     teacher=teacher,
                     folder=config.cache,
-                    on_progress=_counter(progress),
+                    on_progress=progress.follow(),
                 )
             path = grid_path(config.weights, config.solver, nfe)
             path.parent.mkdir(parents=True, exist_ok=True)
             result.save(path)
             gain = f"validation loss {result.loss_learned:.4f}, {min(result.hand_made.values()):.4f} by hand"
             console.print(f"{path}: {gain}", highlight=False, soft_wrap=True)
-
-
-def _counter(progress: WorkProgress) -> Callable[[int, int], None]:
-    """Counts the evaluations of a stage, whose work is the most that there can be."""
-    count = progress.counter()
-
-    def on_progress(done: int, most: int) -> None:
-        progress.expect(most)
-        count(done, most)
-
-    return on_progress
 
 
 def _stage(nfe: int) -> str:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from image_models import methods_made, write_small
+from image_models import write_small
+from rich.console import Console
 from safetensors.torch import load_file, save_file
 
+from benchmarks.common.exits import run_command
 from benchmarks.images import __main__ as images
-from benchmarks.images import fits as images_fits
-from ld3.learn import FitResult
 
-QUICK = ("--samples", "6", "--nfe", "4", "--teacher-nfe", "8", "--fit-pairs", "5", "--batch", "5")
+QUICK = ("--samples", "6", "--nfe", "4", "--teacher-nfe", "8", "--fit-pairs", "5", "--fit-steps", "3", "--batch", "5")
 FULL = (
     torch.OutOfMemoryError("CUDA out of memory"),
     RuntimeError("DefaultCPUAllocator: can't allocate memory"),
@@ -47,12 +49,8 @@ Command = Callable[..., Said]
 
 
 @pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Run a main with fits of a few gradients and no pictures."""
-    quick = {learn: replace(fit, steps=3, validate_every=1) for learn, fit in images_fits.FITS.items()}
-    monkeypatch.setattr(images_fits, "FITS", quick)
-    for plot in ("plot_distances", "plot_grids", "plot_samples"):
-        monkeypatch.setattr(images, plot, lambda path, report: None)
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run a main."""
 
     def run(main: Callable[[list[str]], int], *arguments: str | Path) -> Said:
         capsys.readouterr()
@@ -169,7 +167,7 @@ def test_grids_that_do_not_fit(command: Command, models: Path, tmp_path: Path) -
     (grid,) = (out / "grids").iterdir()
     before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
     for model, arguments, words in (
-        (models / "ddpm", (), ("another noise range or score scale: it runs from", "--model")),
+        (models / "ddpm", (), ("its grid does not go with the model: it runs from", "--model")),
         (small, ("--nfe", "5"), ("spends 4 NFE, and --nfe asks for 5",)),
         (small, ("--solver", "dpmpp_2m"), ("for unipc_bh1_3, not dpmpp_2m",)),
     ):
@@ -179,9 +177,7 @@ def test_grids_that_do_not_fit(command: Command, models: Path, tmp_path: Path) -
     assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
 
 
-def test_a_teacher_of_another_model_is_named_and_not_used(
-    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_teacher_of_another_model_is_named_and_not_used(command: Command, tmp_path: Path) -> None:
     """In the folder of another model's run the results are those of a fresh folder; both models' teachers are kept."""
     one, two = write_small(tmp_path / "one.safetensors"), write_small(tmp_path / "two.safetensors", seed=1)
 
@@ -204,34 +200,35 @@ def test_a_teacher_of_another_model_is_named_and_not_used(
             assert {k: v for k, v in own.items() if k not in ("ms_per_image", "seconds")} == {
                 k: v for k, v in its.items() if k not in ("ms_per_image", "seconds")
             }
-    made = methods_made(monkeypatch)
-    again, _ = run(one, "out")
-    assert made == []
+    again, unchanged = run(one, "out")
+    assert unchanged["fit"] == old["fit"], "to the second: it was read"
     assert not any("another model" in line for line in again.lines)
 
 
 @pytest.mark.parametrize("error", FULL, ids=("gpu", "cpu", "python"))
-def test_full_memory_loses_nothing(
-    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception
-) -> None:
-    """In the fit: the options that save memory are named, and with them nothing is computed twice."""
-    small, out = write_small(tmp_path / "small.safetensors"), tmp_path / "out"
+def test_full_memory_is_said_with_what_saves_some(tmp_path: Path, error: Exception) -> None:
+    said = io.StringIO()
 
-    def no_room(*_: Any, **__: Any) -> Any:  # noqa: ANN401
+    def no_room() -> int:
         raise error
 
-    with monkeypatch.context() as patch:
-        patch.setattr(images_fits, "fit", no_room)
-        said = command(images.main, "--model", small, "--out", out, *QUICK)
-    expected = f"lower --batch, or give --checkpoint; what was computed so far is kept in {out}"
-    assert said.error == f"error: memory ran out; {expected}"
-    made = methods_made(monkeypatch)
-    assert command(images.main, "--model", small, "--out", out, *QUICK, "--batch", "2", "--checkpoint").status == 0
-    assert "teacher" not in made
-    assert "learned" in made
-    (path,) = (out / "grids").iterdir()
-    fitted = FitResult.load(path)
-    made.clear()
-    assert command(images.main, "--model", small, "--out", out, *QUICK).status == 0
-    assert made == []
-    assert FitResult.load(path).grid.equals(fitted.grid)
+    log = Console(file=said, soft_wrap=True)
+    assert run_command(no_room, log, "lower --batch", tmp_path) == 2
+    assert said.getvalue() == f"error: memory ran out; lower --batch; what was computed so far is kept in {tmp_path}\n"
+    assert run_command(no_room, log, "lower --batch", None) == 2
+    assert said.getvalue().endswith("lower --batch; nothing was kept: give --out\n")
+
+
+def test_ctrl_c_says_how_to_go_on_and_other_errors_are_not_hidden(tmp_path: Path) -> None:
+    said = io.StringIO()
+    log = Console(file=said, soft_wrap=True)
+
+    def stop(error: BaseException) -> int:
+        raise error
+
+    assert run_command(partial(stop, KeyboardInterrupt()), log, "", tmp_path) == 130
+    assert said.getvalue() == f"stopped; the same command goes on from here ({tmp_path})\n"
+    assert run_command(partial(stop, ValueError("two\nlines")), log, "", tmp_path, (ValueError,)) == 2
+    assert said.getvalue().endswith("error: two lines\n")
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        run_command(partial(stop, RuntimeError("a mistake of ours")), log, "", tmp_path)

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,10 @@ from benchmarks.docking.methods import diffdock_methods, grid_methods
 from benchmarks.docking.options import Options, check
 from benchmarks.docking.run import run
 from domains.docking.general_grids import grid_path
-from domains.docking.networks.pocket_net import PocketNet
+from domains.docking.networks.score import ScoreNetwork, Scores
 from domains.docking.networks.weights import load_weights
 from domains.docking.settings import TEACHER
+from domains.docking.structures.batch import ComplexBatch
 from domains.docking.structures.complexes import load_posebusters
 from domains.docking.training.data import SPLITS
 from ld3.grids import HAND_MADE
@@ -123,24 +124,35 @@ def test_figures_follow_from_the_sdf_files(bench: Bench, complexes: Path) -> Non
         assert row["distinct"] == sum(apart), "all are apart in a run of so few poses, or joined to the first"
 
 
-class CountingNet(PocketNet):
-    """Counts the poses of every evaluation, and stops a run after some."""
+class CountingNet(ScoreNetwork[Any]):
+    """A network that counts the poses of every evaluation, and stops a run after some."""
 
-    calls: list[int] = []
-    stop_after: int | None = None
+    def __init__(self, network: ScoreNetwork[Any]) -> None:
+        super().__init__()
+        self.network, self.config = network, network.config
+        self.calls: list[int] = []
+        self.stop_after: int | None = None
 
-    def score(self, encoding: Any, complex_row: Tensor, *rest: Any) -> Any:  # noqa: ANN401
+    def encode(self, batch: ComplexBatch) -> Any:  # noqa: ANN401
+        return self.network.encode(batch)
+
+    def score(
+        self,
+        encoding: Any,  # noqa: ANN401
+        complex_row: Tensor,
+        positions: Tensor,
+        sigma: Mapping[str, Tensor],
+    ) -> Scores:
         if self.stop_after is not None and len(self.calls) >= self.stop_after:
             raise KeyboardInterrupt
         self.calls.append(len(complex_row))
-        return super().score(encoding, complex_row, *rest)
+        return self.network.score(encoding, complex_row, positions, sigma)
 
 
 def test_an_interrupted_run_goes_on(weights: Path, complexes: Path, tmp_path: Path) -> None:
     """What was docked before is not docked again, and the results are those of a run that was not interrupted."""
     model = load_weights(weights)
-    network = CountingNet(model.network.config).eval().requires_grad_(False)
-    network.load_state_dict(model.network.state_dict())
+    network = CountingNet(model.network)
     model = replace(model, network=network)
     log = Console(file=io.StringIO())
 
@@ -188,7 +200,7 @@ def test_other_options_in_the_same_folder_are_not_mixed_up(bench: Bench) -> None
 
 
 def test_fitted_and_shipped_grids(bench: Bench, weights: Path, tmp_path: Path) -> None:
-    """A fit is made when it is asked for; saved, it needs no fit; beside the weights, it is what the table leads with."""
+    """A fit is made when it is asked for; saved, it needs no fit; beside the weights, the table leads with it."""
     first = bench(*QUICK_FIT)
     assert ("shipped", 4) not in first.rows
     assert any("no row 'shipped'" in remark for remark in first.results["remarks"])

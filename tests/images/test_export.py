@@ -22,7 +22,6 @@ from diffusers import DiffusionPipeline, FluxPipeline, StableDiffusion3Pipeline,
 from diffusers_models import load_diffusers
 from fits import SD, learned_weights, saved_fit
 
-from benchmarks.images import fits as images_fits
 from benchmarks.images.__main__ import main as benchmark
 from domains.command import main
 from domains.images.conditioned import Conditioned
@@ -242,14 +241,25 @@ def test_learned_scheduler_starts_where_the_solver_does(lead: float) -> None:
 
 
 def test_what_the_benchmark_has_learned_reaches_a_pipeline(
-    stable_diffusion: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    stable_diffusion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`--learn all`, from the command that fits to the images of the exported lines."""
     # All at once: after a fit of times and levels, few pairs need not like any coefficients better than none.
-    few = dataclasses.replace(images_fits.FITS["all"], phases=("all",), steps=4)
-    monkeypatch.setattr(images_fits, "FITS", {"all": few})
     asked = ["--model", str(stable_diffusion), "--prompts", *PROMPTS, "--guidance", "3", "--learn", "all"]
-    quick = ["--solver", "unipc_bh2_2", "--nfe", "4", "--samples", "2", "--teacher-nfe", "8", "--fit-pairs", "4"]
+    quick = [
+        "--solver",
+        "unipc_bh2_2",
+        "--nfe",
+        "4",
+        "--samples",
+        "2",
+        "--teacher-nfe",
+        "8",
+        "--fit-pairs",
+        "4",
+        "--fit-steps",
+        "3",
+    ]
     assert benchmark([*asked, *quick, "--out", str(tmp_path)]) == 0
     path = tmp_path / "grids" / "learned_unipc_bh2_2_nfe4.json"
     fit = FitResult.load(path)
