@@ -24,7 +24,7 @@ setup: $(STAMP)
 demo: setup
 	$(RUN) -m benchmarks.docking --nfe 10 --out out/demo
 
-test: lint docs
+test: lint
 	$(RUN) -m pytest
 
 test-fast: lint

@@ -181,6 +181,17 @@ def test_the_page_of_grids_has_all_of_the_registry() -> None:
     assert set(re.findall(r"`(\w+)`", (DOCS / "grids.md").read_text())) >= {*HAND_MADE, "gits", "ays"}
 
 
+def test_the_site_is_built_and_asks_no_other_server(tmp_path: Path) -> None:
+    """Strictly: a link, a heading or a documented name that is not there is an error."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(tmp_path)]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert built.returncode == 0, built.stderr
+    pages = sorted(tmp_path.rglob("*.html"))
+    assert tmp_path / "index.html" in pages
+    fetched = r"<(?:script|img|iframe|link)[^>]*? (?:src|href)=\"?(?:https?:)?//"
+    assert [page.name for page in pages if re.search(fetched, page.read_text())] == []
+
+
 @pytest.mark.parametrize("page", [README, ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
 def test_links_lead_to_files_and_headings(page: Path) -> None:
     """Those of the pages in docs are checked when the site is built."""
