@@ -170,8 +170,5 @@ def test_the_lock_pins_all_that_is_declared() -> None:
         assert asked.specifier.contains(pins[canonicalize_name(asked.name)]), line
 
 
-def test_citation_names_the_version_and_the_papers() -> None:
-    text = (ROOT / "CITATION.cff").read_text()
-    assert f"\nversion: {PROJECT['version']}\n" in text
-    assert "arXiv:2405.15506" in text
-    assert "arXiv:2210.01776" in text
+def test_the_citation_names_the_version() -> None:
+    assert f"\nversion: {PROJECT['version']}\n" in (ROOT / "CITATION.cff").read_text()
