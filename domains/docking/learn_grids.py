@@ -19,8 +19,8 @@ from domains.docking.fits import learn_grid
 from domains.docking.general_grids import grid_path
 from domains.docking.networks.weights import DEMO_WEIGHTS, load_weights
 from domains.docking.settings import SOLVER, TEACHER, fit_config
-from domains.docking.structures.complexes import Complex, load_folder
-from domains.docking.training.data import SPLITS, names_in, split
+from domains.docking.structures.complexes import Complex
+from domains.docking.training.data import SPLITS, read_split
 from domains.errors import InputError, InputProblem
 from domains.progress import WorkProgress
 from ld3.solvers import get_solver
@@ -93,18 +93,16 @@ def _stage(nfe: int) -> str:
 
 
 def training_complexes(config: LearnConfig) -> list[Complex]:
-    """At most `config.complexes` of the training split, small ones first.
+    """At most `config.complexes` of the training split.
 
     Raises:
         InputError: if there are none.
     """
-    found, problems = load_folder(config.data)
-    parts = split(found, names_in(config.validation_ligands), names_in(config.validation_targets))
+    parts, _ = read_split(config.data, config.validation_ligands, config.validation_targets)
     if not parts.train:
-        raise InputError(problems[0]) if not found else _mistake("--data", "all of it is held out", "give more")
+        raise _mistake("--data", "every complex in it belongs to the validation split", "give more")
     order = torch.randperm(len(parts.train), generator=torch.Generator().manual_seed(config.seed)).tolist()
-    drawn = [parts.train[i] for i in order[: config.complexes]]
-    return sorted(drawn, key=lambda c: (c.ligand.n_atoms, len(c.pocket.positions), c.name))
+    return [parts.train[i] for i in order[: config.complexes]]
 
 
 def _check(config: LearnConfig) -> None:

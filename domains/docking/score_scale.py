@@ -25,11 +25,13 @@ from domains.bootstrap import bootstrap_interval
 from domains.docking.engine import DockedPoses, Sampler, diffdock_sde, dock_groups, hand_made_sampler, make_groups
 from domains.docking.networks.weights import DockingModel, load_weights, store_score_scale
 from domains.docking.poses.metrics import clusters, success
-from domains.docking.structures.complexes import Complex, load_folder, load_posebusters
+from domains.docking.structures.complexes import Complex, load_posebusters
 from domains.docking.structures.symmetry import automorphisms
-from domains.docking.training.data import SPLITS, names_in, split
+from domains.docking.training.data import SPLITS, read_split
 from domains.errors import InputError, InputProblem
 from domains.progress import WorkProgress
+
+_PAGE = 110  # characters a line where there is no terminal to ask
 
 
 @dataclass(frozen=True)
@@ -119,10 +121,7 @@ def validation_complexes(config: ScoreScaleConfig) -> list[Complex]:
     elif config.data is None:
         raise _mistake("--data", f"not given, and --split {config.split} needs it", "give the training data's folder")
     else:
-        complexes, problems = load_folder(config.data)
-        if not complexes:
-            raise InputError(problems[0])
-        parts = split(complexes, names_in(config.validation_ligands), names_in(config.validation_targets))
+        parts, _ = read_split(config.data, config.validation_ligands, config.validation_targets)
         chosen = list(parts.ligands if config.split == "ligands" else parts.targets)
         if not chosen:
             raise _mistake(
@@ -165,19 +164,20 @@ def print_table(rows: Sequence[Row], poses: int, title: str, console: Console) -
     """One line a sampler; percentages of all poses, and of complexes for the best of N."""
     table = Table(title=title, box=SIMPLE)
     best = f"best of {poses} < 2 Å"
-    for heading in ("sampler", "c", "< 2 Å", "95%", best, "95%", "distinct", "< 5 Å", "95%", "median", "ms a pose"):
+    for heading in ("sampler", "c", "< 2 Å", "95%", best, "95%", "distinct", "< 5 Å", "median Å", "ms a pose"):
         table.add_column(heading, justify="left" if heading == "sampler" else "right", no_wrap=heading == "sampler")
     for row in rows:
-        two, most, five = (
+        two, most = (
             (f"{rate:.1%}", f"{100 * low:.0f}-{100 * high:.0f}")
             for rate, (low, high) in (
                 (row.success_2A, row.success_2A_interval),
                 (row.best_2A, row.best_2A_interval),
-                (row.success_5A, row.success_5A_interval),
             )
         )
-        figures = (f"{row.median_rmsd:.2f}", f"{row.ms_per_pose:.0f}")
-        table.add_row(row.sampler, f"{row.score_scale:g}", *two, *most, f"{row.distinct:.1f}", *five, *figures)
+        figures = (f"{row.distinct:.1f}", f"{row.success_5A:.1%}", f"{row.median_rmsd:.2f}", f"{row.ms_per_pose:.0f}")
+        table.add_row(
+            row.sampler, f"{row.score_scale:g}", *two, *most, f"{row.distinct:.1f}", f"{row.success_5A:.1%}", *figures
+        )
     console.print(table)
     if failed := sum(row.failed for row in rows):
         console.print(f"{failed} poses are not finite; they count as misses", highlight=False)
@@ -190,6 +190,7 @@ def main(config: ScoreScaleConfig) -> None:
         InputError: for what the user can mend.
     """
     console = Console()
+    console = console if console.is_terminal else Console(width=_PAGE)
     torch.set_num_threads(config.threads)
     _check(config)
     model = load_weights(config.weights)

@@ -22,9 +22,9 @@ from domains.docking.engine import dock, hand_made_sampler
 from domains.docking.networks.weights import DockingModel
 from domains.docking.poses.metrics import success
 from domains.docking.structures.batch import ComplexBatch, collate
-from domains.docking.structures.complexes import Complex, load_folder, load_posebusters
+from domains.docking.structures.complexes import Complex, load_posebusters
 from domains.docking.training.config import TrainConfig
-from domains.docking.training.data import BatchSampler, Split, names_in, split
+from domains.docking.training.data import BatchSampler, Split, read_split
 from domains.docking.training.run import Run, losses_of, new_run, train_step
 from domains.errors import InputError, InputProblem
 from domains.long_runs import append_row, forget_after, stop_on_signals
@@ -62,11 +62,10 @@ def load_data(config: TrainConfig, console: Console) -> tuple[Split, list[Comple
     Raises:
         InputError: if there is nothing to train on in the folder.
     """
-    complexes, problems = load_folder(config.data)
-    parts = split(complexes, names_in(config.validation_ligands), names_in(config.validation_targets))
+    parts, problems = read_split(config.data, config.validation_ligands, config.validation_targets)
     if not parts.train:
         message = "every complex in it belongs to the validation split"
-        raise InputError(problems[0] if problems else InputProblem(str(config.data), "", message, "add others"))
+        raise InputError(InputProblem(str(config.data), "", message, "add others"))
     embedded, more = load_posebusters()
     for problem in [*problems, *more]:
         console.print(f"[yellow]left out[/] {problem}", highlight=False)

@@ -10,10 +10,11 @@ from typing import final
 import torch
 
 from domains.docking.structures.batch import ComplexBatch, collate
-from domains.docking.structures.complexes import Complex
+from domains.docking.structures.complexes import Complex, load_folder
 from domains.docking.structures.pocket import pocket_around_ligand
 from domains.docking.structures.protein import Protein, read_protein
 from domains.docking.structures.text_files import read_text
+from domains.errors import InputError, InputProblem
 
 SPLITS = Path(__file__).parents[1] / "splits"
 
@@ -34,6 +35,19 @@ def split(complexes: Sequence[Complex], ligand_names: set[str], target_names: se
     known = [c for c in complexes if series[c.name] not in target_names]
     ligands = tuple(c for c in known if c.name in ligand_names)
     return Split(tuple(c for c in known if c.name not in ligand_names), ligands, targets)
+
+
+def read_split(data: Path, ligand_list: Path, target_list: Path) -> tuple[Split, list[InputProblem]]:
+    """The data folder split by two lists of names, and what of it cannot be used.
+
+    Raises:
+        InputError: if a list cannot be read, or nothing in the folder can be used.
+    """
+    ligands, targets = names_in(ligand_list), names_in(target_list)
+    complexes, problems = load_folder(data)
+    if not complexes:
+        raise InputError(problems[0])
+    return split(complexes, ligands, targets), problems
 
 
 def names_in(path: Path) -> set[str]:
