@@ -1,4 +1,6 @@
-"""Train the digits model: ``python -m domains.images.train --out DIR``.
+"""Train the digits model: ``python -m domains.images.train --config domains/images/weights/digits.yaml --out DIR``.
+
+Options override what the file of --config says; without it they have their defaults.
 
 Denoising with EDM's preconditioning and loss, class labels dropped now and then. Writes to --out: ``state.pt``, every
 few minutes and when stopped (everything needed to go on: run the same command again), ``weights.safetensors`` (of the
@@ -12,9 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 
 import torch
-import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from domains.errors import InputError
 from domains.images.models import digits
@@ -22,7 +22,8 @@ from domains.images.models.digits import Digits
 from domains.images.training.config import TrainConfig
 from domains.images.training.run import Run, denoising_loss, new_run, train_step
 from domains.long_runs import append_row, forget_after, stop_on_signals
-from domains.training import prepare_output
+from domains.progress import WorkProgress
+from domains.training import prepare_output, read_settings
 
 _VALIDATION_SEED = 12345  # the same noise at every validation, so that its losses can be compared
 _VALIDATION_DRAWS = 4  # noise levels an image
@@ -44,10 +45,9 @@ def validation_losses(run: Run, data: Digits, config: TrainConfig) -> dict[str, 
 
 
 def train(
-    run: Run, data: Digits, valid: Digits, config: TrainConfig, progress: Progress, stop: Callable[[], bool]
+    run: Run, data: Digits, valid: Digits, config: TrainConfig, progress: WorkProgress, stop: Callable[[], bool]
 ) -> None:
     """Step until `config.steps`, or until `stop` says so after a step; validate and save on the way and at the end."""
-    task = progress.add_task("train", total=config.steps, completed=run.step, loss="")
     saved = time.monotonic()
     started, before = time.process_time(), run.seconds
     smooth: float | None = None
@@ -55,7 +55,8 @@ def train(
         loss = train_step(run, data, config)
         smooth = loss if smooth is None else 0.99 * smooth + 0.01 * loss
         run.seconds = before + time.process_time() - started
-        progress.update(task, completed=run.step, loss=f"loss {smooth:.4f}")
+        progress.note(f"step {run.step}, loss {smooth:.4f}")
+        progress.evaluated(1)
         if run.step % config.validate_every == 0 or run.step == config.steps:
             losses = validation_losses(run, valid, config)
             run.keep_if_best(losses["conditional"], config)
@@ -73,7 +74,6 @@ def main(config: TrainConfig, stop: Callable[[], bool]) -> None:
     Raises:
         InputError, ValueError: for what the user can mend.
     """
-    config.check()
     console = Console(stderr=True)
     torch.set_num_threads(config.threads)
     data, valid = digits.load()
@@ -84,9 +84,9 @@ def main(config: TrainConfig, stop: Callable[[], bool]) -> None:
         forget_after(config.out / "log.jsonl", run.step)
         console.print(f"going on at step {run.step}")
     prepare_output(config.out, config)
-    console.print(f"training on {len(data)} digits; {len(valid)} are held out")
-    columns = (TextColumn("step"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.fields[loss]}"), console=console) as progress:
+    console.print(f"training on {len(data)} digits; {len(valid)} are kept for validation")
+    plan = {"train": config.steps - run.step}
+    with WorkProgress(console, plan, unit="steps") as progress, progress.stage("train"):
         train(run, data, valid, config, progress, stop)
     if run.step < config.steps:
         console.print(f"stopped at step {run.step}; the same command goes on from here")
@@ -94,9 +94,8 @@ def main(config: TrainConfig, stop: Callable[[], bool]) -> None:
 
 def cli(arguments: Sequence[str] | None = None) -> None:
     """The command line; exits with status 2 and one line for a mistake of the user, with 1 if training diverges."""
-    config = tyro.cli(TrainConfig, description=__doc__, args=arguments)
     try:
-        main(config, stop_on_signals())
+        main(read_settings(TrainConfig, "domains.images.train", __doc__, arguments), stop_on_signals())
     except (InputError, ValueError, FloatingPointError) as error:
         Console(stderr=True).print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
         raise SystemExit(1 if isinstance(error, FloatingPointError) else 2) from None

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from image_models import SMALL
 from safetensors.torch import load_file
 
@@ -22,11 +23,12 @@ from domains.errors import InputError
 from domains.images.models import digits
 from domains.images.models.denoiser import Denoiser
 from domains.images.models.digits import Digits
-from domains.images.models.unet import UNet
-from domains.images.models.weights import load_weights
+from domains.images.models.unet import UNet, UNetConfig
+from domains.images.models.weights import DIGITS_WEIGHTS, load_weights
 from domains.images.train import cli, main
 from domains.images.training.config import TrainConfig
 from domains.images.training.run import denoising_loss, learning_rate, new_run, train_step
+from domains.yaml_options import read_options
 
 ROOT = Path(__file__).parents[2]
 
@@ -188,8 +190,31 @@ def test_mistakes_get_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "cannot write there" in mistake(capsys, "--out", str(tmp_path / "file" / "run"))
     assert "batch must be at least 1, got 0" in mistake(capsys, "--out", str(tmp_path), "--batch", "0")
     assert "ema must be in [0, 1), got 1.0" in mistake(capsys, "--out", str(tmp_path), "--ema", "1")
+    (tmp_path / "odd.yaml").write_text("bach: 8")
+    assert "odd.yaml: bach is unknown" in mistake(capsys, "--config", str(tmp_path / "odd.yaml"))
+    large = mistake(capsys, "--out", str(tmp_path), "--network.resolution", "16")
+    assert "network must be for images (1, 8, 8) of 10 classes, got (1, 16, 16)" in large
     odd = mistake(capsys, "--out", str(tmp_path), "--network.resolution", "7")
     assert "resolution 7 cannot be halved 1 times" in odd
+
+
+def test_settings_come_from_a_file_and_options_override_them(tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(
+        "steps: 3\nbatch: 4\nvalidate_every: 2\nlearning_rate: 1e-4\n"
+        "network: {channels: 8, multipliers: [1, 2], blocks: 1, embedding: 16}\n"
+    )
+    out = tmp_path / "run"
+    cli(["--config", str(tmp_path / "small.yaml"), "--out", str(out), "--steps", "2", "--network.heads", "4"])
+    written = yaml.safe_load((out / "config.yaml").read_text())
+    assert (written["steps"], written["batch"], written["learning_rate"]) == (2, 4, 1e-4)
+    assert torch.load(out / "state.pt", weights_only=True)["step"] == 2
+    config = load_weights(out / "weights.safetensors").network.config
+    assert config == UNetConfig(channels=8, blocks=1, embedding=16, heads=4)
+
+
+def test_the_shipped_settings_are_those_of_the_shipped_weights() -> None:
+    config = read_options(TrainConfig, DIGITS_WEIGHTS.with_suffix(".yaml"), Path())
+    assert config.network == load_weights(DIGITS_WEIGHTS).network.config
 
 
 def test_a_run_of_another_network_is_not_continued(config: TrainConfig) -> None:

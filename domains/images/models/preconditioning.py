@@ -5,6 +5,7 @@ Karras et al., arXiv 2206.00364, table 1 and section 5. All functions are elemen
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, final
@@ -75,6 +76,10 @@ class NoiseDistribution:
 
     mean: float = -0.8
     std: float = 1.3
+
+    def __post_init__(self) -> None:
+        if not 0 < self.std < math.inf:
+            raise ValueError(f"std must be positive and finite, got {self.std}")
 
     def draw(self, n: int, generator: torch.Generator) -> Tensor:
         """`n` noise levels, shape (n,)."""

@@ -18,7 +18,11 @@ _LOWEST, _HIGHEST = 0.25, 16.0  # angular frequencies of the embedding of c_nois
 @final
 @dataclass(frozen=True)
 class UNetConfig:
-    """Sizes of the network."""
+    """Sizes of the network.
+
+    Raises:
+        ValueError: if a size is not positive, or sizes do not fit each other.
+    """
 
     resolution: int = 8
     image_channels: int = 1
@@ -34,18 +38,24 @@ class UNetConfig:
     embedding: int = 128
     dropout: float = 0.15
 
+    def __post_init__(self) -> None:
+        for name in ("resolution", "image_channels", "channels", "blocks", "heads", "embedding"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.classes < 0 or not self.multipliers or min(self.multipliers) < 1:
+            raise ValueError(f"classes must be >= 0, multipliers >= 1, got {self.classes} and {self.multipliers}")
+        if self.resolution % 2 ** (len(self.multipliers) - 1):
+            raise ValueError(f"resolution {self.resolution} cannot be halved {len(self.multipliers) - 1} times")
+        if self.channels * self.multipliers[-1] % self.heads:
+            raise ValueError(f"heads must divide {self.channels * self.multipliers[-1]} channels, got {self.heads}")
+
 
 @final
 class UNet(ImageNetwork):
-    """A U-Net whose label `config.classes` stands for "no class". The last convolution starts at zero.
-
-    Raises:
-        ValueError: if a size is not positive, or sizes do not fit each other.
-    """
+    """A U-Net whose label `config.classes` stands for "no class". The last convolution starts at zero."""
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
-        _check(config)
         self.config = config
         self.shape = (config.image_channels, config.resolution, config.resolution)
         self.classes = self.no_class = config.classes
@@ -175,15 +185,3 @@ def _zero(layer: nn.Conv2d) -> nn.Conv2d:
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
-
-
-def _check(config: UNetConfig) -> None:
-    for name in ("resolution", "image_channels", "channels", "blocks", "heads", "embedding"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name} must be at least 1, got {getattr(config, name)}")
-    if config.classes < 0 or not config.multipliers or min(config.multipliers) < 1:
-        raise ValueError(f"classes must be >= 0, multipliers >= 1, got {config.classes} and {config.multipliers}")
-    if config.resolution % 2 ** (len(config.multipliers) - 1):
-        raise ValueError(f"resolution {config.resolution} cannot be halved {len(config.multipliers) - 1} times")
-    if config.channels * config.multipliers[-1] % config.heads:
-        raise ValueError(f"heads must divide {config.channels * config.multipliers[-1]} channels, got {config.heads}")

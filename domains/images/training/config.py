@@ -6,14 +6,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
+from domains.images.models import digits
 from domains.images.models.preconditioning import NoiseDistribution
 from domains.images.models.unet import UNetConfig
+from domains.training import check_settings
 
 
 @final
 @dataclass(frozen=True)
 class TrainConfig:
-    """Options of the training run."""
+    """Options of the training run.
+
+    Raises:
+        ValueError: naming the one that is out of its range.
+    """
 
     out: Path
     """where the run lives; an interrupted run found here is continued"""
@@ -36,18 +42,13 @@ class TrainConfig:
     network: UNetConfig = field(default_factory=UNetConfig)
     noise: NoiseDistribution = field(default_factory=NoiseDistribution)
 
-    def check(self) -> None:
-        """Look at the numbers.
-
-        Raises:
-            ValueError: naming the one that is out of its range.
-        """
-        for name in ("steps", "batch", "warm_up", "validate_every", "threads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("decay", "class_dropout", "ema"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
-        for name, value in (("learning_rate", self.learning_rate), ("noise.std", self.noise.std)):
-            if not value > 0:
-                raise ValueError(f"{name} must be positive, got {value}")
+    def __post_init__(self) -> None:
+        whole = ("steps", "batch", "warm_up", "validate_every", "threads")
+        check_settings(self, whole, ("learning_rate", "save_minutes"), ("decay", "class_dropout", "ema"))
+        network = self.network
+        shape = (network.image_channels, network.resolution, network.resolution)
+        if (shape, network.classes) != (digits.SHAPE, digits.CLASSES):
+            raise ValueError(
+                f"network must be for images {digits.SHAPE} of {digits.CLASSES} classes, "
+                f"got {shape} and {network.classes} classes"
+            )
