@@ -185,17 +185,24 @@ def mistake(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return lines[-1]
 
 
-def test_mistakes_get_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_are_said_before_anything_is_computed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("not a folder")
     assert "cannot write there" in mistake(capsys, "--out", str(tmp_path / "file" / "run"))
-    assert "batch must be at least 1, got 0" in mistake(capsys, "--out", str(tmp_path), "--batch", "0")
-    assert "ema must be in [0, 1), got 1.0" in mistake(capsys, "--out", str(tmp_path), "--ema", "1")
     (tmp_path / "odd.yaml").write_text("bach: 8")
-    assert "odd.yaml: bach is unknown" in mistake(capsys, "--config", str(tmp_path / "odd.yaml"))
-    large = mistake(capsys, "--out", str(tmp_path), "--network.resolution", "16")
-    assert "network must be for images (1, 8, 8) of 10 classes, got (1, 16, 16)" in large
-    odd = mistake(capsys, "--out", str(tmp_path), "--network.resolution", "7")
-    assert "resolution 7 cannot be halved 1 times" in odd
+    out = tmp_path / "run"
+    assert "odd.yaml: bach is unknown" in mistake(capsys, "--out", str(out), "--config", str(tmp_path / "odd.yaml"))
+    for option, value, why in (
+        ("batch", "0", "batch must be at least 1, got 0"),
+        ("ema", "1", "ema must be in [0, 1), got 1.0"),
+        ("noise.std", "0", "std must be positive and finite, got 0.0"),
+        ("network.resolution", "7", "resolution 7 cannot be halved 1 times"),
+        ("network.resolution", "16", "network must be for images (1, 8, 8) of 10 classes"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            cli(["--out", str(out), f"--{option}", value])
+        assert stop.value.code == 2
+        assert why in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert not out.exists()
 
 
 def test_settings_come_from_a_file_and_options_override_them(tmp_path: Path) -> None:
