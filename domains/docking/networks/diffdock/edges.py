@@ -1,0 +1,96 @@
+"""Edges with what is known of each, in the order in which convolutions take them: by sender, senders by degree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+_SENDERS_AT_ONCE: Final = 64  # 16 MB of contracted weights at the size of DiffDock-L
+
+
+@dataclass(frozen=True)
+class Edges:
+    """E directed edges between rows of two flat lists of nodes; `vector` points from the receiver to the sender."""
+
+    receiver: Tensor  # (E,) int64
+    sender: Tensor  # (E,) int64
+    vector: Tensor  # (E, 3) Å
+
+    @property
+    def distance(self) -> Tensor:
+        """(E,) Å."""
+        return torch.linalg.vector_norm(self.vector, dim=-1)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Edges `first` to `last` of all, which are those of a few senders of similar degree."""
+
+    first: int
+    last: int
+    senders: Tensor  # (n,) int64
+    degree: int  # the largest
+    slots: Tensor | None  # (edges,) int64 in the (n, degree) table; None where all have the largest degree
+
+    def padded(self, values: Tensor) -> Tensor:
+        """(edges, C) -> (n, degree, C), zero where a sender has no more edges."""
+        shape = (len(self.senders), self.degree, values.shape[-1])
+        if self.slots is None:
+            return values.view(shape)
+        table = values.new_zeros(shape[0] * shape[1], shape[2])
+        return table.index_copy(0, self.slots, values).view(shape)
+
+    def flat(self, table: Tensor) -> Tensor:
+        """(n, degree, C) -> (edges, C), back from :meth:`padded`."""
+        rows = table.flatten(0, 1)
+        return rows if self.slots is None else rows[self.slots]
+
+
+@dataclass(frozen=True)
+class EmbeddedEdges:
+    """Edges sorted by :func:`sorted_edges`, with their scalars and the harmonics of their directions."""
+
+    receiver: Tensor  # (E,) int64
+    sender: Tensor  # (E,) int64
+    embedding: Tensor  # (E, ns)
+    harmonics: Tensor  # (E, sh.dim)
+    receivers: int  # number of nodes that could receive
+    chunks: tuple[Chunk, ...]
+
+    @property
+    def degree(self) -> Tensor:
+        """(receivers,) number of edges into each node."""
+        return torch.bincount(self.receiver, minlength=self.receivers)
+
+
+def embedded(
+    receiver: Tensor, sender: Tensor, embedding: Tensor, harmonics: Tensor, receivers: int, senders: int
+) -> EmbeddedEdges:
+    """The edges in the order of their senders, cut into chunks of senders."""
+    degree = torch.bincount(sender, minlength=senders)
+    # Senders by degree, so that few slots of a chunk stay empty.
+    rank = torch.empty_like(degree)
+    by_degree = degree.argsort(descending=True, stable=True)
+    rank[by_degree] = torch.arange(senders, device=degree.device)
+    order = rank[sender].argsort(stable=True)
+    chunks = _chunks(by_degree[: int((degree > 0).sum())], degree)
+    return EmbeddedEdges(receiver[order], sender[order], embedding[order], harmonics[order], receivers, chunks)
+
+
+def _chunks(senders: Tensor, degree: Tensor) -> tuple[Chunk, ...]:
+    result, first = [], 0
+    for part in senders.split(_SENDERS_AT_ONCE):
+        degrees = degree[part]
+        largest, edges = int(degrees[0]), int(degrees.sum()) if len(part) else 0
+        if not edges:
+            continue
+        slots = None
+        if edges != largest * len(part):
+            table = torch.arange(largest, device=degree.device) < degrees.unsqueeze(1)
+            slots = table.flatten().nonzero().squeeze(1)
+        result.append(Chunk(first, first + edges, part, largest, slots))
+        first += edges
+    return tuple(result)
