@@ -73,41 +73,35 @@ class DiffDockConfig:
         Raises:
             ValueError: naming what is missing, of another type, or not supported.
         """
-        unsupported = [
-            f"{name} = {parameters[name]!r}"
-            for name, only in _ONLY.items()
-            if name in parameters and parameters[name] not in only
-        ]
-        if unsupported:
-            raise ValueError(f"options that are not supported: {', '.join(unsupported)}")
+        unsupported(parameters, _ONLY)
         missing = [name for name in (*_INTEGERS, *_SIGMAS) if name not in parameters]
         if missing:
             raise ValueError(f"lacks {', '.join(missing)}")
         get = parameters.get
         crop = get("crop_beyond")
         return cls(
-            **{name: _integer(parameters, name) for name in _INTEGERS},
+            **{name: whole(parameters, name) for name in _INTEGERS},
             reduce_pseudoscalars=bool(get("reduce_pseudoscalars", False)),
-            embedding_scale=_number(parameters, "embedding_scale", 1000.0),
-            max_radius=_number(parameters, "max_radius", 5.0),
-            cross_max_distance=_number(parameters, "cross_max_distance", 80.0),
+            embedding_scale=number(parameters, "embedding_scale", 1000.0),
+            max_radius=number(parameters, "max_radius", 5.0),
+            cross_max_distance=number(parameters, "cross_max_distance", 80.0),
             dynamic_max_cross=bool(get("dynamic_max_cross", False)),
-            crop_beyond=None if crop is None else _number(parameters, "crop_beyond", 0.0),
-            c_alpha_max_neighbors=int(_number(parameters, "c_alpha_max_neighbors", 24)),
-            receptor_radius=_number(parameters, "receptor_radius", 15.0),
+            crop_beyond=None if crop is None else number(parameters, "crop_beyond", 0.0),
+            c_alpha_max_neighbors=int(number(parameters, "c_alpha_max_neighbors", 24)),
+            receptor_radius=number(parameters, "receptor_radius", 15.0),
             knn_only_graph=not get("not_knn_only_graph", False),
             differentiate_convolutions=not get("no_differentiate_convolutions", False),
-            tp_weights_layers=int(_number(parameters, "tp_weights_layers", 2)),
+            tp_weights_layers=int(number(parameters, "tp_weights_layers", 2)),
             fixed_center_conv=not get("not_fixed_center_conv", True),
             no_torsion=bool(get("no_torsion", False)),
             scale_by_sigma=bool(get("scale_by_sigma", True)),
-            dropout=_number(parameters, "dropout", 0.0),
+            dropout=number(parameters, "dropout", 0.0),
             language_model=any("esm_embeddings" in name and value for name, value in parameters.items()),
             noise=NoiseRange(
                 **{
                     factor: (
-                        _number(parameters, f"{factor}_sigma_min", 0.0),
-                        _number(parameters, f"{factor}_sigma_max", 0.0),
+                        number(parameters, f"{factor}_sigma_min", 0.0),
+                        number(parameters, f"{factor}_sigma_max", 0.0),
                     )
                     for factor in ("tr", "rot", "tor")
                 }
@@ -154,14 +148,23 @@ _ONLY: Final[Mapping[str, tuple[object, ...]]] = {
 }
 
 
-def _integer(parameters: Mapping[str, Any], name: str) -> int:
+def unsupported(parameters: Mapping[str, Any], only: Mapping[str, tuple[object, ...]]) -> None:
+    """Raise ValueError where a parameter has another value than those that `only` allows."""
+    found = [f"{name} = {parameters[name]!r}" for name, values in only.items() if parameters.get(name, values[0]) not in values]
+    if found:
+        raise ValueError(f"options that are not supported: {', '.join(found)}")
+
+
+def whole(parameters: Mapping[str, Any], name: str) -> int:
+    """A whole number of at least 1; ValueError if it is none."""
     value = parameters[name]
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
     return value
 
 
-def _number(parameters: Mapping[str, Any], name: str, default: float) -> float:
+def number(parameters: Mapping[str, Any], name: str, default: float) -> float:
+    """A number, `default` where there is none; ValueError if it is something else."""
     value = parameters.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{name} must be a number, got {value!r}")

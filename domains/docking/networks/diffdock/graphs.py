@@ -27,6 +27,16 @@ class LigandGraph:
 
 
 @dataclass(frozen=True)
+class ReceptorAtoms:
+    """The n heavy atoms of a receptor, which the confidence model sees."""
+
+    features: Tensor  # (n, 4) int64: residue type, element, two kinds of atom name
+    positions: Tensor  # (n, 3) Å
+    edges: Tensor  # (2, E) int64: row 0 receives from row 1
+    residue: Tensor  # (n,) int64, that each atom belongs to
+
+
+@dataclass(frozen=True)
 class ReceptorGraph:
     """A receptor of N residues."""
 
@@ -34,6 +44,7 @@ class ReceptorGraph:
     language_model: Tensor | None  # (N, 1280), embeddings of ESM-2
     positions: Tensor  # (N, 3) Å, alpha carbons
     edges: Tensor  # (2, E) int64: row 0 receives from row 1
+    atoms: ReceptorAtoms | None = None
 
     def __len__(self) -> int:
         return len(self.residue_type)
