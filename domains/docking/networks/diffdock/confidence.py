@@ -35,7 +35,7 @@ class Ranker(ABC):
 
     @abstractmethod
     def confidence(self, complex_: ComplexGraph, positions: Tensor) -> Tensor:
-        """(B,) of poses (B, A, 3) Å in the frame of the receptor; the higher, the better. Only the order has a scale."""
+        """(B,) of poses (B, A, 3) Å in the frame of the receptor; the higher, the better."""
 
 
 @final
@@ -176,9 +176,7 @@ class ConfidenceModel(nn.Module, Ranker):
         self.cross_distance_expansion = DistanceExpansion(config.cross_max_distance, far)
         self.harmonics = o3.Irreps.spherical_harmonics(config.sh_lmax)
         self.conv_layers = nn.ModuleList(
-            Convolution(
-                config.nodes(i), self.harmonics, config.nodes(i + 1), 3 * ns, dropout=dropout, residual=False
-            )
+            Convolution(config.nodes(i), self.harmonics, config.nodes(i + 1), 3 * ns, dropout=dropout, residual=False)
             for i in range(config.num_conv_layers)
             for _ in range(9)
         )
@@ -269,7 +267,7 @@ class ConfidenceModel(nn.Module, Ranker):
         self, embedding: nn.Module, expansion: nn.Module, edges: Tensor, receivers: Tensor, senders: Tensor
     ) -> _Kind:
         vector = senders[edges[1]] - receivers[edges[0]]
-        return _Kind(*edges, *self._features(embedding, expansion, vector), (len(receivers), len(senders)))
+        return _Kind(edges[0], edges[1], *self._features(embedding, expansion, vector), (len(receivers), len(senders)))
 
     def _features(
         self, embedding: nn.Module, expansion: nn.Module, vector: Tensor, *columns: Tensor
@@ -294,7 +292,7 @@ class ConfidenceModel(nn.Module, Ranker):
         x = positions.flatten(0, 1)
         vector = x[edges[1]] - x[edges[0]]
         features = self._features(self.lig_edge_embedding, self.lig_distance_expansion, vector, kinds)
-        return _Kind(*edges, *features, (len(x), len(x)))
+        return _Kind(edges[0], edges[1], *features, (len(x), len(x)))
 
     def _across(self, embedding: nn.Module, positions: Tensor, others: Tensor, reach: float) -> _Kind:
         """Ligand atoms that hear nodes of the receptor, which every pose has copies of."""

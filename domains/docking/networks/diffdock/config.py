@@ -150,7 +150,11 @@ _ONLY: Final[Mapping[str, tuple[object, ...]]] = {
 
 def unsupported(parameters: Mapping[str, Any], only: Mapping[str, tuple[object, ...]]) -> None:
     """Raise ValueError where a parameter has another value than those that `only` allows."""
-    found = [f"{name} = {parameters[name]!r}" for name, values in only.items() if parameters.get(name, values[0]) not in values]
+    found = [
+        f"{name} = {parameters[name]!r}"
+        for name, values in only.items()
+        if parameters.get(name, values[0]) not in values
+    ]
     if found:
         raise ValueError(f"options that are not supported: {', '.join(found)}")
 

@@ -1,9 +1,10 @@
 """DiffDock's tensor-product convolution, with the weights of every edge never written down.
 
-A message is Σ_u W_e[u, w] (x_u ⊗ Y_e), with one weight matrix an edge, W_e = A h_e + b: the last layer of a small network
-of the edge's scalars. A has thousands of rows, so that computing W_e is two thirds of the published code's time. The
-message is linear in W_e and in the sender's features x alike: A is contracted with x once for each sender, and only
-the result, ten times smaller than A, with the h_e of that sender's edges. The sums are the same in another order.
+A message is Σ_u W_e[u, w] (x_u ⊗ Y_e) with one weight matrix an edge, W_e = A h_e + b: the last layer of a small
+network of the edge's scalars. A has thousands of rows, so that computing W_e is two thirds of the published code's
+time. The message is linear in W_e and in the sender's features x alike: A is contracted with x once for each sender,
+and only the result, ten times smaller than A, with the h_e of that sender's edges. The sums are the same in another
+order.
 """
 
 from __future__ import annotations
@@ -175,7 +176,9 @@ class Convolution(nn.Module):
             for nodes, index in projected:
                 hidden = hidden + nodes[index[rows]]
             hidden = network[1:-1](hidden)
-            message = self._messages(x[chunk.senders], chunk.padded(hidden), chunk.padded(edges.harmonics[rows]), matrices)
+            message = self._messages(
+                x[chunk.senders], chunk.padded(hidden), chunk.padded(edges.harmonics[rows]), matrices
+            )
             receiver = edges.receiver[rows].unsqueeze(-1).expand(-1, self.target.dim)
             total = total.scatter_add_(0, receiver, chunk.flat(message))
         return total
@@ -205,7 +208,9 @@ class Convolution(nn.Module):
                 message = torch.einsum("niew,neik->newk", column, kernel).flatten(2)
                 start = path.target.start
                 parts[start] = parts[start] + message if start in parts else message
-        return torch.cat([parts[s.start] if s.start in parts else self._nothing(x, degree, s) for s in self._slices], -1)
+        return torch.cat(
+            [parts[s.start] if s.start in parts else self._nothing(x, degree, s) for s in self._slices], -1
+        )
 
     @property
     def _slices(self) -> list[slice]:

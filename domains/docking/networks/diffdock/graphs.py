@@ -118,11 +118,13 @@ def lay_out(
 
 
 def ligand_edges(layout: PoseLayout, positions: Tensor, reach: float) -> tuple[Edges, Tensor]:
-    """Bonds, then all pairs of atoms (atoms, 3) closer than `reach` Å, bonded or not; with one-hot bond types (E, 4)."""
+    """Bonds, then all pairs of atoms (atoms, 3) closer than `reach` Å, bonded too; and one-hot bond types (E, 4)."""
     i, j = _near(_padded(positions, layout.atom_mask), layout.atom_mask, reach)
     receiver, sender = torch.cat([layout.bonds, torch.stack([i, j])], 1)
     kinds = torch.nn.functional.one_hot(layout.bond_types, 4).to(positions.dtype)
-    return Edges(receiver, sender, positions[sender] - positions[receiver]), torch.cat([kinds, kinds.new_zeros(len(i), 4)])
+    return Edges(receiver, sender, positions[sender] - positions[receiver]), torch.cat(
+        [kinds, kinds.new_zeros(len(i), 4)]
+    )
 
 
 def cross_edges(layout: PoseLayout, positions: Tensor, reach: Tensor) -> Edges:

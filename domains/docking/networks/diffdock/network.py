@@ -14,9 +14,10 @@ import torch
 from e3nn import o3
 from torch import Tensor, nn
 
+from domains.docking.networks.diffdock import heads
 from domains.docking.networks.diffdock.config import LANGUAGE_MODEL_WIDTH, DiffDockConfig
 from domains.docking.networks.diffdock.convolution import Convolution
-from domains.docking.networks.diffdock.edges import EmbeddedEdges, Edges, embedded
+from domains.docking.networks.diffdock.edges import Edges, EmbeddedEdges, embedded
 from domains.docking.networks.diffdock.embeddings import CategoryEncoder, DistanceExpansion, perceptron, time_embedding
 from domains.docking.networks.diffdock.graphs import (
     ComplexGraph,
@@ -28,7 +29,6 @@ from domains.docking.networks.diffdock.graphs import (
     ligand_edges,
     torsion_edges,
 )
-from domains.docking.networks.diffdock.heads import RigidHead, TorsionHead
 from domains.docking.networks.diffdock.score_norms import TorsionNorm, rotation_norm
 from domains.docking.structures.atom_features import ATOM_FEATURE_DIMS
 
@@ -113,12 +113,12 @@ class DiffDockScoreModel(nn.Module):
             dropout=dropout,
             residual=False,
         )
-        self.tr_final_layer = RigidHead(sigma, ns, dropout)
-        self.rot_final_layer = RigidHead(sigma, ns, dropout)
+        self.tr_final_layer = heads.rigid_layer(sigma, ns, dropout)
+        self.rot_final_layer = heads.rigid_layer(sigma, ns, dropout)
         if not config.no_torsion:
             self.final_edge_embedding = perceptron(near, ns, dropout)
-            self.tor_bond_conv = TorsionHead.convolution(config, nodes)
-            self.tor_final_layer = TorsionHead(ns, dropout)
+            self.tor_bond_conv = heads.bond_convolution(config, nodes)
+            self.tor_final_layer = heads.torsion_layer(ns, dropout)
 
     def encode(self, complexes: Sequence[ComplexGraph]) -> Encoding:
         """Features of the receptors; one that several complexes share is seen once."""
@@ -164,9 +164,7 @@ class DiffDockScoreModel(nn.Module):
             sigma: per factor ("tr" Å, "rot" rad, "tor" rad) the noise levels (B,) or ().
         """
         poses = len(complex_row)
-        t, tr, rot, tor = (
-            value.to(positions).expand(poses) for value in (t, sigma["tr"], sigma["rot"], sigma["tor"])
-        )
+        t, tr, rot, tor = (value.to(positions).expand(poses) for value in (t, sigma["tr"], sigma["rot"], sigma["tor"]))
         rows = encoding.receptor[complex_row]
         complexes = [encoding.complexes[i] for i in complex_row.tolist()]
         first = encoding.first_residue[rows].tolist()
@@ -181,7 +179,9 @@ class DiffDockScoreModel(nn.Module):
             return None
         found = [r.language_model for r in receptors if r.language_model is not None]
         if len(found) < len(receptors):
-            raise ValueError("receptors must carry embeddings of a language model: these weights were trained with them")
+            raise ValueError(
+                "receptors must carry embeddings of a language model: these weights were trained with them"
+            )
         return torch.cat(found)
 
     def _harmonics(self, vector: Tensor) -> Tensor:
@@ -204,7 +204,7 @@ class DiffDockScoreModel(nn.Module):
         residues = torch.cat([residues[:, : config.ns] + told[shared.residue_receptor], residues[:, config.ns :]], -1)
         embedding = encoding.edge_embedding[shared.edge] + told[shared.edge_receptor]
         harmonics = encoding.edge_harmonics[shared.edge]
-        among = embedded(*shared.edges, embedding, harmonics, len(residues), len(residues))
+        among = embedded(shared.edges[0], shared.edges[1], embedding, harmonics, len(residues), len(residues))
 
         steps, kinds = ligand_edges(layout, x, config.max_radius)
         columns = [kinds, atom_time[steps.receiver], self.lig_distance_expansion(steps.distance)]
@@ -279,7 +279,8 @@ class DiffDockScoreModel(nn.Module):
             scalars = (s[counts.cumsum(0) - counts], edges.receiver)
         out = self.final_conv(atoms, edges, scalars)
         a, b, c, d = out.split(3, -1)
-        translation, rotation = self.tr_final_layer(a + c, time), self.rot_final_layer(b + d, time)
+        translation = heads.rescaled(self.tr_final_layer, a + c, time)
+        rotation = heads.rescaled(self.rot_final_layer, b + d, time)
         if not config.scale_by_sigma:
             return translation, rotation
         return translation / tr.unsqueeze(-1), rotation * rotation_norm(rot).unsqueeze(-1)
@@ -291,11 +292,11 @@ class DiffDockScoreModel(nn.Module):
         ns, (u, v) = self.config.ns, layout.torsion_bonds
         steps = torsion_edges(layout, x, self.config.max_radius)
         features = self.final_edge_embedding(self.lig_distance_expansion(steps.distance))
-        y = TorsionHead.harmonics(self._harmonics(steps.vector), (x[v] - x[u])[steps.receiver])
+        y = heads.bond_harmonics(self._harmonics(steps.vector), (x[v] - x[u])[steps.receiver])
         edges = embedded(steps.receiver, steps.sender, features, y, len(u), layout.atoms)
         s = atoms[:, :ns]
         out_of_bonds = self.tor_bond_conv(atoms, edges, (s, edges.sender), (s[u] + s[v], edges.receiver))
-        score = self.tor_final_layer(out_of_bonds)
+        score = self.tor_final_layer(out_of_bonds).squeeze(-1)
         if self.config.scale_by_sigma:
             score = score * self.torsion_norm(tor)[layout.atom_pose[u]]
         return out.masked_scatter(layout.torsion_mask, score)
@@ -318,7 +319,9 @@ class _Shared:
     def for_poses(self, embedding: Tensor, harmonics: Tensor) -> EmbeddedEdges:
         """The edges of all poses with what (e, .) says of each."""
         n = len(self.of_pose)
-        return embedded(*self.pose_edges, embedding[self.pose_edge], harmonics[self.pose_edge], n, n)
+        return embedded(
+            self.pose_edges[0], self.pose_edges[1], embedding[self.pose_edge], harmonics[self.pose_edge], n, n
+        )
 
 
 def _share(encoding: Encoding, layout: PoseLayout, receptor: Tensor, t: Tensor) -> _Shared:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import torch
 import yaml
 from torch import Tensor, nn
 
+from domains.docking.networks.diffdock.confidence import ConfidenceConfig, ConfidenceModel
 from domains.docking.networks.diffdock.config import DiffDockConfig
 from domains.docking.networks.diffdock.network import DiffDockScoreModel
 from domains.weight_files import problem
 
 SCORE_FOLDERS: Final = ("score_model", "paper_score_model")
 SCORE_WEIGHTS: Final = ("best_ema_inference_epoch_model.pt",)
+CONFIDENCE_FOLDERS: Final = ("confidence_model", "paper_confidence_model")
+CONFIDENCE_WEIGHTS: Final = ("best_model_epoch75.pt",)
 PARAMETERS: Final = "model_parameters.yml"
+
+Network = TypeVar("Network", bound=nn.Module)
 
 _RELEASE: Final = "give the unpacked folder of a DiffDock release, such as workdir/v1.1, or its score_model"
 _NAMED: Final = 3
@@ -33,14 +38,30 @@ def load_score_model(folder: Path) -> DiffDockScoreModel:
         InputError: if the folder is no release, a file is missing or cannot be read (the weights are opened without
             running any code in them), an option is not supported, or keys or shapes do not fit the yaml.
     """
-    place = model_folder(folder, SCORE_FOLDERS)
+    return _load(folder, SCORE_FOLDERS, SCORE_WEIGHTS, lambda p: DiffDockScoreModel(DiffDockConfig.from_parameters(p)))
+
+
+def load_confidence_model(folder: Path) -> ConfidenceModel:
+    """The confidence model of a release, in evaluation mode; arguments and errors as :func:`load_score_model`."""
+    return _load(
+        folder,
+        CONFIDENCE_FOLDERS,
+        CONFIDENCE_WEIGHTS,
+        lambda p: ConfidenceModel(ConfidenceConfig.from_parameters(p)),
+    )
+
+
+def _load(
+    folder: Path, folders: tuple[str, ...], files: tuple[str, ...], build: Callable[[Mapping[str, Any]], Network]
+) -> Network:
+    place = model_folder(folder, folders)
     parameters = read_parameters(place)
     try:
-        config = DiffDockConfig.from_parameters(parameters)
+        network = build(parameters)
     except ValueError as error:
-        raise problem(place / PARAMETERS, str(error), "use a release of DiffDock-L (v1.1)") from error
-    path = weights_file(place, SCORE_WEIGHTS)
-    network = DiffDockScoreModel(config)
+        remedy = "use a release with the models of DiffDock-L (v1.1)"
+        raise problem(place / PARAMETERS, str(error), remedy) from error
+    path = weights_file(place, files)
     load_state(network, read_state(path), path)
     return network.eval().requires_grad_(False)
 
