@@ -83,10 +83,10 @@ def embedded(
 def _chunks(senders: Tensor, degree: Tensor) -> tuple[Chunk, ...]:
     result, first = [], 0
     for part in senders.split(_SENDERS_AT_ONCE):
-        degrees = degree[part]
-        largest, edges = int(degrees[0]), int(degrees.sum()) if len(part) else 0
-        if not edges:
+        if not len(part):  # of no senders at all
             continue
+        degrees = degree[part]
+        largest, edges = int(degrees[0]), int(degrees.sum())
         slots = None
         if edges != largest * len(part):
             table = torch.arange(largest, device=degree.device) < degrees.unsqueeze(1)
