@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from conftest import shared
+from diffdock_reference import complex_6o5u, largest_difference, part_of
 
 from domains.docking.networks.diffdock import ComplexGraph, ConfidenceModel, LigandGraph, ReceptorAtoms, ReceptorGraph
 from domains.docking.networks.diffdock.confidence import ConfidenceConfig, Ranker
 from domains.docking.networks.diffdock.release import load_state
-from tests.conftest import shared
-from tests.docking.diffdock_reference import complex_6o5u, largest_difference, part_of
 
 
 def test_logits_and_activations_of_the_published_code() -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import data, shared
+from diffdock_reference import complex_6o5u
 from rdkit import Chem
 
 from domains.docking.networks.diffdock.processing import ligand_graph, read_molecule, receptor_centre, receptor_graph
 from domains.docking.structures.protein import Protein, read_protein
 from domains.errors import InputError
-from tests.conftest import data, shared
-from tests.docking.diffdock_reference import complex_6o5u
 
 
 @pytest.mark.parametrize("name", ["6o5u", "1a46"])
@@ -54,7 +54,8 @@ def test_receptor_of_a_file() -> None:
 def peptide(folder: Path, n: int) -> Protein:
     """A chain of n tryptophans with atoms N, CA, C, O and all of the side chain, one heavy atom every Å or so."""
     names = ("N", "CA", "C", "O", "CB", "CG", "CD1", "CD2", "NE1", "CE2", "CE3", "CZ2", "CZ3", "CH2", "OXT")
-    rng, lines = np.random.default_rng(0), []
+    rng = np.random.default_rng(0)
+    lines: list[str] = []
     for i in range(n):
         for name in names:
             x, y, z = 3.8 * np.array([i % 7, i // 7, 0]) + rng.normal(size=3)

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from diffdock_reference import case, complex_6o5u, network, parameters, state
 from torch import Tensor
 
 from domains.docking.networks.diffdock.release import load_score_model
 from domains.errors import InputError
-from tests.docking.diffdock_reference import case, complex_6o5u, network, parameters, state
 
 
 def release(folder: Path, tensors: dict[str, Tensor] | None = None, **options: object) -> Path:

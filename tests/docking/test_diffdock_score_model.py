@@ -5,13 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
-
-from domains.docking.networks.diffdock import ComplexGraph, DiffDockScoreModel
-from domains.docking.networks.diffdock.network import RawScores
-from ld3.geometry import so3
-from tests.conftest import data
-from tests.docking.diffdock_reference import (
+from conftest import data
+from diffdock_reference import (
     ANSWERS,
     FACTORS,
     case,
@@ -22,6 +17,11 @@ from tests.docking.diffdock_reference import (
     part_of,
     state,
 )
+from torch import Tensor
+
+from domains.docking.networks.diffdock import ComplexGraph, DiffDockScoreModel
+from domains.docking.networks.diffdock.network import RawScores
+from ld3.geometry import so3
 
 CONFIGURATIONS = ("small", "small_lmax1")
 
@@ -61,11 +61,13 @@ def test_float64_answers(name: str, i: int) -> None:
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_activations_of_every_layer(name: str) -> None:
-    model, found = network(name), {}
+    model = network(name)
+    found: dict[str, list[Tensor]] = {}
     names = ("rec_node_embedding", "lig_node_embedding", "rec_sigma_embedding", "final_conv.batch_norm")
     norms = ("rec_emb_layers.0", "lig_emb_layers.0", "conv_layers.0", "conv_layers.1", "tor_bond_conv")
     for module in (*names, *(f"{layer}.batch_norm" for layer in norms)):
-        found[module.removesuffix(".batch_norm")] = outputs = []
+        outputs: list[Tensor] = []
+        found[module.removesuffix(".batch_norm")] = outputs
         model.get_submodule(module).register_forward_hook(lambda _, __, y, outputs=outputs: outputs.append(y))
     poses, t, sigma = case(1)
     scores(model, [complex_6o5u()], [0, 0, 0], poses, t, sigma)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from conftest import data
 from torch import Tensor
 
 from domains.docking.networks.diffdock import ComplexGraph, DiffDockScoreModel, LigandGraph, ReceptorGraph
@@ -14,7 +15,6 @@ from domains.docking.networks.diffdock.config import DiffDockConfig
 from domains.docking.networks.diffdock.processing import ligand_graph, read_molecule
 from domains.docking.networks.diffdock.release import load_state
 from domains.docking.networks.diffdock.score_norms import TorsionNorm
-from tests.conftest import data
 
 FACTORS = ("tr", "rot", "tor")
 ANSWERS = np.load(data("diffdock_score_models.npz"))
