@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, final
 
+import numpy as np
 import torch
+from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 # Levels handed over in float32, or as exp(-λ), miss the ends of the range by rounding.
@@ -15,11 +17,9 @@ _RANGE_SLACK: Final = 1e-6
 
 
 def gauss_legendre(order: int) -> tuple[Tensor, Tensor]:
-    """Nodes and weights (order,), float64, of the Gauss-Legendre rule on [0, 1] (Golub & Welsch 1969)."""
-    k = torch.arange(1, order, dtype=torch.float64)
-    off_diagonal = k / (4.0 * k.square() - 1.0).sqrt()
-    nodes, vectors = torch.linalg.eigh(torch.diag(off_diagonal, 1) + torch.diag(off_diagonal, -1))
-    return (nodes + 1.0) / 2.0, vectors[0].square()
+    """Nodes and weights (order,), float64, of the Gauss-Legendre rule on [0, 1]."""
+    nodes, weights = np.polynomial.legendre.leggauss(order)
+    return torch.from_numpy((nodes + 1.0) / 2.0), torch.from_numpy(weights / 2.0)
 
 
 def check_range(sigma: Tensor, minimum: float, maximum: float) -> None:
@@ -33,29 +33,13 @@ def check_range(sigma: Tensor, minimum: float, maximum: float) -> None:
         )
 
 
-def _spline_coefficients(values: Tensor) -> Tensor:
-    """Not-a-knot cubic spline through values (N,) at 0, 1, ..., N-1: coefficients (N-1, 4), constant term first."""
-    n = len(values)
-    system = torch.diag(values.new_full((n,), 4.0))
-    system += torch.diag(values.new_ones(n - 1), 1) + torch.diag(values.new_ones(n - 1), -1)
-    not_a_knot = values.new_tensor([1.0, -2.0, 1.0])
-    system[0], system[-1] = 0.0, 0.0
-    system[0, :3], system[-1, -3:] = not_a_knot, not_a_knot
-    right = torch.zeros_like(values)
-    right[1:-1] = 6.0 * values.diff(n=2)
-    curvature = torch.linalg.solve(system, right)
-    left, next_ = curvature[:-1], curvature[1:]
-    slope = values.diff() - (2.0 * left + next_) / 6.0
-    return torch.stack([values[:-1], slope, left / 2.0, (next_ - left) / 6.0], dim=-1)
-
-
 @final
 @dataclass(frozen=True)
 class ScoreNorm:
     """sqrt(E|score|²) as a function of σ in [minimum, maximum], twice continuously differentiable.
 
     log(σ · norm) is a cubic spline in log σ: for small σ it is constant, so the 1/σ of a Gaussian is exact.
-    `coefficients` has shape (intervals, 4), float64.
+    `coefficients` has shape (4, intervals), float64, the highest power first.
     """
 
     minimum: float
@@ -69,7 +53,8 @@ class ScoreNorm:
         with torch.inference_mode(False), torch.no_grad():
             log_sigma = torch.linspace(math.log(minimum), math.log(maximum), nodes, dtype=torch.float64)
             values = log_sigma + norm(log_sigma.exp()).log()
-            return cls(minimum, maximum, _spline_coefficients(values))
+            coefficients = CubicSpline(np.arange(nodes), values.numpy()).c
+            return cls(minimum, maximum, torch.from_numpy(coefficients))
 
     def to(self, device: torch.device) -> ScoreNorm:
         """The same table on another device."""
@@ -83,11 +68,11 @@ class ScoreNorm:
         """
         check_range(sigma, self.minimum, self.maximum)
         log_sigma = sigma.double().log()
-        intervals = len(self.coefficients)
+        intervals = self.coefficients.shape[1]
         step = math.log(self.maximum / self.minimum) / intervals
         position = (log_sigma - math.log(self.minimum)) / step
         interval = position.detach().floor().long().clamp(0, intervals - 1)
         offset = position - interval
-        c0, c1, c2, c3 = self.coefficients[interval].unbind(-1)
+        c3, c2, c1, c0 = self.coefficients[:, interval]
         log_scaled = c0 + offset * (c1 + offset * (c2 + offset * c3))
         return (log_scaled - log_sigma).exp().to(sigma.dtype)

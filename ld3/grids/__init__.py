@@ -4,7 +4,7 @@ from ld3.grids.ays import ays
 from ld3.grids.dmn import dmn
 from ld3.grids.gits import TRAJECTORY_SOLVER, Jumps, gits, jump_costs
 from ld3.grids.grid import Grid
-from ld3.grids.hand_made import HAND_MADE, edm, from_times, quadratic_t, uniform_log_snr, uniform_t
+from ld3.grids.hand_made import HAND_MADE, edm, from_times, hand_made, quadratic_t, uniform_log_snr, uniform_t
 
 __all__ = [
     "HAND_MADE",
@@ -16,6 +16,7 @@ __all__ = [
     "edm",
     "from_times",
     "gits",
+    "hand_made",
     "jump_costs",
     "quadratic_t",
     "uniform_log_snr",

@@ -9,7 +9,7 @@ of equal length.
 from __future__ import annotations
 
 import math
-from typing import final
+from typing import Final, final
 
 import numpy as np
 import torch
@@ -17,11 +17,14 @@ import torch
 from ld3.clock import Clock
 from ld3.grids.dmn_bound import ORDER, Array, Numbers, error_bound, groups, mixing, step_errors, steps_of
 from ld3.grids.grid import Grid
-from ld3.grids.newton import Objective, follow_minimum
+from ld3.grids.newton import follow_minimum
 
 NARROWEST = 0.1
 """No step is shorter than this share of the mean one: the bound knows nothing of discretisation, and with many steps
 would put nodes on top of each other."""
+
+MOST: Final = 128
+"""Steps. The minimisation takes Hessians of that size, seconds at 256, or minutes where many threads share the sums."""
 
 _LAST = 1e-7  # μ, as a share of the bound of equal steps
 _TINY, _NUDGE = 1e-30, 1e-8  # of the derivatives, imaginary and real, in mean steps
@@ -31,7 +34,12 @@ def dmn(clock: Clock, n: int, power: float = 1.0) -> Grid:
     """`n` steps at which the errors σ^power/α of clean predictions add up to the least.
 
     The published powers are 1 for pixels and 2 for latents. At 1 nothing depends on the scale of the data.
+
+    Raises:
+        ValueError: if there is no step, or more than `MOST`.
     """
+    if n > MOST:
+        raise ValueError(f"n must be at most {MOST} steps for dmn, got {n}; take another grid")
     c = clock.score_scale  # the solver's weights are those of steps in cλ
     found = {(a, b): least_error_levels(c * a, c * b, n, c, power) / c for a, b in {*clock.bounds.values()}}
     levels = {factor: torch.from_numpy(found[bounds]) for factor, bounds in clock.bounds.items()}
@@ -55,12 +63,13 @@ def least_error_levels(start: float, end: float, n: int, score_scale: float = 1.
     uniform = np.linspace(start, end, n + 1)
     if n == 1:
         return uniform
-    inner = follow_minimum(SmoothBound(uniform, score_scale, power), np.arange(1.0, n), _LAST)
+    bound = SmoothBound(uniform, score_scale, power)
+    inner = follow_minimum(bound.value, bound.derivatives, np.arange(1.0, n), _LAST)
     return np.concatenate([[start], start + (end - start) / n * inner, [end]])
 
 
 @final
-class SmoothBound(Objective):
+class SmoothBound:
     """The bound without its kinks, as a share of that of equal steps, with a barrier before steps too short.
 
     A function of the levels between the ends, counted in mean steps from the start (n - 1,).
@@ -84,6 +93,7 @@ class SmoothBound(Objective):
         self._moves = self._mean * (real[:, None, None, :] + 1j * _TINY * np.eye(ORDER + 1)[:, None, :])
 
     def value(self, x: Array, weight: float) -> float:
+        """The bound and the barrier; infinite where a step is too short."""
         room = self._room(x)
         if room.min() <= 0:
             return math.inf
@@ -91,6 +101,7 @@ class SmoothBound(Objective):
         return float(self._root(part, weight).sum() - weight * np.log(room).sum())
 
     def derivatives(self, x: Array, weight: float) -> tuple[Array, Array]:
+        """Gradient (n - 1,) and Hessian (n - 1, n - 1)."""
         error, slope, curvature = self._local(x)
         part, part_slope = self._mixing @ error, self._mixing @ slope
         root = self._root(part, weight)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ld3.clock import Clock
-from ld3.grids.dmn import dmn
+from ld3.grids.dmn import MOST, dmn
 from ld3.grids.grid import Grid
 from ld3.state import Levels
 
@@ -56,6 +56,11 @@ HAND_MADE: Mapping[str, Callable[[Clock, int], Grid]] = {
     "dmn": dmn,
 }
 """Name -> (clock, number of steps) -> grid."""
+
+
+def hand_made(clock: Clock, n: int) -> dict[str, Grid]:
+    """Name -> grid of `n` steps: all of them, but beyond `ld3.grids.dmn.MOST` steps without "dmn"."""
+    return {name: make(clock, n) for name, make in HAND_MADE.items() if name != "dmn" or n <= MOST}
 
 
 def _grid(clock: Clock, levels: Levels, name: str) -> Grid:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ld3.clock import Clock
 from ld3.grids.grid import Grid
-from ld3.grids.hand_made import HAND_MADE
+from ld3.grids.hand_made import HAND_MADE, hand_made
 
 
 def candidates(clock: Clock, n_steps: int, given: Mapping[str, Grid]) -> dict[str, Grid]:
@@ -24,5 +24,4 @@ def candidates(clock: Clock, n_steps: int, given: Mapping[str, Grid]) -> dict[st
             raise ValueError(f"starting_grids[{name!r}] must have {n_steps} steps, got {grid.n_steps}")
         if problem := grid.mismatch(clock):
             raise ValueError(f"starting_grids[{name!r}] must go with the flow: {problem}")
-    hand_made = {name: make(clock, n_steps) for name, make in HAND_MADE.items()}
-    return hand_made | {name: replace(grid, name=name) for name, grid in given.items()}
+    return hand_made(clock, n_steps) | {name: replace(grid, name=name) for name, grid in given.items()}

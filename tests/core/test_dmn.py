@@ -16,10 +16,10 @@ from scipy.interpolate import lagrange
 from scipy.optimize import minimize
 
 from ld3 import EDM, HAND_MADE, VE, Clock, VPLinear, get_solver
-from ld3.grids import dmn
-from ld3.grids.dmn import NARROWEST, SmoothBound, least_error_levels
+from ld3.grids import dmn, hand_made
+from ld3.grids.dmn import MOST, NARROWEST, SmoothBound, least_error_levels
 from ld3.grids.dmn_bound import assumed_error, error_bound, step_weights, steps_of
-from ld3.grids.newton import Array, Objective, follow_minimum
+from ld3.grids.newton import Array, follow_minimum
 from ld3.solvers import Node
 
 LAM = np.array([-2.0, -1.1, -0.7, 0.4, 0.9, 2.1, 2.6])
@@ -145,14 +145,15 @@ def test_rounding_does_not_decide(n: int) -> None:
     best = least_error_levels(start, end, n, score_scale)
     generator = np.random.default_rng(0)
     for size in (1e-6, 0.1):
-        x = follow_minimum(SmoothBound(uniform, score_scale, 1.0), even + size * generator.normal(size=n - 1), 1e-7)
+        bound = SmoothBound(uniform, score_scale, 1.0)
+        x = follow_minimum(bound.value, bound.derivatives, even + size * generator.normal(size=n - 1), 1e-7)
         found = np.concatenate([[start], start + (end - start) / n * x, [end]])
         assert error_bound(found, score_scale) == pytest.approx(error_bound(best, score_scale), rel=1e-6)
         if size < 0.1:
             np.testing.assert_allclose(found, best, atol=1e-6)
 
 
-class _Cornered(Objective):
+class _Cornered:
     """|x| + 2 |x - 2y + 1| for y > 2, its absolute values and its wall smoothed."""
 
     slopes = np.array([[1.0, 0.0], [2.0, -4.0]])
@@ -175,7 +176,9 @@ class _Cornered(Objective):
 @pytest.mark.parametrize("start", [(3.0, 5.0), (-7.0, 2.01)])
 def test_a_minimum_between_a_kink_and_a_wall_is_found(start: tuple[float, float]) -> None:
     """The second term weighs more, so that it vanishes; 2y - 1 is left, which the wall holds at 3."""
-    np.testing.assert_allclose(follow_minimum(_Cornered(), np.array(start), 1e-8), [3.0, 2.0], atol=1e-7)
+    np.testing.assert_allclose(
+        follow_minimum(_Cornered().value, _Cornered().derivatives, np.array(start), 1e-8), [3.0, 2.0], atol=1e-7
+    )
 
 
 def test_with_power_one_the_scale_of_the_data_does_not_matter() -> None:
@@ -197,6 +200,14 @@ def test_every_clock_gets_a_grid_in_time(n: int, score_scale: float) -> None:
         assert levels.diff().min() > 0.999 * NARROWEST * span / n
         uniform = score_scale * np.linspace(levels[0].item(), levels[-1].item(), n + 1)
         assert error_bound(score_scale * levels.numpy(), score_scale) <= error_bound(uniform, score_scale) * (1 + 1e-9)
+
+
+def test_what_takes_too_long_is_refused_and_left_out_of_the_hand_made_grids() -> None:
+    clock = Clock({"x": EDM()})
+    with pytest.raises(ValueError, match="n must be at most 128 steps for dmn, got 129"):
+        dmn(clock, MOST + 1)
+    assert set(hand_made(clock, MOST)) == {*HAND_MADE}
+    assert set(hand_made(clock, MOST + 1)) == {*HAND_MADE} - {"dmn"}
 
 
 def test_bad_intervals_are_refused() -> None:
