@@ -1,9 +1,9 @@
 """Levels at which the network's errors add up to the least (Xue et al., arXiv 2402.17376: "DMN").
 
 The bound (:mod:`ld3.grids.dmn_bound`) has kinks where a sum changes its sign, and hardly depends on the early levels of
-a sharpened flow. It is minimised with roots √(|·|² + μ²) in place of absolute values, and with -μ Σ log of the steps'
-room above the shortest that is allowed, while μ falls. The logarithms also decide where the bound does not: for steps
-of equal length.
+a flow with a large score scale. It is minimised with roots √(|·|² + μ²) in place of absolute values, and with -μ Σ log
+of the steps' room above the shortest that is allowed, while μ falls. The logarithms also decide where the bound does
+not: for steps of equal length.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The student's starts, each free to move inside a small ball around the teacher's."""
+"""The points a student starts from, each free to move inside a small ball around its teacher's."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Ball(Generic[State]):
     every start where it is, at no cost.
 
     Args:
-        flow: whose prior the starts are from.
-        starts: n states.
+        flow: whose prior the states are from.
+        states: n of them, where the teacher started.
         radius: in standard deviations of the prior, one number or one per factor.
         rate: length of a proposal's step, as a share of the radius.
 
@@ -44,14 +44,14 @@ class Ball(Generic[State]):
     """
 
     def __init__(
-        self, flow: ProbabilityFlow[State], starts: State, radius: float | Mapping[str, float], rate: float
+        self, flow: ProbabilityFlow[State], states: State, radius: float | Mapping[str, float], rate: float
     ) -> None:
         self.flow, self.radius, self.rate = flow, radii(flow, radius), rate
         self.moves = max(self.radius.values()) > 0
-        self.kept = dict(flow.zero_tangent(starts)) if self.moves else {}
+        self.kept = dict(flow.zero_tangent(states)) if self.moves else {}
         self.proposed = {f: v.clone() for f, v in self.kept.items()}
-        self.loss = torch.full((size(starts),), torch.inf)
-        self.settled = torch.ones(size(starts), dtype=torch.bool)  # the proposal is the shift already kept
+        self.loss = torch.full((size(states),), torch.inf)
+        self.settled = torch.ones(size(states), dtype=torch.bool)  # the proposal is the shift already kept
 
     def shift(self, rows: Tensor) -> dict[str, Tensor] | None:
         """The shifts to use for `rows` now, ready to be differentiated; None where nothing moves."""

@@ -25,7 +25,7 @@ from torch import Tensor
 from ld3.fingerprint import fingerprint
 from ld3.flow import ProbabilityFlow
 from ld3.grids.grid import Grid
-from ld3.grids.hand_made import HAND_MADE
+from ld3.grids.hand_made import HAND_MADE, hand_made
 from ld3.learn.ball import radii
 from ld3.learn.config import FitConfig
 from ld3.learn.descent import Descent
@@ -33,7 +33,6 @@ from ld3.learn.objective import Cost, Objective, mean_of_all
 from ld3.learn.progress import Progress
 from ld3.learn.quasi_newton import QuasiNewton
 from ld3.learn.result import FitResult, Point
-from ld3.learn.starts import candidates
 from ld3.learn.student import Phase, Student
 from ld3.learn.teacher import Pairs, finite_parts
 from ld3.solvers.solver import Solver
@@ -89,8 +88,15 @@ def check_fit(
             cannot be learned as `config` says; or `config.radius` is of other factors.
         TypeError: if the flow cannot be hashed.
     """
-    identity = flow.fingerprint()
-    grids = candidates(flow.clock, solver.steps(nfe), starting_grids)
+    identity, n_steps = flow.fingerprint(), solver.steps(nfe)
+    for name, grid in starting_grids.items():
+        if name in (*HAND_MADE, "best"):
+            raise ValueError(f"starting_grids must not use the name of a hand-made grid, got {name!r}")
+        if grid.n_steps != n_steps:
+            raise ValueError(f"starting_grids[{name!r}] must have {n_steps} steps, got {grid.n_steps}")
+        if problem := grid.mismatch(flow.clock):
+            raise ValueError(f"starting_grids[{name!r}] must go with the flow: {problem}")
+    grids = hand_made(flow.clock, n_steps) | {name: replace(g, name=name) for name, g in starting_grids.items()}
     if config.initial_grid not in ("best", *grids):
         raise ValueError(
             f"config.initial_grid must be 'best' or one of {', '.join(grids)}, got {config.initial_grid!r}"
@@ -206,7 +212,7 @@ class _Fit(Generic[State]):
             self.descent.step(self.at.phase_steps)
             self.count_step()
             if self.at.phase_steps % self.config.validate_every == 0 or self.phase_is_over():
-                self.judge(phase, float(losses.mean()))
+                self.validate(phase, float(losses.mean()))
 
     def restart(self, phase: Phase, rate: float) -> None:
         """Back to the best student, with fresh momentum: the old one led away from it."""
@@ -231,11 +237,11 @@ class _Fit(Generic[State]):
 
         def on_iteration(iteration: int) -> None:
             if iteration % config.validate_every == 0:
-                self.judge(phase, at.answers[-1][0])
+                self.validate(phase, at.answers[-1][0])
 
         search.run(evaluate, self.phase_is_over, on_iteration)
         if at.curve[-1].step < at.step:
-            self.judge(phase, search.lowest)
+            self.validate(phase, search.lowest)
 
     def count_step(self) -> None:
         self.at.step += 1
@@ -252,7 +258,7 @@ class _Fit(Generic[State]):
             settled = at.worse >= config.patience
         return late or spent or settled or at.phase_steps >= config.steps
 
-    def judge(self, phase: Phase, train: float) -> None:
+    def validate(self, phase: Phase, train: float) -> None:
         """Validate, keep the student if it wins; if none has won for a while, lower Adam's learning rate."""
         valid = self.objective.validate(*self.student())
         if valid < self.at.best_loss:

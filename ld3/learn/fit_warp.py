@@ -133,7 +133,7 @@ class _WarpFit(Generic[State]):
         began = time.monotonic()
         self.choose_initial_grid()
         initial_grid, loss_initial = self.warp.init.name, self.best_losses
-        QuasiNewton(self.variables(), scale=1.0).run(self.evaluate, self.is_over, self.judge)
+        QuasiNewton(self.variables(), scale=1.0).run(self.evaluate, self.is_over, self.keep_if_better)
         self.warp.load_state_dict(self.best)
         costs = [objective.cost for objective in self.objectives.values()]
         return WarpFit(
@@ -154,7 +154,7 @@ class _WarpFit(Generic[State]):
         )
 
     def choose_initial_grid(self) -> None:
-        """The warp of the wanted hand-made grid, or of the best."""
+        """The warp of the hand-made grid that is asked for, or of the best."""
         config = self.config
         names = list(HAND_MADE) if config.initial_grid == "best" else [config.initial_grid]
         tried: list[tuple[float, Warp, dict[int, float]]] = []
@@ -204,7 +204,7 @@ class _WarpFit(Generic[State]):
         return {budget: self.objectives[budget].validate(warp(n), self.solver) for budget, n in self.steps.items()}
 
     @torch.no_grad()
-    def judge(self, iteration: int) -> None:
+    def keep_if_better(self, iteration: int) -> None:
         """Validate after an iteration, and keep the warp if it wins."""
         self.iteration = iteration
         losses = self.validate(self.warp)

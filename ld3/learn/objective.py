@@ -46,7 +46,7 @@ class Objective(Generic[State]):
     Args:
         flow: whose starts and ends the pairs are.
         train: pairs that are differentiated, from starts that move in the ball.
-        valid: pairs that only judge.
+        valid: pairs that are only evaluated.
         nfe: evaluations that the student spends on a sample.
         config: for the ball, the bounded distance, and what is held in memory.
     """

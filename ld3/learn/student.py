@@ -39,8 +39,8 @@ class Student(nn.Module):
         super().__init__()
         self.solver = solver
         self.grid = LearnedGrid(init, shared_clock)
-        wanted = any(phase in WITH_COEFFICIENTS for phase in phases)
-        self.coefficients = LearnedCoefficients(solver, self.grid.factors, init.n_steps, depth) if wanted else None
+        learned = any(phase in WITH_COEFFICIENTS for phase in phases)
+        self.coefficients = LearnedCoefficients(solver, self.grid.factors, init.n_steps, depth) if learned else None
 
     def forward(self) -> tuple[Grid, Solver]:
         """The grid and the solver of this moment."""

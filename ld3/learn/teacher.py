@@ -1,4 +1,4 @@
-"""Teacher runs: pairs (start, end) of the flow solved with many small steps, on disk if wanted."""
+"""Teacher runs: pairs (start, end) of the flow solved with many small steps, on disk if a folder is given."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ class VPDiscrete(VariancePreserving):
     """A table of n betas: training step i (from 0) is t = (i + 1)/n, where log α = Σ_{j<=i} log(1 - β_j)/2.
 
     Between the steps log α is linear in t, as in DPM-Solver (arXiv 2206.00927); a network that was trained on step
-    numbers is told n t - 1.
+    numbers is given n t - 1.
     """
 
     betas: tuple[float, ...]

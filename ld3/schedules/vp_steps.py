@@ -23,7 +23,7 @@ _STEEPEST = 0.999
 @final
 @dataclass(frozen=True)
 class VPSteps(Schedule):
-    """DDPM's path (Ho et al., arXiv 2006.11239): t is the step number 0 ... n-1 that the network is told.
+    """DDPM's path (Ho et al., arXiv 2006.11239): t is the step number 0 ... n-1 that the network is given.
 
     λ is linear in t between two steps, which is how samplers over noise levels number those that lie between. The table
     is computed in float32, as it was for the networks: α at a step then agrees with theirs to the last digit.

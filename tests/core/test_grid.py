@@ -169,5 +169,5 @@ def test_grids_are_equal_to_rounding_and_in_all_levels() -> None:
     assert uniform_t(Clock({"x": VE(0.1, 5.0)}), 4).equals(uniform_log_snr(Clock({"x": VE(0.1, 5.0)}), 4))
     assert not grid.equals(uniform_t(TWO, 5))
     assert not grid.equals(quadratic_t(TWO, 4))
-    told = {factor: levels + 1e-9 for factor, levels in grid.network.items()}
-    assert not grid.equals(dataclasses.replace(grid, network=told))
+    network = {factor: levels + 1e-9 for factor, levels in grid.network.items()}
+    assert not grid.equals(dataclasses.replace(grid, network=network))

@@ -35,18 +35,18 @@ def test_gradient_of_both_clocks_is_exact(solver: Solver) -> None:
     x = flow.prior(3, torch.Generator().manual_seed(5))
     hand_made = HAND_MADE["edm"](flow.clock, 5)
     target = integrate(flow, x, HAND_MADE["uniform_log_snr"](flow.clock, 20), get_solver("dpmpp_2m"))
-    told = {name: lam + 0.05 * torch.sin(torch.arange(5.0)) for name, lam in hand_made.network.items()}
+    given = {name: lam + 0.05 * torch.sin(torch.arange(5.0)) for name, lam in hand_made.network.items()}
 
     def loss(solver_levels: Levels, network: Levels) -> Tensor:
         return flow.distance(integrate(flow, x, Grid(solver_levels, network), solver), target).mean()
 
-    leaves = [{name: lam.clone().requires_grad_() for name, lam in part.items()} for part in (hand_made.solver, told)]
+    leaves = [{name: lam.clone().requires_grad_() for name, lam in part.items()} for part in (hand_made.solver, given)]
     loss(*leaves).backward()
     with torch.no_grad():
         for factor in hand_made.solver:
             for part, expected in (
-                (leaves[0], central_differences(lambda lam: loss(lam, told), hand_made.solver, factor)),
-                (leaves[1], central_differences(lambda lam: loss(hand_made.solver, lam), told, factor)),
+                (leaves[0], central_differences(lambda lam: loss(lam, given), hand_made.solver, factor)),
+                (leaves[1], central_differences(lambda lam: loss(hand_made.solver, lam), given, factor)),
             ):
                 gradient = part[factor].grad
                 assert gradient is not None
@@ -63,13 +63,13 @@ def test_gradient_is_that_of_central_differences_through_the_reference(reference
     flow, golden = mixture("VE")
     key = f"VE/edm/N{n}/{reference}"
     gradients = np.load(data("ld3_gradients.npz"))
-    t, told = (torch.from_numpy(gradients[f"{key}/{name}"]).requires_grad_() for name in ("t", "t2"))
-    grid = Grid(flow.clock.levels(t), flow.clock.levels(told[:-1]))
+    t, given = (torch.from_numpy(gradients[f"{key}/{name}"]).requires_grad_() for name in ("t", "t2"))
+    grid = Grid(flow.clock.levels(t), flow.clock.levels(given[:-1]))
     end = integrate(flow, torch.from_numpy(golden["VE/x_init"]), grid, get_solver((SAME | VE_ONLY)[reference]))
     loss = (end - torch.from_numpy(golden["VE/accurate"])).square().mean()
     loss.backward()
     assert loss.item() == pytest.approx(gradients[f"{key}/loss"].item(), rel=1e-6)
-    for leaf, name in ((t, "dt1_fd"), (told, "dt2_fd")):
+    for leaf, name in ((t, "dt1_fd"), (given, "dt2_fd")):
         assert leaf.grad is not None
         expected = torch.from_numpy(gradients[f"{key}/{name}"])
         assert (leaf.grad - expected).norm() < 1e-5 * expected.norm()

@@ -80,11 +80,11 @@ def test_levels_cannot_cross_and_ends_stay() -> None:
                 p.copy_(size * torch.randn(p.shape, generator=g, dtype=F64))
             grid = learned()
         for factor, (low, high) in clock.bounds.items():
-            nodes, told = grid.solver[factor], grid.network[factor]
+            nodes, network = grid.solver[factor], grid.network[factor]
             assert nodes[0].item() == pytest.approx(low, abs=1e-12)
             assert nodes[-1].item() == pytest.approx(high, abs=1e-12)
-            assert (told >= low - 1e-12).all()
-            assert (told < high).all()
+            assert (network >= low - 1e-12).all()
+            assert (network < high).all()
 
 
 def test_network_levels_follow_the_solver_until_their_own_parameters_move() -> None:
@@ -134,8 +134,8 @@ def test_learned_grid_refuses_what_it_cannot_learn() -> None:
             LearnedGrid(Grid(grid.solver, {"x": grid.network["x"] + shift}))
     clock = PoseFlow().clock
     start = HAND_MADE["edm"](clock, 3)
-    factor, told = next(iter(start.network.items()))
-    ahead = {**start.network, factor: torch.cat([told[:1] + 0.01, told[1:]])}
+    factor, network = next(iter(start.network.items()))
+    ahead = {**start.network, factor: torch.cat([network[:1] + 0.01, network[1:]])}
     with pytest.raises(ValueError, match="one clock per factor"):
         LearnedGrid(Grid(start.solver, ahead), shared=True)
 
@@ -400,16 +400,15 @@ def test_interrupted_fit_goes_on_to_the_same_result(
 
 
 def test_a_saved_fit_is_that_of_its_candidate_grids(
-    setting: tuple[MixtureFlow, Pairs[Tensor], Pairs[Tensor]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    setting: tuple[MixtureFlow, Pairs[Tensor], Pairs[Tensor]], tmp_path: Path
 ) -> None:
-    """Of their levels: a hand-made grid that has changed under its old name leads to another fit."""
+    """Of their levels: a grid that has changed under its old name leads to another fit."""
     flow, train, valid = setting
-    for _ in range(2):
-        fit(flow, train, valid, SOLVER, 4, dataclasses.replace(QUICK, steps=0), folder=tmp_path)
-        assert len(list(tmp_path.iterdir())) == 1
-    monkeypatch.setattr("ld3.learn.starts.HAND_MADE", {**HAND_MADE, "edm": lambda clock, n: edm(clock, n, rho=5.0)})
-    fit(flow, train, valid, SOLVER, 4, dataclasses.replace(QUICK, steps=0), folder=tmp_path)
-    assert len(list(tmp_path.iterdir())) == 2
+    config = dataclasses.replace(QUICK, steps=0)
+    for rho, files in ((5.0, 1), (5.0, 1), (6.0, 2)):
+        mine = {"mine": edm(flow.clock, 4, rho)}
+        fit(flow, train, valid, SOLVER, 4, config, starting_grids=mine, folder=tmp_path)
+        assert len(list(tmp_path.iterdir())) == files
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")

@@ -1,4 +1,4 @@
-"""Files of fits: what comes back, and what a file with other values in it is told."""
+"""Files of fits: what comes back, and how a file with other values in it is refused."""
 
 from __future__ import annotations
 

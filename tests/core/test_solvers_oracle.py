@@ -1,8 +1,8 @@
 """Agreement with the LD3 reference samplers, run in float64 on a mixture of Gaussians in the plane.
 
-Where the network is told other levels than the solver ("pert": inner ones moved, "pertall": all moved), the reference
+Where the network is given other levels than the solver ("pert": inner ones moved, "pertall": all moved), the reference
 on VP feeds α(t_solver) x̂ to the network and mixes the α of both times; here the network sees the α of the level that it
-is told, so only α = 1 compares. Its Euler on VP divides the drift by α twice and does not converge: DDIM is compared
+is given, so only α = 1 compares. Its Euler on VP divides the drift by α twice and does not converge: DDIM is compared
 with its `dpmpp1` instead.
 """
 
@@ -44,7 +44,7 @@ def mixture(kind: str) -> tuple[MixtureFlow, Mapping[str, np.ndarray]]:
     return MixtureFlow({"VE": EDM(), "VP": VPLinear()}[kind], *parameters), golden
 
 
-def relative_gaps(kind: str, reference: str, ours: str, told: str) -> list[float]:
+def relative_gaps(kind: str, reference: str, ours: str, given: str) -> list[float]:
     flow, golden = mixture(kind)
     solver = get_solver(ours)
     gaps = []
@@ -52,11 +52,11 @@ def relative_gaps(kind: str, reference: str, ours: str, told: str) -> list[float
         for nfe in (5, 7, 10):
             n = nfe // solver.nfe_per_step
             t = torch.from_numpy(golden[f"{kind}/{skip}/n{n}/t"])
-            t_network = t if told == "same" else torch.from_numpy(golden[f"{kind}/{skip}/n{n}/t2_{told}"])
+            t_network = t if given == "same" else torch.from_numpy(golden[f"{kind}/{skip}/n{n}/t2_{given}"])
             grid = Grid(flow.clock.levels(t), flow.clock.levels(t_network[:-1]))
             start = torch.from_numpy(golden[f"{kind}/x_init"]) / flow.schedule.alpha(t[0])
             end = flow.schedule.alpha(t[-1]) * integrate(flow, start, grid, solver)
-            expected = torch.from_numpy(golden[f"{kind}/{skip}/N{nfe}/{reference}/{told}/f64"])
+            expected = torch.from_numpy(golden[f"{kind}/{skip}/N{nfe}/{reference}/{given}/f64"])
             gaps.append(((end - expected).norm() / expected.norm()).item())
     return gaps
 
@@ -72,10 +72,10 @@ def test_coupled_levels_on_ve(reference: str) -> None:
     assert max(relative_gaps("VE", reference, VE_ONLY[reference], "same")) < 1e-6
 
 
-@pytest.mark.parametrize("told", ["pert", "pertall"])
+@pytest.mark.parametrize("given", ["pert", "pertall"])
 @pytest.mark.parametrize("reference", [*SAME, "euler"])
-def test_decoupled_levels_on_ve(reference: str, told: str) -> None:
-    assert max(relative_gaps("VE", reference, (SAME | VE_ONLY)[reference], told)) < 1e-6
+def test_decoupled_levels_on_ve(reference: str, given: str) -> None:
+    assert max(relative_gaps("VE", reference, (SAME | VE_ONLY)[reference], given)) < 1e-6
 
 
 @pytest.mark.parametrize("kind", ["VE", "VP"])
