@@ -8,7 +8,7 @@ from typing import Final
 
 from benchmarks.common.comparison import LEARNED, SHIPPED, TEACHER_ROW
 from benchmarks.common.grids import same_as
-from domains.docking.engine import Sampler, diffdock_ode, diffdock_sde, grid_sampler, hand_made_sampler
+from domains.docking.samplers import Sampler, diffdock_ode, diffdock_sde, grid_sampler, hand_made_sampler
 from ld3.clock import Clock
 from ld3.fingerprint import fingerprint
 from ld3.grids import HAND_MADE, Grid

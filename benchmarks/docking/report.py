@@ -20,7 +20,7 @@ from benchmarks.docking.methods import Method
 from benchmarks.docking.options import Choices
 from benchmarks.docking.pose_rows import Positions, pose_rows
 from benchmarks.docking.summary import MethodRow, Summary
-from domains.docking.engine import DockedPoses
+from domains.docking.docked_poses import DockedPoses
 from domains.docking.networks.weights import DockingModel
 from domains.docking.poses.files import folder_names, write_sdf
 from domains.docking.poses.validity import Validity

@@ -27,9 +27,10 @@ from benchmarks.docking.methods import Method, diffdock_methods, grid_methods, t
 from benchmarks.docking.options import Choices
 from benchmarks.docking.report import Report
 from domains import docking
-from domains.docking.engine import DIFFDOCK_STEPS, Group, dock_by_teacher, dock_groups, make_groups
+from domains.docking.engine import Group, dock_by_teacher, dock_groups, make_groups
 from domains.docking.general_grids import general_fit
 from domains.docking.networks.weights import DockingModel
+from domains.docking.samplers import DIFFDOCK_STEPS
 from domains.docking.settings import TEACHER, fit_config, poses_at_once
 from domains.progress import WorkProgress
 from ld3.grids import HAND_MADE

@@ -32,13 +32,15 @@ from benchmarks.experiments.study import (
 )
 from domains import docking
 from domains.bootstrap import Interval, Statistic, bootstrap_difference, bootstrap_interval
-from domains.docking.engine import DockedPoses, dock_by_teacher, dock_groups, grid_sampler, make_groups
+from domains.docking.docked_poses import DockedPoses
+from domains.docking.engine import dock_by_teacher, dock_groups, make_groups
 from domains.docking.fits import fit_starts
 from domains.docking.general_grids import general_fit
 from domains.docking.networks.weights import DEMO_WEIGHTS, DockingModel
 from domains.docking.poses.flow import DockingFlow
 from domains.docking.poses.metrics import clusters, success, symmetric_rmsd
 from domains.docking.poses.pose import Poses
+from domains.docking.samplers import grid_sampler
 from domains.docking.settings import SOLVER, TEACHER, fit_config, poses_at_once
 from domains.docking.structures.complexes import Complex
 from domains.docking.structures.symmetry import automorphisms

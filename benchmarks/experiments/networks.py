@@ -34,7 +34,8 @@ from benchmarks.experiments.study import (
     write_results,
 )
 from domains.bootstrap import bootstrap_difference
-from domains.docking.engine import DockedPoses, dock, hand_made_sampler
+from domains.docking.docked_poses import DockedPoses
+from domains.docking.engine import dock
 from domains.docking.networks.diffdock_net import DiffDockNetConfig
 from domains.docking.networks.pocket_net import PocketNetConfig
 from domains.docking.networks.registry import NetworkName
@@ -42,6 +43,7 @@ from domains.docking.networks.score import ScoreNetwork
 from domains.docking.networks.weights import DockingModel
 from domains.docking.poses.diffusion import NoiseRange, perturb
 from domains.docking.poses.metrics import success
+from domains.docking.samplers import hand_made_sampler
 from domains.docking.score_scale import Row, best_of, summarise
 from domains.docking.settings import TEACHER
 from domains.docking.structures.complexes import Complex

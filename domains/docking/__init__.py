@@ -13,7 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from domains.docking.engine import DockedPoses, dock
+    from domains.docking.docked_poses import DockedPoses
+    from domains.docking.engine import dock
     from domains.docking.fits import learn_grid
     from domains.docking.networks.weights import DockingModel, load_model
     from domains.docking.poses.files import write_sdf
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["DockedPoses", "DockingModel", "dock", "learn_grid", "load_model", "read", "write_sdf"]
 
 _HOMES = {
-    "DockedPoses": "engine",
+    "DockedPoses": "docked_poses",
     "DockingModel": "networks.weights",
     "dock": "engine",
     "learn_grid": "fits",

@@ -6,141 +6,33 @@ come from generators of its own. What is docked beside it changes its coordinate
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from importlib.metadata import version
-from pathlib import Path
-from typing import Final, Protocol, final
+from typing import Protocol, final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from domains.docking.general_grids import general_fit
+from domains.docking.docked_poses import DockedPoses
 from domains.docking.networks.weights import DockingModel, EncodedBatch
-from domains.docking.poses.diffdock_sampler import Noise, sample_ode, sample_sde
-from domains.docking.poses.files import folder_names, write_sdf
+from domains.docking.poses.diffdock_sampler import Noise
 from domains.docking.poses.flow import DockingFlow, draw_prior, placed
-from domains.docking.poses.metrics import symmetric_rmsd
 from domains.docking.poses.pose import Poses
-from domains.docking.settings import SOLVER, poses_at_once
+from domains.docking.samplers import Method, Sampler, sampler_of
+from domains.docking.settings import poses_at_once
 from domains.docking.structures.batch import collate
 from domains.docking.structures.complexes import Complex
-from domains.docking.structures.symmetry import automorphisms
-from domains.errors import InputError
 from domains.seeds import seed_of
 from ld3.fingerprint import fingerprint
-from ld3.grids import HAND_MADE, Grid
-from ld3.learn import FitResult, Teacher, run_teacher
-from ld3.solvers import Solver, get_solver, integrate
+from ld3.learn import Teacher, run_teacher
 from ld3.state import Tangent, cat, take
 
-DIFFDOCK_STEPS: Final = 20
-"""Of DiffDock's published sampler."""
-
-_PACKAGES: Final = ("torch", "rdkit", "gemmi", "numpy")
-
-OnStep = Callable[[int, int, Poses], None]
 OnProgress = Callable[[int, int], None]
 """Called as on_progress(network evaluations done, in all)."""
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Sampler:
-    """A way from noise to a pose.
-
-    Attributes:
-        solve: (flow, starts, standard normal noise for those who need it, a callback after each step) -> ends.
-        key: hash of what is done.
-        nfe: network evaluations a pose.
-        score_scale: c of the flow that it follows; None = the model's.
-        settings: what is done, in words and numbers, for files of results.
-    """
-
-    solve: Callable[[DockingFlow, Poses, Noise, OnStep], Poses]
-    key: str
-    nfe: int
-    score_scale: float | None = None
-    settings: Mapping[str, object] = field(default_factory=dict)
-
-
-Method = FitResult | Grid | int | Sampler
-"""A learned grid; a grid for the default solver; a number of evaluations, of the model's own general grid; or any."""
-
-
-def grid_sampler(grid: Grid, solver: Solver) -> Sampler:
-    """`solver` on a grid, at the model's score scale."""
-
-    def solve(flow: DockingFlow, start: Poses, noise: Noise, on_step: OnStep) -> Poses:
-        return integrate(flow, start, grid, solver, on_step=on_step)
-
-    key = fingerprint("grid", solver.name, solver.coefficients, grid.solver, grid.network)
-    weights = solver.coefficients and solver.coefficients.to_dict()
-    settings = {"solver": solver.name, "coefficients": weights, "grid": grid.to_dict()}
-    return Sampler(solve, key, grid.n_steps * solver.nfe_per_step, None, settings)
-
-
-def hand_made_sampler(grid: str, solver: str, nfe: int, score_scale: float | None = None) -> Sampler:
-    """A solver on a hand-made grid at a score scale; the model's if None.
-
-    Raises:
-        ValueError: if there is no such solver or grid, or the solver cannot spend `nfe`.
-    """
-    rule = get_solver(solver)
-    steps = rule.steps(nfe)
-    if grid not in HAND_MADE:
-        raise ValueError(f"grid must be one of {', '.join(HAND_MADE)}, got {grid!r}")
-
-    def solve(flow: DockingFlow, start: Poses, noise: Noise, on_step: OnStep) -> Poses:
-        return integrate(flow, start, HAND_MADE[grid](flow.clock, steps), rule, on_step=on_step)
-
-    return Sampler(solve, f"{solver}-{grid}-{nfe}", nfe, score_scale, {"solver": solver, "grid": grid})
-
-
-def diffdock_sde(score_scale: float | None = 1.0, steps: int = DIFFDOCK_STEPS) -> Sampler:
-    """DiffDock's reverse SDE; published at score scale 1, None = the model's."""
-
-    def solve(flow: DockingFlow, start: Poses, noise: Noise, on_step: OnStep) -> Poses:
-        return sample_sde(flow, start, steps, noise, on_step)
-
-    return Sampler(solve, f"sde-{steps}", steps, score_scale, {"solver": "euler_maruyama", "grid": "uniform_t"})
-
-
-def diffdock_ode(score_scale: float | None = 1.0, steps: int = DIFFDOCK_STEPS) -> Sampler:
-    """DiffDock's probability-flow ODE; published at score scale 1, None = the model's."""
-
-    def solve(flow: DockingFlow, start: Poses, noise: Noise, on_step: OnStep) -> Poses:
-        return sample_ode(flow, start, steps, on_step)
-
-    return Sampler(solve, f"ode-{steps}", steps, score_scale, {"solver": "euler_lambda", "grid": "uniform_t"})
-
-
-def sampler_of(model: DockingModel, method: Method) -> Sampler:
-    """What a method does.
-
-    Raises:
-        ValueError: if it is a number of evaluations for which the model has no general grid, or a grid of another noise
-            range or score scale.
-        InputError: if the general grid's file is no saved fit.
-    """
-    if isinstance(method, Sampler):
-        return method
-    fit = general_fit(model, method) if isinstance(method, int) else method
-    if fit is None:
-        where = f"beside {model.path}" if model.path else "for a model that comes from no file"
-        raise ValueError(f"method: there is no general grid of {method} evaluations {where}; learn one (learn_grid)")
-    grid, solver = (fit, get_solver(SOLVER)) if isinstance(fit, Grid) else (fit.grid, fit.student())
-    if problem := grid.mismatch(model.noise_range.clock(model.score_scale), end=False):
-        raise ValueError(
-            f"method does not go with the model: {problem}; learn a grid for it, or for another score scale c "
-            "dock with dataclasses.replace(model, score_scale=c)"
-        )
-    return grid_sampler(grid, solver)
 
 
 class Cache(Protocol):
@@ -217,86 +109,6 @@ class Group:
             return {factor: z.to(like[factor]) for factor, z in out.items()}
 
         return draw
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class DockedPoses:
-    """What docking found.
-
-    Attributes:
-        complexes: that were docked.
-        positions: complex -> poses (S, A, 3), Å, in the protein's frame; NaN where one failed.
-        seeds: complex -> seed of its poses.
-        ms_per_pose: wall time.
-        score_scale: c that was followed.
-        settings: what else the poses depend on, as plain values.
-    """
-
-    complexes: tuple[Complex, ...]
-    positions: Mapping[str, NDArray[np.float32]]
-    seeds: Mapping[str, int]
-    ms_per_pose: float
-    score_scale: float
-    settings: Mapping[str, object]
-
-    @property
-    def failed(self) -> list[tuple[str, int]]:
-        """(complex, sample) of every pose that is not finite."""
-        return [
-            (name, int(i))
-            for name, poses in self.positions.items()
-            for i in np.flatnonzero(~np.isfinite(poses).all((1, 2)))
-        ]
-
-    def rmsd(self) -> dict[str, NDArray[np.float64]]:
-        """Complex -> symmetry-corrected RMSD (S,), Å, to its bound pose, where that is known; NaN for failed poses.
-
-        Raises:
-            InputError: if a ligand has too many symmetries to correct for.
-        """
-        return {
-            c.name: symmetric_rmsd(self.positions[c.name], c.reference, automorphisms(c.ligand))
-            for c in self.complexes
-            if c.reference is not None
-        }
-
-    def write(self, folder: Path | str) -> None:
-        """Write FOLDER/COMPLEX.sdf, the poses that did not fail, and FOLDER/poses.json, how they came about."""
-        out = Path(folder)
-        names = folder_names([c.name for c in self.complexes])
-        entries = {c.name: self._write_complex(out, Path(f"{names[c.name]}.sdf"), c) for c in self.complexes}
-        content = {
-            "schema": "ld3.docking.poses",
-            "version": 1,
-            **self.settings,
-            "score_scale": self.score_scale,
-            "ms_per_pose": self.ms_per_pose,
-            "versions": {name: version(name) for name in _PACKAGES},
-            "complexes": entries,
-        }
-        (out / "poses.json").write_text(json.dumps(content, indent=2, allow_nan=False))
-
-    def _write_complex(self, out: Path, file: Path, complex_: Complex) -> dict[str, object]:
-        """Its poses in `file` below `out`; its entry in poses.json."""
-        poses, name = self.positions[complex_.name], complex_.name
-        sound = np.isfinite(poses).all((1, 2))
-        kept = np.flatnonzero(sound).tolist()
-        (out / file).parent.mkdir(parents=True, exist_ok=True)
-        write_sdf(out / file, complex_.ligand, poses[kept], [{"sample": str(i)} for i in kept])
-        remark, rmsd = None, None
-        try:
-            rmsd = replace(self, complexes=(complex_,)).rmsd().get(name)
-        except InputError as error:  # a ligand too symmetric to compare; its poses are as good as any
-            remark = str(error)
-        return {
-            "file": str(file),
-            "pocket": complex_.pocket.spec,
-            "seed": self.seeds[name],
-            "failed": np.flatnonzero(~sound).tolist(),
-            "rmsd": None if rmsd is None else [float(r) if np.isfinite(r) else None for r in rmsd],
-            "remark": remark,
-        }
 
 
 def dock(

@@ -22,9 +22,11 @@ from rich.console import Console
 from rich.table import Table
 
 from domains.bootstrap import bootstrap_interval
-from domains.docking.engine import DockedPoses, Sampler, diffdock_sde, dock_groups, hand_made_sampler, make_groups
+from domains.docking.docked_poses import DockedPoses
+from domains.docking.engine import dock_groups, make_groups
 from domains.docking.networks.weights import DockingModel, load_weights, store_score_scale
 from domains.docking.poses.metrics import clusters, success
+from domains.docking.samplers import Sampler, diffdock_sde, hand_made_sampler
 from domains.docking.structures.complexes import Complex, load_posebusters
 from domains.docking.structures.symmetry import automorphisms
 from domains.docking.training.data import SPLITS, read_split

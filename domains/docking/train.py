@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from domains.docking.engine import dock, hand_made_sampler
+from domains.docking.engine import dock
 from domains.docking.networks.weights import DockingModel
 from domains.docking.poses.metrics import success
+from domains.docking.samplers import hand_made_sampler
 from domains.docking.structures.batch import ComplexBatch, collate
 from domains.docking.structures.complexes import Complex, load_posebusters
 from domains.docking.training.config import TrainConfig

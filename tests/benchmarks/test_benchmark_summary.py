@@ -14,9 +14,9 @@ from benchmarks.docking.methods import Method
 from benchmarks.docking.pose_rows import NOT_FINITE, PoseRow, pose_rows
 from benchmarks.docking.summary import MethodRow, Summary
 from benchmarks.docking.table import sentences, table
-from domains.docking.engine import grid_sampler
 from domains.docking.poses.diffusion import NoiseRange
 from domains.docking.poses.validity import Validity
+from domains.docking.samplers import grid_sampler
 from domains.docking.structures.complexes import load_posebusters
 from domains.docking.structures.symmetry import automorphisms
 from ld3.grids import HAND_MADE

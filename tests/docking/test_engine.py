@@ -13,22 +13,15 @@ import torch
 from docking_models import SMALL, complexes, stiff
 from rdkit import Chem
 
-from domains.docking.engine import (
-    DockedPoses,
-    Sampler,
-    diffdock_sde,
-    dock,
-    dock_by_teacher,
-    grid_sampler,
-    hand_made_sampler,
-    make_groups,
-)
+from domains.docking.docked_poses import DockedPoses
+from domains.docking.engine import dock, dock_by_teacher, make_groups
 from domains.docking.networks.pocket_net import PocketNet
 from domains.docking.networks.weights import DockingModel
 from domains.docking.poses.diffdock_sampler import Noise
 from domains.docking.poses.diffusion import NoiseRange
 from domains.docking.poses.flow import DockingFlow
 from domains.docking.poses.pose import Poses
+from domains.docking.samplers import Sampler, diffdock_sde, grid_sampler, hand_made_sampler
 from domains.docking.structures.complexes import Complex
 from ld3 import get_solver
 from ld3.grids import HAND_MADE

@@ -11,12 +11,13 @@ import torch
 from docking_models import SMALL, complexes, network
 from safetensors import safe_open
 
-from domains.docking.engine import OnStep, Sampler, dock
+from domains.docking.engine import dock
 from domains.docking.networks.weights import load_weights, save_weights
 from domains.docking.poses.diffdock_sampler import Noise
 from domains.docking.poses.diffusion import NoiseRange
 from domains.docking.poses.flow import DockingFlow
 from domains.docking.poses.pose import Poses, bound_poses
+from domains.docking.samplers import OnStep, Sampler
 from domains.docking.score_scale import cli, summarise
 
 

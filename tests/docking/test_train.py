@@ -21,8 +21,9 @@ from docking_models import SMALL, SMALL_DIFFDOCK, complexes
 from rich.console import Console
 from safetensors.torch import load_file
 
-from domains.docking.engine import dock, hand_made_sampler
+from domains.docking.engine import dock
 from domains.docking.networks.weights import DEMO_WEIGHTS, load_weights
+from domains.docking.samplers import hand_made_sampler
 from domains.docking.structures.batch import collate
 from domains.docking.structures.complexes import POSEBUSTERS_NAMES
 from domains.docking.train import cli, load_data, main
