@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 DATA = Path(__file__).parent / "data"
-SERIES = Path(__file__).parents[2] / "shared" / "data" / "fep_plus"
+SHARED = Path(__file__).parents[2] / "shared"
 
 
 def data(name: str) -> Path:
@@ -15,15 +15,8 @@ def data(name: str) -> Path:
     return DATA / name
 
 
-def fep_plus(series: str) -> Path:
-    """A series of the public FEP+ benchmark, or a skip: whole complexes are too large for the repository."""
-    if not (SERIES / series).is_dir():
-        pytest.skip(f"the FEP+ series {series} is not beside the repository, in shared/data/fep_plus")
-    return SERIES / series
-
-
 def shared(path: str) -> Path:
-    """A reference file that lives outside the repository; the test that asks for a missing one is skipped."""
-    if not (SERIES.parents[1] / path).exists():
-        pytest.skip(f"reference file shared/{path} is not here")
-    return SERIES.parents[1] / path
+    """What is too large for the repository (series of complexes, networks): beside it, or the test is skipped."""
+    if not (SHARED / path).exists():
+        pytest.skip(f"shared/{path} is not beside the repository")
+    return SHARED / path

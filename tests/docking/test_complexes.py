@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import fep_plus
+from conftest import shared
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 from scipy.spatial.distance import cdist
@@ -249,7 +249,7 @@ def test_posebusters(capfd: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("series", ["jacs_set__tyk2", "charge_annhil__thrombin_whole_map", "merck__pfkfb3_automap"])
 def test_real_series(series: str, tmp_path: Path) -> None:
-    (tmp_path / series).symlink_to(fep_plus(series))
+    (tmp_path / series).symlink_to(shared(f"data/fep_plus/{series}"))
     complexes, problems = load_folder(tmp_path)
     assert problems == []
     records = (tmp_path / series / "ligands.sdf").read_text().count("$$$$")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import data, shared
+from conftest import data
 from diffdock_reference import complex_6o5u
 from rdkit import Chem
 
@@ -42,7 +42,7 @@ def test_files_that_are_no_ligands_are_refused(tmp_path: Path) -> None:
 
 
 def test_receptor_of_a_file() -> None:
-    protein = read_protein(shared("data/diffdock_examples/6o5u_protein_processed.pdb"))
+    protein = read_protein(data("6o5u_protein.pdb"))
     graph, published = receptor_graph(protein, None), complex_6o5u().receptor
     assert torch.equal(graph.residue_type, published.residue_type)
     assert torch.equal(graph.edges, published.edges)
