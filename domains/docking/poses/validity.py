@@ -4,8 +4,10 @@ The configuration is PoseBusters' "redock" without the RMSD: its PB-valid. The m
 bonds and stereochemistry of is the input ligand, so that no bound pose is needed and validity says nothing about being
 near to one.
 
-Two things make it affordable and change no verdict. Of the protein, PoseBusters looks only at what is within 6 Å of
-the pose; it gets the atoms within 8 Å. And modules that decide nothing are left out: version 0.6.5 lists the energy
+The protein is the one that the network saw: without a copy of the ligand, waters and additives, in one conformation.
+
+Two things make it affordable and change no verdict. Of the protein, PoseBusters looks only at heavy atoms within 6 Å of
+the pose; it gets those within 8 Å. And modules that decide nothing are left out: version 0.6.5 lists the energy
 ratio twice.
 """
 
@@ -14,7 +16,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ from domains.docking.poses import timed_pool
 from domains.docking.poses.files import posed
 from domains.docking.poses.timed_pool import Failure
 from domains.docking.structures.complexes import Complex
-from domains.docking.structures.surroundings import Surroundings
+from domains.docking.structures.protein import Protein
 
 _REACH = 8.0  # Å; PoseBusters' search_distance is 6 Å
 
@@ -77,19 +78,15 @@ def check_all(
 
     Raises:
         ValueError: if positions do not fit the ligand, or `processes` or `timeout_s` is not positive.
-        InputError: if a protein file cannot be read.
         RuntimeError: if a worker does not start.
     """
-    proteins: dict[Path, Surroundings] = {}
     for complex_, positions in jobs:
         if positions.ndim != 3 or positions.shape[1:] != (complex_.ligand.n_atoms, 3):
             shape = f"(n, {complex_.ligand.n_atoms}, 3)"
             raise ValueError(f"positions of {complex_.name} must have shape {shape}, got {positions.shape}")
-        if complex_.protein_path not in proteins:
-            proteins[complex_.protein_path] = Surroundings.read(complex_.protein_path)
     finite = [np.isfinite(positions).all((1, 2)) for _, positions in jobs]
     tasks = [
-        [_task(complex_.ligand.mol, pose, proteins[complex_.protein_path]) for pose in positions[kept]]
+        [_task(complex_.ligand.mol, pose, complex_.protein) for pose in positions[kept]]
         for (complex_, positions), kept in zip(jobs, finite, strict=True)
     ]
     answers = timed_pool.run(_prepare, tasks, processes, timeout_s, on_pose)
@@ -112,8 +109,8 @@ class _Task(NamedTuple):
     protein: str
 
 
-def _task(ligand: Chem.Mol, pose: NDArray[Any], protein: Surroundings) -> _Task:
-    return _Task(posed(ligand, pose), ligand, protein.around(pose, _REACH))
+def _task(ligand: Chem.Mol, pose: NDArray[Any], protein: Protein) -> _Task:
+    return _Task(posed(ligand, pose), ligand, protein.pdb_block(pose, _REACH))
 
 
 def _prepare() -> Callable[[_Task], Validity]:

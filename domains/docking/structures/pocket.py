@@ -11,8 +11,6 @@ from scipy.spatial import cKDTree
 
 from domains.docking.structures.protein import Protein
 
-_SAME_PLACE = 1.0  # Å; no two atoms that are not the same one come this close
-
 
 def _check_radius(radius: float) -> None:
     if not 0 < radius < float("inf"):
@@ -106,16 +104,11 @@ def choose_pocket(protein: Protein, choice: PocketChoice, reference: NDArray[np.
 def pocket_around_ligand(protein: Protein, positions: NDArray[np.float32], radius: float = 6.0) -> Pocket:
     """Residues with an atom within ``radius`` Å of an atom of the reference ligand (A, 3).
 
-    A copy of the reference ligand in the protein file is left out, or the answer would be part of the question.
     Raises ``EmptyPocketError`` if no residue is that near, ``ValueError`` if the radius is not positive.
     """
     _check_radius(radius)
     distance, _ = cKDTree(positions).query(protein.positions)
-    copies = _copies(protein, positions, distance)
-    near = np.unique(protein.residue_index[distance <= radius])
-    names = ", ".join(f"{protein.residue_ids[i]} {protein.residue_names[i]}" for i in copies)
-    spec = f"ligand, {radius:g} Å" + (f", without the copy of the ligand at {names}" if copies else "")
-    return _pocket(protein, np.setdiff1d(near, copies), spec)
+    return _pocket(protein, np.unique(protein.residue_index[distance <= radius]), f"ligand, {radius:g} Å")
 
 
 def pocket_around_point(protein: Protein, xyz: NDArray[np.float32], radius: float = 12.0) -> Pocket:
@@ -129,21 +122,6 @@ def pocket_around_point(protein: Protein, xyz: NDArray[np.float32], radius: floa
 def whole_protein(protein: Protein) -> Pocket:
     """Every residue."""
     return _pocket(protein, np.arange(len(protein.residue_ids)), "whole protein")
-
-
-def _copies(protein: Protein, ligand: NDArray[np.float32], distance: NDArray[np.float64]) -> list[int]:
-    """Residues that are the reference ligand, or a piece of it where a file splits a peptide or sugar into residues.
-
-    Either half of the ligand's atoms have an atom of the residue in their place, or half of the residue's atoms have
-    an atom of the ligand in theirs.
-    """
-    copies = []
-    for index in np.unique(protein.residue_index[distance <= _SAME_PLACE]):
-        own = protein.residue_index == index
-        covered, _ = cKDTree(protein.positions[own]).query(ligand)
-        if np.mean(covered <= _SAME_PLACE) >= 0.5 or np.mean(distance[own] <= _SAME_PLACE) >= 0.5:
-            copies.append(int(index))
-    return copies
 
 
 def _pocket(protein: Protein, residues: NDArray[np.int64], spec: str) -> Pocket:

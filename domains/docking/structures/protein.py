@@ -1,36 +1,24 @@
-"""Proteins from PDB and mmCIF files: which atoms are kept, and a record of everything that was not."""
+"""Proteins: the atoms that both the network and the checks of poses see, and a record of all that was left out."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import groupby
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import gemmi
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
-from domains.docking.structures.residues import (
-    ADDITIVES,
-    ATOM_NAME_VOCABULARY,
-    ELEMENT_VOCABULARY,
-    RESIDUE_VOCABULARY,
-    SIDE_CHAINS,
-    element_class,
-    is_water,
-    parent_residue,
-    standard_name,
-)
-from domains.docking.structures.structure_files import read_structure
-from domains.errors import InputError, InputProblem
-
+_STRETCH = 0.3  # Å that a bond in a file may exceed the sum of covalent radii; 1.87 Å across a bicyclopentane is none
 
 @dataclass(frozen=True)
 class ProteinReport:
-    """What reading a protein file kept and dropped, in one line by ``str``.
+    """What of a protein file was kept and dropped, in one line by ``str``.
 
     Residues are written "A:45B HIS": chain, number with insertion code, name.
     """
@@ -45,6 +33,7 @@ class ProteinReport:
     incomplete: int
     missing_atoms: int
     models: int
+    copies: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         parts = [
@@ -53,6 +42,7 @@ class ProteinReport:
             f"kept {_names(self.hetero)}" if self.hetero else "",
             f"dropped {self.waters} waters" if self.waters else "",
             f"dropped additives {_names(self.additives)}" if self.additives else "",
+            f"removed {_names(self.copies)}, the ligand itself ({_places(self.copies)})" if self.copies else "",
             f"dropped {self.hydrogens} hydrogens" if self.hydrogens else "",
             f"dropped {self.alternatives} atoms of alternative conformations" if self.alternatives else "",
             f"{self.missing_atoms} side-chain atoms missing in {self.incomplete} residues" if self.incomplete else "",
@@ -66,7 +56,8 @@ class Protein:
     """Heavy atoms (N) and residues (M) of the first model, in file order, without waters and additives.
 
     positions (N, 3) float32, Å, in the file's frame; element, residue, atom_name (N,) int64 into the vocabularies;
-    residue_index (N,) int64 into the residues; is_ca (N,) bool; residue_ids: M words "A:45B"; residue_names: M words.
+    residue_index (N,) int64 into the residues; is_ca (N,) bool; atomic_number (N,) int64; pdb_lines (N,) in PDB format;
+    residue_ids: M words "A:45B"; residue_names: M words; is_amino_acid (M,) bool.
     """
 
     path: Path
@@ -76,79 +67,63 @@ class Protein:
     atom_name: NDArray[np.int64]
     residue_index: NDArray[np.int64]
     is_ca: NDArray[np.bool_]
+    atomic_number: NDArray[np.int64]
+    pdb_lines: NDArray[np.str_]
     residue_ids: tuple[str, ...]
     residue_names: tuple[str, ...]
+    is_amino_acid: NDArray[np.bool_]
     report: ProteinReport
 
+    @cached_property
+    def tree(self) -> cKDTree:
+        """Of the positions."""
+        return cKDTree(self.positions)
 
-def read_protein(path: Path) -> Protein:
-    """Read a PDB or mmCIF file, gzipped or not.
+    @cached_property
+    def bonds(self) -> NDArray[np.int64]:
+        """Pairs of atoms (E, 2) whose distance is that of a covalent bond; metals have none."""
+        elements = [gemmi.Element(number) for number in range(int(self.atomic_number.max()) + 1)]
+        radii = np.array([-np.inf if element.is_metal else element.covalent_r for element in elements])
+        radius = radii[self.atomic_number]
+        pairs = self.tree.query_pairs(2 * radius.max() + _STRETCH, output_type="ndarray")
+        length = np.linalg.norm(self.positions[pairs[:, 0]] - self.positions[pairs[:, 1]], axis=1)
+        return np.asarray(pairs[length <= radius[pairs].sum(1) + _STRETCH], dtype=np.int64)
 
-    Of alternative conformations the one with the highest occupancy is kept, residue by residue. Modified residues
-    (MSE, SEP, ...) get the type of their parent. Metals, ions, cofactors, sugars and nucleotides are kept with the
-    residue type "other". Hydrogens, waters and crystallisation additives are dropped; see ``Protein.report``.
+    def without_copies(self, residues: Sequence[int]) -> Protein:
+        """The protein without those of its residues that are the ligand; the report says so."""
+        if not residues:
+            return self
+        kept = ~np.isin(np.arange(len(self.residue_ids)), residues)
+        atoms = kept[self.residue_index]
+        labels = tuple(f"{self.residue_ids[i]} {self.residue_names[i]}" for i in residues)
+        return replace(
+            self,
+            **{name: getattr(self, name)[atoms] for name in _OF_ATOMS},
+            residue_index=(np.cumsum(kept) - 1)[self.residue_index[atoms]],
+            residue_ids=tuple(word for word, own in zip(self.residue_ids, kept, strict=True) if own),
+            residue_names=tuple(word for word, own in zip(self.residue_names, kept, strict=True) if own),
+            is_amino_acid=self.is_amino_acid[kept],
+            report=replace(
+                self.report,
+                amino_acids=int(self.is_amino_acid[kept].sum()),
+                modified=tuple(label for label in self.report.modified if label not in labels),
+                hetero=tuple(label for label in self.report.hetero if label not in labels),
+                copies=labels,
+            ),
+        )
 
-    Raises ``InputError`` for a file that is missing, empty, binary, cut off, or without amino acids.
-    """
-    structure = read_structure(path)
-    tally: Counter[str] = Counter()
-    modified: list[str] = []
-    hetero: list[str] = []
-    additives: list[str] = []
-    ids: list[str] = []
-    names: list[str] = []
-    rows: list[_Row] = []
-    for chain, residue in _residues(structure[0], tally):
-        label = f"{chain}:{residue.seqid} {residue.name}"
-        if is_water(residue):
-            tally["waters"] += 1
-            continue
-        parent = parent_residue(residue.name)
-        if parent is None and residue.name in ADDITIVES:
-            additives.append(label)
-            continue
-        kept = _atoms(residue, tally)
-        if not kept:
-            continue
-        if parent == "other" and not any(atom.name == "CA" for atom in kept):
-            parent = None  # programs call any unknown molecule UNK
-        if parent is None:
-            hetero.append(label)
-        else:
-            tally["amino_acids"] += 1
-            if standard_name(residue.name) not in (parent, "UNK"):
-                modified.append(label)
-            missing = _missing(residue.name, kept)
-            tally["missing_atoms"] += missing
-            tally["incomplete"] += missing > 0
-        rows += [_row(atom, parent, len(ids)) for atom in kept]
-        ids.append(f"{chain}:{residue.seqid}")
-        names.append(residue.name)
-    if not tally["amino_acids"]:
-        raise InputError(InputProblem(str(path), "", "there are no amino acids in it", "give the protein's own file"))
-    return Protein(
-        path,
-        np.array([row.position for row in rows], dtype=np.float32),
-        np.array([row.element for row in rows], dtype=np.int64),
-        np.array([row.residue for row in rows], dtype=np.int64),
-        np.array([row.atom_name for row in rows], dtype=np.int64),
-        np.array([row.residue_index for row in rows], dtype=np.int64),
-        np.array([row.is_ca for row in rows], dtype=np.bool_),
-        tuple(ids),
-        tuple(names),
-        ProteinReport(
-            amino_acids=tally["amino_acids"],
-            modified=tuple(modified),
-            hetero=tuple(hetero),
-            waters=tally["waters"],
-            additives=tuple(additives),
-            hydrogens=tally["hydrogens"],
-            alternatives=tally["alternatives"],
-            incomplete=tally["incomplete"],
-            missing_atoms=tally["missing_atoms"],
-            models=len(structure),
-        ),
-    )
+    def pdb_block(self, positions: NDArray[Any], reach: float) -> str:
+        """PDB text of the atoms within `reach` Å of any of `positions` (A, 3), or of the nearest one alone."""
+        near = sorted(set().union(*self.tree.query_ball_point(positions, reach)))
+        if not near:
+            distance, index = self.tree.query(positions)
+            near = [index[distance.argmin()]]
+        # Serial numbers start again from 1: RDKit cannot read the hybrid-36 ones of large structures.
+        numbered = [f"{line[:6]}{serial:5d}{line[11:]}" for serial, line in enumerate(self.pdb_lines[near], start=1)]
+        return "\n".join([*numbered, "END\n"])
+
+
+_OF_ATOMS = ("positions", "element", "residue", "atom_name", "is_ca", "atomic_number", "pdb_lines")
 
 
 def _names(labels: tuple[str, ...]) -> str:
@@ -156,63 +131,5 @@ def _names(labels: tuple[str, ...]) -> str:
     return ", ".join(name if n == 1 else f"{n} {name}" for name, n in counts.items())
 
 
-class _Row(NamedTuple):
-    position: list[float]
-    element: int
-    residue: int
-    atom_name: int
-    residue_index: int
-    is_ca: bool
-
-
-def _row(atom: gemmi.Atom, parent: str | None, residue_index: int) -> _Row:
-    known_name = parent is not None and atom.name in ATOM_NAME_VOCABULARY
-    return _Row(
-        position=atom.pos.tolist(),
-        element=ELEMENT_VOCABULARY.index(element_class(atom.element)),
-        residue=RESIDUE_VOCABULARY.index(parent or "other"),
-        atom_name=ATOM_NAME_VOCABULARY.index(atom.name if known_name else "other"),
-        residue_index=residue_index,
-        is_ca=parent is not None and atom.name == "CA",
-    )
-
-
-def _missing(name: str, atoms: list[gemmi.Atom]) -> int:
-    """Side-chain atoms that a standard residue lacks; a modified residue has no list to compare with."""
-    return len(set(SIDE_CHAINS.get(standard_name(name), ())) - {atom.name for atom in atoms})
-
-
-def _residues(model: gemmi.Model, tally: Counter[str]) -> Iterator[tuple[str, gemmi.Residue]]:
-    """Residues with the name of their chain; where alternatives share a place, the one with the highest occupancy."""
-    for chain in model:
-        for _, group in groupby(chain, key=lambda residue: str(residue.seqid)):
-            candidates = list(group)
-            # Without altloc marks, two residues of one number are two molecules and not two alternatives.
-            if len(candidates) > 1 and all(any(atom.has_altloc() for atom in residue) for residue in candidates):
-                best = max(candidates, key=lambda residue: max(atom.occ for atom in residue))
-                tally["alternatives"] += sum(len(r) for r in candidates) - len(best)
-                candidates = [best]
-            for residue in candidates:
-                yield chain.name, residue
-
-
-def _atoms(residue: gemmi.Residue, tally: Counter[str]) -> list[gemmi.Atom]:
-    """Heavy atoms of the conformation with the highest total occupancy (the first one on a tie).
-
-    An atom that this conformation lacks is taken from the conformation where its own occupancy is highest.
-    """
-    heavy = [atom for atom in residue if not atom.is_hydrogen()]
-    tally["hydrogens"] += len(residue) - len(heavy)
-    occupancy: dict[str, float] = {}
-    for atom in heavy:
-        if atom.has_altloc():
-            occupancy[atom.altloc] = occupancy.get(atom.altloc, 0.0) + atom.occ
-    if not occupancy:
-        return heavy
-    best = max(occupancy, key=lambda altloc: occupancy[altloc])
-    chosen: dict[str, gemmi.Atom] = {}
-    for atom in sorted(heavy, key=lambda atom: (atom.has_altloc() and atom.altloc != best, -atom.occ)):
-        chosen.setdefault(atom.name, atom)
-    kept = [atom for atom in heavy if chosen[atom.name] is atom]
-    tally["alternatives"] += len(heavy) - len(kept)
-    return kept
+def _places(labels: tuple[str, ...]) -> str:
+    return ", ".join(label.split()[0] for label in labels)

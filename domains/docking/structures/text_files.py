@@ -35,3 +35,9 @@ def read_text(path: Path, kind: str) -> str:
         raise refuse("the file is binary", f"give {kind}")
     # Titles and remarks may hold any 8-bit letter; nothing that is used from these files does.
     return data.decode("utf-8-sig", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_names(path: Path) -> set[str]:
+    """Names in a list: one a line, # starts a comment. Raises ``InputError`` if it cannot be read."""
+    lines = (line.split("#")[0].strip() for line in read_text(path, "a list of names").splitlines())
+    return {line for line in lines if line}
