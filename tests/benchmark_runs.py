@@ -17,7 +17,7 @@ from benchmarks.docking import __main__ as docking
 from domains.docking.networks.pocket_net import PocketNet
 from domains.docking.networks.weights import save_weights
 from domains.docking.poses.diffusion import NoiseRange
-from domains.docking.structures.complexes import load_posebusters
+from domains.docking.structures.complexes import read
 
 QUICK = ("--samples", "3", "--nfe", "4", "--teacher-nfe", "4")
 QUICK_FIT = ("--fit", "--fit-poses", "6", "--fit-steps", "3")
@@ -32,11 +32,11 @@ def write_weights(path: Path, score_scale: float = 2.0) -> Path:
 
 def write_complexes(folder: Path, *names: str) -> Path:
     """Crystal complexes of the posebusters package as NAME/protein.pdb and NAME/ligands.sdf."""
-    for loaded in load_posebusters()[0]:
+    for loaded in read()[0]:
         if loaded.name in names:
             (folder / loaded.name).mkdir(parents=True)
-            shutil.copyfile(loaded.protein_path, folder / loaded.name / "protein.pdb")
-            ligand = loaded.protein_path.parent / f"{loaded.name}_ligand.sdf"
+            shutil.copyfile(loaded.protein.path, folder / loaded.name / "protein.pdb")
+            ligand = loaded.protein.path.parent / f"{loaded.name}_ligand.sdf"
             block = ligand.read_text().split("\n", 1)[1]
             (folder / loaded.name / "ligands.sdf").write_text(f"{loaded.name}\n{block}")
     return folder

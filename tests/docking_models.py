@@ -14,7 +14,7 @@ from domains.docking.networks.weights import DockingModel
 from domains.docking.poses.diffusion import NoiseRange
 from domains.docking.poses.pose import bound_poses, retract, tangent_sizes
 from domains.docking.structures.batch import ComplexBatch, collate
-from domains.docking.structures.complexes import Complex, load_posebusters
+from domains.docking.structures.complexes import Complex, read
 
 SMALL = PocketNetConfig(
     scalars=16,
@@ -34,7 +34,7 @@ SMALL_DIFFDOCK = DiffDockNetConfig(scalars=6, vectors=2, radial=6, hidden=8)
 @functools.cache
 def complexes() -> tuple[Complex, ...]:
     """1ia1, 1of6, 1s3v and 1uou: 13 to 27 atoms, 2 to 6 torsions."""
-    found, problems = load_posebusters()
+    found, problems = read()
     assert not problems
     return tuple(found)
 

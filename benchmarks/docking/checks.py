@@ -85,7 +85,7 @@ def _check(
 def _name(complex_: Complex, poses: NDArray[np.float32]) -> str:
     ligand = complex_.ligand
     molecule = (ligand.atom_features.tobytes(), ligand.bond_index.tobytes(), ligand.bond_type.tobytes())
-    protein = complex_.protein_path.read_bytes()
+    protein = complex_.protein.pdb_lines.tobytes()
     return f"valid-{fingerprint(version('posebusters'), protein, molecule, torch.from_numpy(poses))}"
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +11,10 @@ from numpy.typing import NDArray
 from benchmarks.docking.options import Options
 from domains import docking
 from domains.docking.networks.weights import DEMO_WEIGHTS
-from domains.docking.structures.complexes import Complex, Loaded
-from domains.docking.structures.ligand import with_conformer
+from domains.docking.structures.complexes import Complex
 from domains.docking.structures.symmetry import automorphisms
-from domains.docking.training.data import SPLITS, names_in
+from domains.docking.structures.text_files import read_names
+from domains.docking.training.data import SPLITS
 from domains.errors import InputError, InputProblem
 
 IN_SAMPLE, KNOWN_TARGETS, UNSEEN_TARGETS, USER = (
@@ -56,21 +55,23 @@ def load(options: Options) -> Inputs:
     Raises:
         InputError: if the list of names cannot be read.
     """
-    loaded, problems = docking.read(options.complexes, pocket=options.pocket)
-    if options.only is not None:
-        loaded, unknown = _listed(loaded, options.only)
-        problems = [*problems, *unknown]
-    complexes: list[Complex] = []
+    complexes, problems = docking.read(
+        options.complexes,
+        pocket=options.pocket,
+        conformer=options.conformer,
+        only=options.only,
+        seed=options.seed,
+    )
+    kept: list[Complex] = []
     symmetries: dict[str, NDArray[np.intp]] = {}
-    for found in loaded:
+    for found in complexes:
         try:
-            ligand = with_conformer(found.ligand, options.seed) if options.conformer == "rdkit" else found.ligand
-            symmetries[found.name] = automorphisms(ligand)
+            symmetries[found.name] = automorphisms(found.ligand)
         except InputError as error:
-            problems = [*problems, replace(error.problem, file=found.name)]
+            problems.append(replace(error.problem, file=found.name))
         else:
-            complexes.append(replace(found, ligand=ligand))
-    return Inputs(tuple(complexes), symmetries, tuple(problems), _split(options))
+            kept.append(found)
+    return Inputs(tuple(kept), symmetries, tuple(problems), _split(options))
 
 
 def _split(options: Options) -> str:
@@ -81,19 +82,6 @@ def _split(options: Options) -> str:
         return IN_SAMPLE
     if options.only is not None:
         lists = {KNOWN_TARGETS: "validation_ligands.txt", UNSEEN_TARGETS: "validation_targets.txt"}
-        names = names_in(options.only)
-        return next((split for split, file in lists.items() if names == names_in(SPLITS / file)), USER)
+        names = read_names(options.only)
+        return next((split for split, file in lists.items() if names == read_names(SPLITS / file)), USER)
     return USER
-
-
-def _listed(complexes: Sequence[Complex], path: Path) -> Loaded:
-    """The complexes that a list names, by themselves or with all others of their protein, and names of nothing."""
-    names = names_in(path)
-    kept = [found for found in complexes if not names.isdisjoint(_names_of(found))]
-    unknown = sorted(names.difference(*map(_names_of, kept)))
-    remedy = "correct the name, or see above why it was left out"
-    return kept, [InputProblem(str(path), name, "there is no such complex to dock", remedy) for name in unknown]
-
-
-def _names_of(complex_: Complex) -> set[str]:
-    return {complex_.name, complex_.name.split("/")[0]}

@@ -179,6 +179,6 @@ def _complex_entry(found: Complex) -> dict[str, object]:
         "heavy_atoms": found.ligand.n_atoms,
         "torsions": found.ligand.n_torsions,
         "pocket": found.pocket.spec,
-        "protein": str(found.protein_report),
+        "protein": str(found.protein.report),
         "has_bound_pose": found.reference is not None,
     }

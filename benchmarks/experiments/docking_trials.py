@@ -44,7 +44,7 @@ from domains.docking.samplers import grid_sampler
 from domains.docking.settings import SOLVER, TEACHER, fit_config, poses_at_once
 from domains.docking.structures.complexes import Complex
 from domains.docking.structures.symmetry import automorphisms
-from domains.docking.training.data import names_in
+from domains.docking.structures.text_files import read_names
 from domains.progress import WorkProgress
 from ld3 import HAND_MADE, Grid, get_solver
 from ld3.learn import FitConfig, FitResult, Pairs, fit, run_teacher
@@ -210,7 +210,7 @@ def _check(options: Options) -> list[Trial]:
 def _read(options: Options, log: Console) -> list[Complex]:
     """The complexes with a known pose that are listed."""
     found, problems = docking.read(options.complexes)
-    names = None if options.only is None else names_in(options.only)
+    names = None if options.only is None else read_names(options.only)
     for problem in problems:
         log.print(f"left out: {problem}", markup=False)
     kept = [c for c in found if c.reference is not None]

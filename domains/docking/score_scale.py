@@ -27,7 +27,7 @@ from domains.docking.engine import dock_groups, make_groups
 from domains.docking.networks.weights import DockingModel, load_weights, store_score_scale
 from domains.docking.poses.metrics import clusters, success
 from domains.docking.samplers import Sampler, diffdock_sde, hand_made_sampler
-from domains.docking.structures.complexes import Complex, load_posebusters
+from domains.docking.structures.complexes import Complex, read
 from domains.docking.structures.symmetry import automorphisms
 from domains.docking.training.data import SPLITS, read_split
 from domains.errors import InputError, InputProblem
@@ -119,7 +119,7 @@ def validation_complexes(config: ScoreScaleConfig) -> list[Complex]:
         InputError: if the data folder is missing, or holds none of them.
     """
     if config.split == "embedded":
-        chosen = load_posebusters()[0]
+        chosen = read()[0]
     elif config.data is None:
         raise _mistake("--data", f"not given, and --split {config.split} needs it", "give the training data's folder")
     else:

@@ -34,7 +34,7 @@ from domains.docking.networks.score import ScoreNetwork, Scores
 from domains.docking.networks.weights import load_weights
 from domains.docking.settings import TEACHER
 from domains.docking.structures.batch import ComplexBatch
-from domains.docking.structures.complexes import load_posebusters
+from domains.docking.structures.complexes import read
 from domains.docking.training.data import SPLITS
 from ld3.grids import HAND_MADE
 from ld3.learn import FitResult
@@ -236,7 +236,7 @@ def test_a_smiles_gets_poses_and_no_rmsd(bench: Bench, complexes: Path, tmp_path
         "complex_name,protein_path,ligand_description,protein_sequence\n"
         f"toluic acid,{path},Cc1ccccc1C(=O)O,\nbenzene,{path},c1ccccc1,\n"
     )
-    centre = load_posebusters()[0][3].pocket.origin
+    centre = read()[0][3].pocket.origin
     found = bench("--complexes", table, "--pocket", "point:" + ",".join(f"{x:.1f}" for x in centre) + ",8")
     assert found.status == 0
     row = found.rows["edm", 4]

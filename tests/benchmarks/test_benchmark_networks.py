@@ -51,8 +51,8 @@ def options(tmp_path: Path) -> Options:
     for complex_ in complexes():
         place = tmp_path / "data" / complex_.name
         place.mkdir(parents=True)
-        ligand = complex_.protein_path.with_name(f"{complex_.name}_ligand.sdf")
-        (place / "protein.pdb").symlink_to(complex_.protein_path)
+        ligand = complex_.protein.path.with_name(f"{complex_.name}_ligand.sdf")
+        (place / "protein.pdb").symlink_to(complex_.protein.path)
         (place / "ligands.sdf").symlink_to(ligand)
         names.append(f"{complex_.name}/{ligand.read_text().splitlines()[0].strip()}")
     (tmp_path / "ligands.txt").write_text("\n".join(names[:2]))

@@ -17,7 +17,7 @@ from benchmarks.docking.table import sentences, table
 from domains.docking.poses.diffusion import NoiseRange
 from domains.docking.poses.validity import Validity
 from domains.docking.samplers import grid_sampler
-from domains.docking.structures.complexes import load_posebusters
+from domains.docking.structures.complexes import read
 from domains.docking.structures.symmetry import automorphisms
 from ld3.grids import HAND_MADE
 from ld3.solvers import get_solver
@@ -99,7 +99,7 @@ def test_a_failed_pose_counts_in_every_figure() -> None:
 
 def test_poses_become_rows() -> None:
     """A pose 3 Å from the bound one, the bound one itself with a symmetry, and one that is not finite."""
-    found = load_posebusters()[0][0]
+    found = read()[0][0]
     assert found.reference is not None
     symmetries = automorphisms(found.ligand)
     shift, beyond = np.array([[3, 0, 0], [3, 4, 0]], dtype=np.float32)

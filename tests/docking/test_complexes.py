@@ -11,9 +11,11 @@ from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 from scipy.spatial.distance import cdist
 
-from domains.docking.structures.complexes import POSEBUSTERS_NAMES, load_csv, load_folder, load_posebusters
+from domains.docking.structures.complexes import read
+from domains.docking.structures.ligand import from_smiles
 from domains.docking.structures.pocket import PocketChoice
-from domains.errors import InputProblem
+from domains.docking.structures.records import POSEBUSTERS_NAMES
+from domains.errors import InputError, InputProblem
 
 FIELDS = "complex_name,protein_path,ligand_description,protein_sequence\n"
 
@@ -93,19 +95,19 @@ def test_folder(tmp_path: Path) -> None:
     _series(tmp_path, "alpha", _ligand("one"))
     (tmp_path / "README.md").write_text("not a series")
     (tmp_path / ".git").mkdir()
-    complexes, problems = load_folder(tmp_path)
+    complexes, problems = read(tmp_path)
     assert problems == []
     assert [c.name for c in complexes] == ["alpha/one", "beta/two", "beta/one"]
     last = complexes[-1]
     np.testing.assert_array_equal(last.reference, last.ligand.positions)
-    assert last.protein_path == tmp_path / "beta" / "protein.pdb"
+    assert last.protein.path == tmp_path / "beta" / "protein.pdb"
     near = cdist(last.pocket.positions, last.ligand.positions).min()
     assert 3.0 < near < 6.0
     assert last.pocket.spec.startswith("ligand, 6 Å: ")
-    assert str(last.protein_report) == "9 amino acids"
-    (whole, *_), _ = load_folder(tmp_path, PocketChoice.parse("protein"))
+    assert str(last.protein.report) == "9 amino acids"
+    (whole, *_), _ = read(tmp_path, pocket="protein")
     assert len(whole.pocket.residue_ids) == 9
-    assert whole.reference is not None
+    assert whole.reference is None
 
 
 def test_folder_reports_and_goes_on(tmp_path: Path) -> None:
@@ -116,14 +118,16 @@ def test_folder_reports_and_goes_on(tmp_path: Path) -> None:
     (tmp_path / "c" / "ligands.sdf").unlink()
     _series(tmp_path, "d", _ligand("salt", "CC(=O)[O-].[NH4+]"), _ligand("x"))
     _series(tmp_path, "e", _ligand("hovering", at=(4.0, 4.0, 9.5)))
-    complexes, problems = load_folder(tmp_path, PocketChoice.parse("ligand:3"))
+    complexes, problems = read(tmp_path, pocket="ligand:3")
     assert [c.name for c in complexes] == []
-    complexes, problems = load_folder(tmp_path)
+    complexes, problems = read(tmp_path)
     assert [c.name for c in complexes] == ["a/x", "a/y", "d/x"]
     twice, far, protein, ligands, salt, hovering = _lines(problems)
     assert twice == f"{tmp_path}/a/ligands.sdf, x: the name 'a/x' is used twice; rename one of them"
     assert far.startswith(f"{tmp_path}/a/ligands.sdf, far: the ligand is ")
-    assert far.endswith("Å away from protein.pdb; give both in one frame, or the ligand as a SMILES")
+    assert far.endswith(
+        "Å away from protein.pdb; give both in one frame, or choose the pocket around a point or the whole protein"
+    )
     assert protein.startswith(f"{tmp_path}/b/protein.pdb: cannot be read")
     assert ligands.startswith(f"{tmp_path}/c/ligands.sdf: cannot be read")
     assert salt.startswith(f"{tmp_path}/d/ligands.sdf, record 1 (salt): it has 2 fragments")
@@ -131,10 +135,10 @@ def test_folder_reports_and_goes_on(tmp_path: Path) -> None:
 
 
 def test_folder_that_is_none(tmp_path: Path) -> None:
-    assert _lines(load_folder(tmp_path / "no")[1]) == [
+    assert _lines(read(tmp_path / "no")[1]) == [
         f"{tmp_path}/no: it is not a folder; give a folder with NAME/protein.pdb and NAME/ligands.sdf"
     ]
-    assert "there are no complexes in it" in _lines(load_folder(tmp_path)[1])[0]
+    assert "there are no complexes in it" in _lines(read(tmp_path)[1])[0]
 
 
 def _table(folder: Path, *rows: str, fields: str = FIELDS) -> Path:
@@ -146,7 +150,7 @@ def _table(folder: Path, *rows: str, fields: str = FIELDS) -> Path:
 
 def test_table(tmp_path: Path) -> None:
     table = _table(tmp_path, "first,protein.pdb,ligand.sdf,", f" second ,{tmp_path}/protein.pdb, ligand.sdf ,")
-    complexes, problems = load_csv(table)
+    complexes, problems = read(table)
     assert problems == []
     assert [c.name for c in complexes] == ["first", "second"]
     for loaded in complexes:
@@ -156,16 +160,16 @@ def test_table(tmp_path: Path) -> None:
 
 def test_table_with_smiles(tmp_path: Path) -> None:
     table = _table(tmp_path, "a,protein.pdb,CCCCO,", ",protein.pdb,c1ccccc1C(=O)O,")
-    assert _lines(load_csv(table)[1]) == [
+    assert _lines(read(table)[1]) == [
         f"{table}, line {n} ({name}): a SMILES has no pose to put the pocket around; "
-        "choose the pocket around a point or the whole protein"
+        "choose the pocket around a point or the whole protein, or give its pose in a column known_pose"
         for n, name in ((2, "a"), (3, "complex_3"))
     ]
-    complexes, problems = load_csv(table, PocketChoice.parse("point:4,4,0,5"), seed=3)
+    complexes, problems = read(table, pocket="point:4,4,0,5", seed=3)
     assert problems == []
     assert [c.reference for c in complexes] == [None, None]
     assert [Chem.MolToSmiles(c.ligand.mol) for c in complexes] == ["CCCCO", "O=C(O)c1ccccc1"]
-    again, _ = load_csv(table, PocketChoice.parse("point:4,4,0,5"), seed=3)
+    again, _ = read(table, pocket="point:4,4,0,5", seed=3)
     np.testing.assert_array_equal(again[0].ligand.positions, complexes[0].ligand.positions)
 
 
@@ -183,7 +187,7 @@ def test_table_reports_and_goes_on(tmp_path: Path) -> None:
         "last,protein.pdb,ligand.sdf,MKV",
     )
     (tmp_path / "two.sdf").write_text(_ligand("one") + _ligand("two"))
-    complexes, problems = load_csv(table)
+    complexes, problems = read(table)
     assert [c.name for c in complexes] == ["good", "last"]
     long, sequence, twice, protein, ligand, empty, two, smiles = _lines(problems)
     assert long == f"{table}, line 7: it has more fields than the header; quote commas"
@@ -200,13 +204,13 @@ def test_table_reports_and_goes_on(tmp_path: Path) -> None:
 def test_a_ligand_file_of_another_kind_is_not_taken_for_a_smiles(tmp_path: Path, name: str) -> None:
     table = _table(tmp_path, f"a,protein.pdb,{name},")
     (tmp_path / "pose").write_text("something")
-    complexes, problems = load_csv(table)
+    complexes, problems = read(table)
     assert complexes == []
     assert _lines(problems) == [f"{tmp_path}/{name}: not a ligand file; use .sdf, .sd, .mol, .mol2"]
 
 
 def test_a_long_smiles_is_no_path(tmp_path: Path) -> None:
-    complexes, problems = load_csv(_table(tmp_path, f"a,protein.pdb,{'C' * 300}(,"), PocketChoice.parse("protein"))
+    complexes, problems = read(_table(tmp_path, f"a,protein.pdb,{'C' * 300}(,"), pocket="protein")
     assert complexes == []
     assert "RDKit cannot read the SMILES" in _lines(problems)[0]
 
@@ -214,25 +218,25 @@ def test_a_long_smiles_is_no_path(tmp_path: Path) -> None:
 def test_table_columns(tmp_path: Path) -> None:
     fields = "complex_name,protein_path,ligand_description,affinity\n"
     table = _table(tmp_path, "a,protein.pdb,ligand.sdf,7.2", fields=fields)
-    complexes, problems = load_csv(table)
+    complexes, problems = read(table)
     assert [c.name for c in complexes] == ["a"]
     assert _lines(problems)[0].startswith(f"{table}: unknown columns are ignored: affinity; use the columns")
     table = _table(tmp_path, "a,protein.pdb", fields="complex_name,protein\n")
-    assert _lines(load_csv(table)[1])[0].startswith(f"{table}: there is no column protein_path, ligand_description")
-    assert "there are no usable rows" in _lines(load_csv(_table(tmp_path))[1])[0]
+    assert _lines(read(table)[1])[0].startswith(f"{table}: there is no column protein_path, ligand_description")
+    assert "there are no usable rows" in _lines(read(_table(tmp_path))[1])[0]
 
 
 def test_tables_that_are_none(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
-    assert "cannot be read" in _lines(load_csv(path)[1])[0]
+    assert "cannot be read" in _lines(read(path)[1])[0]
     path.write_bytes(b"")
-    assert "the file is empty" in _lines(load_csv(path)[1])[0]
+    assert "the file is empty" in _lines(read(path)[1])[0]
     path.write_bytes(bytes(range(256)))
-    assert "the file is binary" in _lines(load_csv(path)[1])[0]
+    assert "the file is binary" in _lines(read(path)[1])[0]
 
 
 def test_posebusters(capfd: pytest.CaptureFixture[str]) -> None:
-    complexes, problems = load_posebusters()
+    complexes, problems = read()
     assert problems == []
     assert tuple(c.name for c in complexes) == POSEBUSTERS_NAMES
     assert [c.ligand.n_atoms for c in complexes] == [19, 13, 27, 16]
@@ -243,14 +247,14 @@ def test_posebusters(capfd: pytest.CaptureFixture[str]) -> None:
         assert np.linalg.norm(loaded.pocket.origin - loaded.ligand.positions.mean(0)) < 8.0
     # 1ia1 is dihydrofolate reductase: the cofactor NDP beside the inhibitor belongs to the pocket.
     reductase = complexes[0]
-    assert any("NDP" in label for label in reductase.protein_report.hetero)
+    assert any("NDP" in label for label in reductase.protein.report.hetero)
     assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("series", ["jacs_set__tyk2", "charge_annhil__thrombin_whole_map", "merck__pfkfb3_automap"])
 def test_real_series(series: str, tmp_path: Path) -> None:
     (tmp_path / series).symlink_to(shared(f"data/fep_plus/{series}"))
-    complexes, problems = load_folder(tmp_path)
+    complexes, problems = read(tmp_path)
     assert problems == []
     records = (tmp_path / series / "ligands.sdf").read_text().count("$$$$")
     assert len(complexes) == records
@@ -260,3 +264,129 @@ def test_real_series(series: str, tmp_path: Path) -> None:
         np.testing.assert_allclose(raw.GetConformer().GetPositions(), loaded.reference, atol=1e-3)
         # Modelled poses may clash a little (1.4 Å here), but a copy of the ligand would be nearer still.
         assert cdist(loaded.pocket.positions, loaded.ligand.positions).min() > 1.0
+
+
+def _moved(record: str, shift: tuple[float, float, float]) -> str:
+    mol = Chem.MolFromMolBlock(record, removeHs=False)
+    mol.GetConformer().SetPositions(mol.GetConformer().GetPositions() + np.array(shift))
+    return Chem.MolToMolBlock(mol) + "$$$$\n"
+
+
+@pytest.mark.parametrize("pocket", ["point:4,4,0,5", "protein"])
+@pytest.mark.parametrize("at", [(4.0, 4.0, 5.0), (0.0, 0.0, 0.0), (4.0, 4.0, 500.0)])
+def test_coordinates_are_no_bound_pose_unless_somebody_says_so(
+    tmp_path: Path, at: tuple[float, float, float], pocket: str
+) -> None:
+    _series(tmp_path, "a", _ligand("x", at=at))
+    (found,), problems = read(tmp_path, pocket=pocket)
+    assert problems == []
+    assert found.reference is None
+    said, problems = read(tmp_path, pocket=pocket, known_poses=True)
+    if at[2] < 100:
+        np.testing.assert_array_equal(said[0].reference, found.ligand.positions)
+    else:
+        assert "the ligand is 49" in _lines(problems)[0]
+
+
+def test_a_pocket_around_a_pose_that_is_not_known_to_be_right(tmp_path: Path) -> None:
+    _series(tmp_path, "a", _ligand("x"))
+    (guess,), _ = read(tmp_path, known_poses=False)
+    (known,), _ = read(tmp_path)
+    assert guess.reference is None
+    assert known.reference is not None
+    assert guess.pocket.residue_ids == known.pocket.residue_ids
+
+
+def test_the_package_knows_its_crystal_poses() -> None:
+    assert all(c.reference is not None for c in read(pocket="protein")[0])
+    assert all(c.reference is None for c in read(pocket="protein", known_poses=False)[0])
+
+
+POSES = FIELDS.replace("\n", ",known_pose\n")
+
+
+def test_a_column_says_which_poses_are_known(tmp_path: Path) -> None:
+    rows = ["file,protein.pdb,ligand.sdf,,pose.mol", "smiles,protein.pdb,OCCCC,,pose.mol"]
+    rows += ["yes,protein.pdb,ligand.sdf,,Yes", "no,protein.pdb,ligand.sdf,,no", "nothing,protein.pdb,ligand.sdf,,"]
+    table = _table(tmp_path, *rows, fields=POSES)
+    bound = _ligand("from file", "CCCCO", at=(4.0, 4.0, 4.5))
+    (tmp_path / "pose.mol").write_text(bound)
+    expected = Chem.MolFromMolBlock(bound).GetConformer().GetPositions()
+    for pocket in ("ligand", "point:4,4,0,5"):
+        loaded, problems = read(table, pocket=pocket)
+        found = {c.name: c for c in loaded}
+        assert problems == []
+        for name, order in (("file", slice(None)), ("smiles", slice(None, None, -1))):
+            reference = found[name].reference
+            assert reference is not None
+            np.testing.assert_allclose(reference, expected[order], atol=1e-3)
+        np.testing.assert_array_equal(found["yes"].reference, found["yes"].ligand.positions)
+        assert found["no"].reference is None
+        assert (found["nothing"].reference is None) == (pocket != "ligand")
+    assert read(table, pocket="protein", known_poses=True)[0][-1].reference is not None
+
+
+def test_a_ligand_in_its_own_frame_has_its_pose_in_another_file(tmp_path: Path) -> None:
+    table = _table(tmp_path, "a,protein.pdb,own.sdf,,ligand.sdf", fields=POSES)
+    (tmp_path / "own.sdf").write_text(_moved(_ligand("x"), (300.0, 0.0, 0.0)))
+    (found,), problems = read(table)
+    assert problems == []
+    assert found.reference is not None
+    np.testing.assert_allclose(found.reference + np.array([300.0, 0.0, 0.0]), found.ligand.positions, atol=1e-3)
+
+
+def test_known_poses_that_are_none(tmp_path: Path) -> None:
+    rows = ["other,protein.pdb,ligand.sdf,,other.sdf", "lost,protein.pdb,ligand.sdf,,lost.sdf"]
+    rows += ["maybe,protein.pdb,ligand.sdf,,maybe", "smiles,protein.pdb,CCCCO,,yes", "far,protein.pdb,CCCCO,,far.sdf"]
+    table = _table(tmp_path, *rows, fields=POSES)
+    (tmp_path / "other.sdf").write_text(_ligand("isomer", "CCOCC"))
+    (tmp_path / "far.sdf").write_text(_ligand("far", at=(4.0, 4.0, 40.0)))
+    found, problems = read(table, pocket="protein")
+    assert found == []
+    other, lost, maybe, smiles, far = _lines(problems)
+    assert other.startswith(f"{table}, line 2 (other): the molecule in {tmp_path}/other.sdf is not the ligand")
+    assert lost.startswith(f"{tmp_path}/lost.sdf: cannot be read")
+    assert maybe.startswith(f"{tmp_path}/maybe: not a ligand file")
+    assert smiles.startswith(f"{table}, line 5 (smiles): a SMILES has no pose to compare with")
+    assert far.startswith(f"{table}, line 6 (far): the ligand is 3")
+
+
+def test_symmetries_matter_where_a_pose_is_known(tmp_path: Path) -> None:
+    _series(tmp_path, "a")
+    core = "C[Si](C)(C)[Si]([Si](C)(C)C)([Si](C)(C)C)C[Si]([Si](C)(C)C)([Si](C)(C)C)[Si](C)(C)C"
+    block = Chem.MolToMolBlock(from_smiles(core, "many", seed=1).mol)
+    (tmp_path / "a" / "ligands.sdf").write_text(_moved(f"many{block}", (4.0, 4.0, 8.0)))
+    found, problems = read(tmp_path)
+    assert found == []
+    assert _lines(problems)[0].startswith("a/many: the molecule has more than 100000 symmetries")
+    assert len(read(tmp_path, pocket="protein")[0]) == 1
+
+
+def test_only_what_a_list_names(tmp_path: Path) -> None:
+    _series(tmp_path, "a", _ligand("x"), _ligand("y"))
+    _series(tmp_path, "b", _ligand("x"), _ligand("y"))
+    names = tmp_path / "list.txt"
+    names.write_text("a  # all\nb/y\nb/z\n")
+    found, problems = read(tmp_path, only=names)
+    assert [c.name for c in found] == ["a/x", "a/y", "b/y"]
+    remedy = "correct the name, or see above why it was left out"
+    assert _lines(problems) == [f"{names}, b/z: there is no such complex to dock; {remedy}"]
+    with pytest.raises(InputError, match="cannot be read"):
+        read(tmp_path, only=tmp_path / "none.txt")
+
+
+def test_a_fresh_conformer_keeps_the_reference(tmp_path: Path) -> None:
+    _series(tmp_path, "a", _ligand("x"))
+    (given,), _ = read(tmp_path)
+    (fresh,), _ = read(tmp_path, conformer="rdkit", seed=5)
+    np.testing.assert_array_equal(fresh.reference, given.reference)
+    assert np.abs(fresh.ligand.positions - given.ligand.positions).max() > 1.0
+
+
+def test_bad_arguments_of_read(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="conformer is 'crystal'"):
+        read(tmp_path, conformer="crystal")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="seed is -1"):
+        read(tmp_path, seed=-1)
+    with pytest.raises(ValueError, match="pocket is 'here'"):
+        read(tmp_path, pocket="here")

@@ -12,7 +12,8 @@ from diffdock_reference import complex_6o5u
 from rdkit import Chem
 
 from domains.docking.networks.diffdock.processing import ligand_graph, read_molecule, receptor_centre, receptor_graph
-from domains.docking.structures.protein import Protein, read_protein
+from domains.docking.structures.protein import Protein
+from domains.docking.structures.protein_files import read_protein
 from domains.errors import InputError
 
 

@@ -15,7 +15,7 @@ from domains.docking.poses.metrics import (
     success,
     symmetric_rmsd,
 )
-from domains.docking.structures.complexes import load_posebusters
+from domains.docking.structures.complexes import read
 from domains.docking.structures.ligand import Ligand, from_smiles
 from domains.docking.structures.symmetry import automorphisms, same_atoms
 from domains.errors import InputError
@@ -80,7 +80,7 @@ def test_automorphisms_are_a_group_of_known_size(smiles: str, count: int) -> Non
 
 
 def test_symmetric_rmsd_on_crystal_ligands() -> None:
-    for complex_ in load_posebusters()[0]:
+    for complex_ in read()[0]:
         ligand, reference = complex_.ligand, complex_.reference
         assert reference is not None
         permutations = automorphisms(ligand)

@@ -9,14 +9,18 @@ import gemmi
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from rdkit import Chem
 
+from domains.docking.structures.complexes import Complex
+from domains.docking.structures.complexes import read as read_complexes
 from domains.docking.structures.pocket import (
     EmptyPocketError,
     pocket_around_ligand,
     pocket_around_point,
     whole_protein,
 )
-from domains.docking.structures.protein import Protein, read_protein
+from domains.docking.structures.protein import Protein
+from domains.docking.structures.protein_files import read_protein
 from domains.docking.structures.residues import (
     ADDITIVES,
     ATOM_NAME_VOCABULARY,
@@ -307,30 +311,61 @@ def test_origin_without_alpha_carbons_is_the_mean_atom(tmp_path: Path) -> None:
     np.testing.assert_allclose(pocket.origin, [53.0, 0.0, 0.0])
 
 
-LIGAND = np.array([[20.0, y, 4.0] for y in (0.0, 1.5, 3.0, 4.5, 6.0, 7.5)], dtype=np.float32)
+@pytest.fixture(scope="module")
+def complex_() -> Complex:
+    return next(complex_ for complex_ in read_complexes()[0] if complex_.name == "1ia1")
 
 
-def test_copy_of_the_reference_ligand_is_left_out(tmp_path: Path) -> None:
-    copy = "".join(_line(f"C{i}", "LIG", "900", (20.3, y, 4.3)) for i, y in enumerate(LIGAND[:, 1]))
-    zinc = _line("ZN", "ZN", "901", (20.0, -2.0, 4.0), element="ZN")
-    protein = _read(tmp_path, _residue("SER", "1", 16.0) + copy + zinc)
-    pocket = pocket_around_ligand(protein, LIGAND)
-    assert pocket.residue_ids == ("A:1", "A:901")
-    assert pocket.spec == "ligand, 6 Å, without the copy of the ligand at A:900 LIG: 2 residues"
-    shifted = LIGAND + np.array([0.0, 0.0, 3.0], dtype=np.float32)
-    assert "A:900" in pocket_around_ligand(protein, shifted).residue_ids
+def described(mol: Chem.Mol, keep: np.ndarray | None = None) -> list[tuple[object, ...]]:
+    """Element, name, residue, kind of record and position of atoms."""
+    rows = []
+    for atom, position in zip(mol.GetAtoms(), mol.GetConformer().GetPositions().round(3).tolist(), strict=True):
+        info = atom.GetPDBResidueInfo()
+        residue = (info.GetChainId(), info.GetResidueNumber(), info.GetResidueName(), info.GetIsHeteroAtom())
+        if keep is None or keep[atom.GetIdx()]:
+            rows.append((atom.GetSymbol(), info.GetName(), *residue, *position))
+    return rows
 
 
-def test_copy_of_a_peptide_ligand_in_pieces_is_left_out(tmp_path: Path) -> None:
-    lines = [_line(f"C{i}", f"L{i // 2}L", str(900 + i // 2), (20.2, y, 4.0)) for i, y in enumerate(LIGAND[:, 1])]
-    protein = _read(tmp_path, _residue("SER", "1", 16.0) + "".join(lines))
-    pocket = pocket_around_ligand(protein, LIGAND)
-    assert pocket.residue_ids == ("A:1",)
-    assert "A:900 L0L, A:901 L1L, A:902 L2L" in pocket.spec
+def molecule(block: str) -> Chem.Mol:
+    return Chem.MolFromPDBBlock(block, sanitize=False, removeHs=False, proximityBonding=False)
 
 
-def test_residue_that_only_touches_the_ligand_stays(tmp_path: Path) -> None:
-    # A covalent ligand's file may hold the side-chain atoms it is bound through.
-    protein = _read(tmp_path, _residue("CYS", "1", 16.0) + _residue("GLY", "2", 12.0))
-    ligand = np.concatenate([protein.positions[4:6], np.add(LIGAND[:5], [0.0, 0.0, 3.5])]).astype(np.float32)
-    assert pocket_around_ligand(protein, ligand).residue_ids == ("A:1", "A:2")
+@pytest.mark.parametrize("reach", [4.0, 8.0])
+def test_atoms_within_reach(complex_: Complex, reach: float) -> None:
+    assert complex_.reference is not None
+    block = complex_.protein.pdb_block(complex_.reference, reach)
+    whole = molecule(complex_.protein.path.read_text())
+    distance = np.linalg.norm(whole.GetConformer().GetPositions()[:, None] - complex_.reference, axis=-1).min(1)
+    near = described(molecule(block))
+    assert near == described(whole, distance <= reach)
+    assert any(row[5] for row in near) and not all(row[5] for row in near)  # residues, and the cofactor NDP
+
+
+def test_nearest_atom_of_a_pose_far_away(complex_: Complex) -> None:
+    assert complex_.reference is not None
+    far = complex_.reference + 500.0
+    whole = molecule(complex_.protein.path.read_text())
+    distance = np.linalg.norm(whole.GetConformer().GetPositions()[:, None] - far, axis=-1).min(1)
+    block = complex_.protein.pdb_block(far, 8.0)
+    assert described(molecule(block)) == described(whole, distance == distance.min())
+
+
+def test_serial_numbers_beyond_the_format(complex_: Complex, tmp_path: Path) -> None:
+    """Past 99 999 atoms PDB files count in hybrid-36, which RDKit refuses."""
+    structure = gemmi.read_structure(str(complex_.protein.path))
+    for copy in range(80):
+        chain = structure[0][0].clone()
+        chain.name = f"copy{copy}"
+        for residue in chain:
+            for atom in residue:
+                atom.pos += gemmi.Position(100.0 * (copy + 1), 0.0, 0.0)
+        structure[0].add_chain(chain)
+    structure.setup_entities()
+    path = tmp_path / "crowd.cif"
+    structure.make_mmcif_document().write_file(str(path))
+    protein = read_protein(path)
+    assert len(protein.pdb_lines) > 100_000 and not protein.pdb_lines[-1][6:11].strip().isdigit()
+    last = protein.positions[-1:]
+    neighbours = molecule(protein.pdb_block(last, 3.0))
+    assert neighbours.GetNumAtoms() == len(protein.tree.query_ball_point(last[0], 3.0)) > 1

@@ -61,13 +61,13 @@ def test_the_best_value_is_stored_with_seed_and_table(
     weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Nothing is written unless it is asked for; then the value that is named, and the table."""
-    title = complexes()[1].protein_path.with_name("1of6_ligand.sdf").read_text().splitlines()[0].strip()
+    title = complexes()[1].protein.path.with_name("1of6_ligand.sdf").read_text().splitlines()[0].strip()
     (tmp_path / "ligands.txt").write_text(f"1of6/{title}\n")
     (tmp_path / "targets.txt").write_text("none\n")
     place = tmp_path / "data" / "1of6"
     place.mkdir(parents=True)
-    (place / "protein.pdb").symlink_to(complexes()[1].protein_path)
-    (place / "ligands.sdf").symlink_to(complexes()[1].protein_path.with_name("1of6_ligand.sdf"))
+    (place / "protein.pdb").symlink_to(complexes()[1].protein.path)
+    (place / "ligands.sdf").symlink_to(complexes()[1].protein.path.with_name("1of6_ligand.sdf"))
     arguments = ["--weights", str(weights), "--data", str(tmp_path / "data"), "--seed", "5", "--steps", "3"]
     arguments += ["--values", "1", "3", "--validation-ligands", str(tmp_path / "ligands.txt")]
     arguments += ["--validation-targets", str(tmp_path / "targets.txt")]

@@ -25,10 +25,11 @@ from domains.docking.engine import dock
 from domains.docking.networks.weights import DEMO_WEIGHTS, load_weights
 from domains.docking.samplers import hand_made_sampler
 from domains.docking.structures.batch import collate
-from domains.docking.structures.complexes import POSEBUSTERS_NAMES
+from domains.docking.structures.records import POSEBUSTERS_NAMES
+from domains.docking.structures.text_files import read_names
 from domains.docking.train import cli, load_data, main
 from domains.docking.training.config import TrainConfig
-from domains.docking.training.data import BatchSampler, names_in, split
+from domains.docking.training.data import BatchSampler, split
 from domains.docking.training.run import learning_rate, losses_of, new_run, train_step
 from domains.errors import InputError
 from domains.training import read_settings
@@ -44,8 +45,8 @@ def data(tmp_path: Path) -> Path:
     for complex_ in complexes():
         place = folder / complex_.name
         place.mkdir(parents=True)
-        (place / "protein.pdb").symlink_to(complex_.protein_path)
-        (place / "ligands.sdf").symlink_to(complex_.protein_path.with_name(f"{complex_.name}_ligand.sdf"))
+        (place / "protein.pdb").symlink_to(complex_.protein.path)
+        (place / "ligands.sdf").symlink_to(complex_.protein.path.with_name(f"{complex_.name}_ligand.sdf"))
     return folder
 
 
@@ -191,7 +192,7 @@ def test_split_keeps_held_out_complexes_out_of_training(config: TrainConfig) -> 
 
 def test_committed_splits_do_not_overlap() -> None:
     splits = ROOT / "domains" / "docking" / "splits"
-    ligands, targets = (names_in(splits / f"validation_{part}.txt") for part in ("ligands", "targets"))
+    ligands, targets = (read_names(splits / f"validation_{part}.txt") for part in ("ligands", "targets"))
     assert len(ligands) > 50
     assert not {name.split("/")[0] for name in ligands} & targets
 

@@ -19,14 +19,15 @@ from posebusters.modules.volume_overlap import check_volume_overlap
 
 from domains.docking.poses.files import write_sdf
 from domains.docking.poses.validity import Validity, check_all, check_poses
-from domains.docking.structures.complexes import Complex, load_posebusters
+from domains.docking.structures.complexes import Complex, read
+from domains.docking.structures.protein_files import read_protein
 
 NOT_OURS = {"rmsd_≤_2å"}
 
 
 @pytest.fixture(scope="module")
 def complexes() -> dict[str, Complex]:
-    return {complex_.name: complex_ for complex_ in load_posebusters()[0]}
+    return {complex_.name: complex_ for complex_ in read()[0]}
 
 
 def reference(complex_: Complex) -> NDArray[np.float32]:
@@ -50,7 +51,7 @@ def failed_by_posebusters(complex_: Complex, poses: NDArray[np.float32], folder:
     predicted, true = folder / "poses.sdf", folder / "ligand.sdf"
     write_sdf(predicted, complex_.ligand, poses, [{}] * len(poses))
     write_sdf(true, complex_.ligand, complex_.ligand.positions[None], [{}])
-    table = PoseBusters("redock").bust(predicted, true, complex_.protein_path)
+    table = PoseBusters("redock").bust(predicted, true, complex_.protein.path)
     return [{name for name, passed in row.items() if not passed} - NOT_OURS for _, row in table.iterrows()]
 
 
@@ -58,7 +59,7 @@ def failed_by_posebusters(complex_: Complex, poses: NDArray[np.float32], folder:
 def test_verdicts_are_posebusters_own(complexes: dict[str, Complex], tmp_path: Path) -> None:
     complex_ = complexes["1ia1"]
     bound = reference(complex_)
-    atoms = gemmi.read_structure(str(complex_.protein_path))[0].all()
+    atoms = gemmi.read_structure(str(complex_.protein.path))[0].all()
     cofactor = np.array([site.atom.pos.tolist() for site in atoms if site.residue.name == "NDP"])
     away = cofactor[:, None] - bound
     nearest = away.reshape(-1, 3)[np.linalg.norm(away, axis=-1).argmin()]
@@ -92,14 +93,14 @@ def test_each_pose_has_its_own_verdict(complexes: dict[str, Complex]) -> None:
 def test_protein_formats_give_the_same_verdict(complexes: dict[str, Complex], tmp_path: Path) -> None:
     complex_ = complexes["1uou"]
     poses = moved(complex_, 0)[[0, 2]]
-    structure = gemmi.read_structure(str(complex_.protein_path))
+    structure = gemmi.read_structure(str(complex_.protein.path))
     structure.setup_entities()
     structure[0][0].name = "Along"  # a name that PDB has no room for
     cif, zipped = tmp_path / "protein.cif", tmp_path / "protein.pdb.gz"
     structure.make_mmcif_document().write_file(str(cif))
-    zipped.write_bytes(gzip.compress(complex_.protein_path.read_bytes()))
+    zipped.write_bytes(gzip.compress(complex_.protein.path.read_bytes()))
     jobs: list[tuple[Complex, NDArray[Any]]] = [
-        (replace(complex_, protein_path=path), poses) for path in (complex_.protein_path, cif, zipped)
+        (replace(complex_, protein=read_protein(path)), poses) for path in (complex_.protein.path, cif, zipped)
     ]
     plain, from_cif, from_zipped = check_all(jobs, processes=1)
     assert plain == from_cif == from_zipped

@@ -9,7 +9,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from domains.docking.structures.copies import without_copies
 from domains.docking.structures.ligand import Ligand, with_conformer
@@ -74,6 +73,8 @@ def read(
         raise ValueError(f"conformer is {conformer!r}; use 'input' or 'rdkit'")
     if seed < 0:
         raise ValueError(f"seed is {seed}; give a number >= 0")
+    if path is None and known_poses is None:
+        known_poses = True
     wanted = None if only is None else read_names(only)
     complexes: dict[str, Complex] = {}
     problems: list[InputProblem] = []
@@ -118,7 +119,9 @@ def _complex(record: Record, choice: PocketChoice, known_poses: bool | None, see
     around_pose = choice.kind == "ligand"
     said = known_poses if record.is_known is None else record.is_known
     is_known = around_pose if said is None else said
-    pose = _placed(record, "put the pocket around" if around_pose else "know") if around_pose or is_known else None
+    pose = (
+        _placed(record, "put the pocket around" if around_pose else "compare with") if around_pose or is_known else None
+    )
     protein = without_copies(record.protein, record.ligand, pose)
     try:
         pocket = choose_pocket(protein, choice, pose)
@@ -143,6 +146,6 @@ def _placed(record: Record, purpose: str) -> NDArray[np.float32]:
     distance = float(record.protein.tree.query(record.pose)[0].min())
     if distance > _FAR:
         message = f"the ligand is {distance:.0f} Å away from {record.protein.path.name}"
-        remedy = "give both in one frame, or a pocket around a point or the whole protein and no known pose"
+        remedy = "give both in one frame, or choose the pocket around a point or the whole protein"
         raise InputError(replace(record.where, message=message, remedy=remedy))
     return record.pose

@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 
 _STRETCH = 0.3  # Å that a bond in a file may exceed the sum of covalent radii; 1.87 Å across a bicyclopentane is none
 
+
 @dataclass(frozen=True)
 class ProteinReport:
     """What of a protein file was kept and dropped, in one line by ``str``.

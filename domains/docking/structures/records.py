@@ -76,7 +76,7 @@ def posebusters_records(rule: TorsionRule) -> Iterator[Record | InputProblem]:
         except InputError as error:
             yield error.problem
         else:
-            yield Record(name, protein, ligand, ligand.positions, True, where)
+            yield Record(name, protein, ligand, ligand.positions, None, where)
 
 
 def only_ligand(ligands: Iterator[Ligand | InputProblem], where: InputProblem) -> Ligand:

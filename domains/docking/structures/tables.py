@@ -61,9 +61,7 @@ def _record(
 ) -> Record:
     description, known = row["ligand_description"], row.get("known_pose", "")
     if not row["protein_path"] or not description:
-        raise InputError(
-            replace(where, message="protein_path or ligand_description is empty", remedy="fill in both")
-        )
+        raise InputError(replace(where, message="protein_path or ligand_description is empty", remedy="fill in both"))
     protein = _protein(folder / row["protein_path"], proteins, where)
     pose: NDArray[np.float32] | None = None
     if _names_a_file(description, folder):

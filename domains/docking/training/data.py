@@ -10,10 +10,9 @@ from typing import final
 import torch
 
 from domains.docking.structures.batch import ComplexBatch, collate
-from domains.docking.structures.complexes import Complex, load_folder
+from domains.docking.structures.complexes import Complex, read
 from domains.docking.structures.pocket import pocket_around_ligand
-from domains.docking.structures.protein import Protein, read_protein
-from domains.docking.structures.text_files import read_text
+from domains.docking.structures.text_files import read_names
 from domains.errors import InputError, InputProblem
 
 SPLITS = Path(__file__).parents[1] / "splits"
@@ -43,17 +42,11 @@ def read_split(data: Path, ligand_list: Path, target_list: Path) -> tuple[Split,
     Raises:
         InputError: if a list cannot be read, or nothing in the folder can be used.
     """
-    ligands, targets = names_in(ligand_list), names_in(target_list)
-    complexes, problems = load_folder(data)
+    ligands, targets = read_names(ligand_list), read_names(target_list)
+    complexes, problems = read(data)
     if not complexes:
         raise InputError(problems[0])
     return split(complexes, ligands, targets), problems
-
-
-def names_in(path: Path) -> set[str]:
-    """Names in a committed list: one a line, # starts a comment. Raises ``InputError`` if it cannot be read."""
-    lines = (line.split("#")[0].strip() for line in read_text(path, "a list of names").splitlines())
-    return {line for line in lines if line}
 
 
 @final
@@ -88,7 +81,6 @@ class BatchSampler:
         self.complexes = [complexes[i] for i in order]
         self.weights = torch.tensor([weights[i] for i in order], dtype=torch.float64)
         self.size, self.radii, self.shake = size, radii, shake
-        self._proteins: dict[Path, Protein] = {}
 
     def draw(self, generator: torch.Generator) -> ComplexBatch:
         """`size` complexes whose ligands are neighbours in the order of size."""
@@ -107,8 +99,5 @@ class BatchSampler:
 
     def _with_radius(self, complex_: Complex, radius: float) -> Complex:
         """The same complex with its pocket cut at another radius (Å) around its bound ligand."""
-        path = complex_.protein_path
-        if path not in self._proteins:
-            self._proteins[path] = read_protein(path)
-        pocket = pocket_around_ligand(self._proteins[path], complex_.ligand.positions, radius)
+        pocket = pocket_around_ligand(complex_.protein, complex_.ligand.positions, radius)
         return replace(complex_, pocket=pocket)
