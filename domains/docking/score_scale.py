@@ -45,7 +45,7 @@ class ScoreScaleConfig:
     data: Path | None = None
     """the training data: folder with NAME/protein.pdb and NAME/ligands.sdf; not needed for --split embedded"""
     split: Literal["ligands", "targets", "embedded"] = "ligands"
-    """held-out ligands of known targets, unseen targets, or (in-sample) the four of the posebusters package"""
+    """validation ligands of known targets, unseen targets, or (in-sample) the four of the posebusters package"""
     validation_ligands: Path = SPLITS / "validation_ligands.txt"
     """the lists that the model was trained with, see domains.docking.train"""
     validation_targets: Path = SPLITS / "validation_targets.txt"

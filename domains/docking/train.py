@@ -144,10 +144,9 @@ def main(config: TrainConfig, stop: Callable[[], bool]) -> None:
         forget_after(config.out / "log.jsonl", run.step)
         console.print(f"going on at step {run.step}")
     prepare_output(config.out, config)
-    counts = f"{len(parts.train)} complexes and {len(embedded)} embedded ones"
-    console.print(
-        f"training on {counts}; held out: {len(parts.ligands)} ligands, {len(parts.targets)} of unseen targets"
-    )
+    train_on = f"{len(parts.train)} complexes and {len(embedded)} embedded ones"
+    validate_on = f"{len(parts.ligands)} ligands, {len(parts.targets)} complexes of unseen targets"
+    console.print(f"training on {train_on}; for validation: {validate_on}")
     weights = [1.0] * len(parts.train) + [config.embedded_weight] * len(embedded)
     sampler = BatchSampler([*parts.train, *embedded], weights, config.complexes, config.pocket_radii, config.shake)
     with WorkProgress(console, {"train": config.steps}, unit="steps") as progress, progress.stage("train"):

@@ -1,4 +1,4 @@
-"""How a network is told the noise levels."""
+"""The noise levels as an input of a network."""
 
 from __future__ import annotations
 

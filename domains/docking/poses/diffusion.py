@@ -33,7 +33,7 @@ class NoiseRange:
     tor: tuple[float, float] = (0.0314, 3.14)
 
     def clock(self, score_scale: float = 1.0) -> Clock:
-        """t in [0, 1], geometric in every factor; `score_scale` c follows p^c."""
+        """t in [0, 1], geometric in every factor; `score_scale` is c of :class:`ld3.Clock`."""
         return Clock({f: VE(*getattr(self, f)) for f in FACTORS}, score_scale)
 
 

@@ -50,9 +50,9 @@ class TrainConfig:
     validation_ligands: Path = SPLITS / "validation_ligands.txt"
     validation_targets: Path = SPLITS / "validation_targets.txt"
     validate_every: int = 1000
-    """steps between measurements of the denoising losses of the held-out complexes"""
+    """steps between measurements of the denoising losses of the validation complexes"""
     dock_every: int = 5000
-    """steps between redockings of the held-out complexes, one pose each"""
+    """steps between redockings of the validation complexes, one pose each"""
     dock_score_scale: float = 3.0
     """of these redockings"""
     save_minutes: float = 3.0

@@ -23,8 +23,8 @@ class Split:
     """Complexes by what the network knows of them."""
 
     train: tuple[Complex, ...]
-    ligands: tuple[Complex, ...]  # held-out ligands of targets in `train`
-    targets: tuple[Complex, ...]  # targets of which no complex is in `train`
+    ligands: tuple[Complex, ...]  # validation: other ligands of targets in `train`
+    targets: tuple[Complex, ...]  # validation: complexes of targets that are not in `train`
 
 
 def split(complexes: Sequence[Complex], ligand_names: set[str], target_names: set[str]) -> Split:

@@ -92,8 +92,8 @@ class DiffDockNet(ScoreNetwork[DiffDockEncoding]):
         """The ligands' atoms (B A, dim) after all layers; `sigma` () or (B,) Å is the noise level of translations."""
         start = encoding.atoms[complex_row]
         atoms = self.atom_start(torch.cat([start, noise.unsqueeze(1).expand_as(start)], -1)).flatten(0, 1)
-        told = self.residue_noise(noise).unsqueeze(1)
-        residues = with_scalars(encoding.features[complex_row], told.expand(-1, encoding.features.shape[1], -1))
+        level = self.residue_noise(noise).unsqueeze(1)
+        residues = with_scalars(encoding.features[complex_row], level.expand(-1, encoding.features.shape[1], -1))
         within = self._within(encoding.batch, complex_row, positions, noise)
         across = self._across(encoding, complex_row, positions, sigma.expand(len(positions)), noise)
         back = across.reversed()
