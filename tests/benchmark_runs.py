@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import shutil
 from collections.abc import Mapping
@@ -9,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from docking_models import SMALL
 
@@ -74,11 +75,11 @@ class Run:
         return [line for line in self.stderr.splitlines() if line.strip() and "NFE/s" not in line]
 
 
-def benchmark(capsys: pytest.CaptureFixture[str], out: Path, *arguments: str | Path) -> Run:
+def benchmark(out: Path, *arguments: str | Path) -> Run:
     """Run the command line in this process."""
-    capsys.readouterr()
-    status = docking.main([*map(str, arguments), "--out", str(out)])
-    return Run(status, out, *capsys.readouterr())
+    with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.redirect_stderr(io.StringIO()) as errors:
+        status = docking.main([*map(str, arguments), "--out", str(out)])
+    return Run(status, out, said.getvalue(), errors.getvalue())
 
 
 def without_timings(results: Mapping[str, Any]) -> dict[str, Any]:

@@ -82,7 +82,8 @@ def grid_methods(
     ]
     grids = {name: make(clock, solver.steps(nfe)) for name, make in HAND_MADE.items()}
     twins = same_as(grids)
-    return found + [
-        Method(name, solver.name, grid_sampler(grid, solver), clock.score_scale, grid, twins.get(name))
-        for name, grid in grids.items()
-    ]
+    for name, grid in grids.items():
+        twin = twins.get(name)
+        sampler = grid_sampler(grids[twin] if twin else grid, solver)
+        found.append(Method(name, solver.name, sampler, clock.score_scale, grid, twin))
+    return found

@@ -65,7 +65,7 @@ def run(choices: Choices, flow: ConditionedFlow, saved: Mapping[int, FitResult],
             if not finite_images(goals).any():
                 remedy = "give another, or --precision float32"
                 raise mistake("model", "none of the teacher's images is finite", remedy)
-            first = take(starts[0], slice(0, teacher.checked))
+            first = take(cat(starts), slice(0, teacher.checked))
             check = run_teacher(flow, first, teacher, store.folder / "teacher", progress.counter())
             report.add_teacher(teacher, method, goals, check.disagreement)
 

@@ -32,9 +32,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def bench(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Bench:
+def bench(weights: Path, tmp_path: Path) -> Bench:
     def run(*arguments: str | Path) -> Run:
-        return benchmark(capsys, tmp_path / "out", "--weights", weights, *QUICK, *arguments)
+        return benchmark(tmp_path / "out", "--weights", weights, *QUICK, *arguments)
 
     return run
 
@@ -94,10 +94,10 @@ def test_options(bench: Bench, arguments: tuple[str, ...], words: tuple[str, ...
         refused(run, *words)
 
 
-def test_a_folder_that_cannot_be_written(bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_cannot_be_written(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    refused(benchmark(capsys, tmp_path / "file" / "out", *QUICK), "--out", str(tmp_path / "file" / "out"), "write")
-    refused(benchmark(capsys, tmp_path / "file", *QUICK), "--out", "write")
+    refused(benchmark(tmp_path / "file" / "out", *QUICK), "--out", str(tmp_path / "file" / "out"), "write")
+    refused(benchmark(tmp_path / "file", *QUICK), "--out", "write")
 
 
 def test_no_traceback_from_the_shell(tmp_path: Path) -> None:

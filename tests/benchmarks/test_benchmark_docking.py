@@ -55,20 +55,26 @@ def complexes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_complexes(tmp_path_factory.mktemp("complexes"), "1uou")
 
 
+@pytest.fixture(scope="module")
+def quick(weights: Path, complexes: Path) -> tuple[str | Path, ...]:
+    """1uou, three poses, without PoseBusters."""
+    return "--weights", weights, "--complexes", complexes, "--posebusters", "0", *QUICK
+
+
 @pytest.fixture
-def bench(weights: Path, complexes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Bench:
-    """Run on 1uou, three poses, without PoseBusters."""
+def bench(quick: tuple[str | Path, ...], tmp_path: Path) -> Bench:
+    return lambda *arguments, out="out": benchmark(tmp_path / out, *quick, *arguments)
 
-    def command(*arguments: str | Path, out: str = "out") -> Run:
-        given = ("--weights", weights, "--complexes", complexes, "--posebusters", "0", *QUICK, *arguments)
-        return benchmark(capsys, tmp_path / out, *given)
 
-    return command
+@pytest.fixture(scope="module")
+def first(quick: tuple[str | Path, ...], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run with a fit that several tests look at."""
+    return benchmark(tmp_path_factory.mktemp("first") / "out", *quick, *QUICK_FIT)
 
 
 @pytest.mark.slow
-def test_four_complexes_end_to_end(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = benchmark(capsys, tmp_path / "out", "--weights", weights, *QUICK, *QUICK_FIT, "--posebusters", "4")
+def test_four_complexes_end_to_end(weights: Path, tmp_path: Path) -> None:
+    found = benchmark(tmp_path / "out", "--weights", weights, *QUICK, *QUICK_FIT, "--posebusters", "4")
     assert found.status == 0
     results, rows = found.results, found.rows
     assert results["complete"]
@@ -96,9 +102,9 @@ def test_four_complexes_end_to_end(weights: Path, tmp_path: Path, capsys: pytest
         assert picture[..., :3].std() > 0.02, f"{name} is blank"
 
 
-def test_figures_follow_from_the_sdf_files(bench: Bench, complexes: Path) -> None:
+def test_figures_follow_from_the_sdf_files(first: Run, complexes: Path) -> None:
     """RMSD, success, best of N and distinct poses, from the files alone, by spyrmsd."""
-    found = bench()
+    found = first
     assert found.status == 0
     supplied = Chem.MolFromMolFile(str(complexes / "1uou" / "ligands.sdf"))
     reference = molecule.Molecule.from_rdkit(supplied)
@@ -109,7 +115,7 @@ def test_figures_follow_from_the_sdf_files(bench: Bench, complexes: Path) -> Non
         values: list[float] = rmsd.symmrmsd(to.coordinates, [pose.coordinates for pose in written], *graph)
         return values
 
-    for method in ("edm", "diffdock_sde", "teacher"):
+    for method in ("learned", "diffdock_sde", "teacher"):
         rows = found.poses_of(method)
         file = found.out / "sdf" / "1uou/1uou" / f"{method}_nfe{rows[0]['nfe']}.sdf"
         written = [molecule.Molecule.from_rdkit(mol) for mol in Chem.SDMolSupplier(str(file))]
@@ -175,19 +181,20 @@ def test_an_interrupted_run_goes_on(weights: Path, complexes: Path, tmp_path: Pa
     assert docking == [3] * len(docking)
     stopped, results, _ = go("out", stop_after=len(docking) - 2 * 4)
     assert not results["complete"]
-    assert [row["method"] for row in results["rows"]] == ["teacher", *DIFFDOCK, "uniform_t", "quadratic_t"]
+    made = ["uniform_t", "quadratic_t", "uniform_log_snr"]
+    assert [row["method"] for row in results["rows"]] == ["teacher", *DIFFDOCK, *made]
     again, results, found = go("out")
-    assert len(again) == 2 * 4 + 4 + timing, "of the grids that were not docked: edm, dmn, and their likes"
+    assert len(again) == 2 * 4 + timing, "edm, dmn, and the timing"
     assert found == poses
     assert without_timings(results) == without_timings(whole)
     assert len(go("out")[0]) == timing
     assert len(stopped) == len(docking) - 2 * 4
 
 
-def test_other_options_in_the_same_folder_are_not_mixed_up(bench: Bench) -> None:
-    first = bench()
-    old = set(first.results["files"])
+def test_other_options_in_the_same_folder_are_not_mixed_up(first: Run, bench: Bench, tmp_path: Path) -> None:
     assert not any("other options" in line for line in first.errors)
+    shutil.copytree(first.out, tmp_path / "out")
+    old = set(first.results["files"])
     second = bench("--nfe", "2", "--samples", "2")
     assert any(line.startswith("note:") and "other options" in line for line in second.errors), second.errors
     assert {nfe for _, nfe in second.rows} == {4, 20, 2}
@@ -199,9 +206,8 @@ def test_other_options_in_the_same_folder_are_not_mixed_up(bench: Bench) -> None
     assert old - set(second.results["files"])
 
 
-def test_fitted_and_shipped_grids(bench: Bench, weights: Path, tmp_path: Path) -> None:
+def test_fitted_and_shipped_grids(first: Run, bench: Bench, weights: Path, tmp_path: Path) -> None:
     """A fit is made when it is asked for; saved, it needs no fit; beside the weights, the table leads with it."""
-    first = bench(*QUICK_FIT)
     assert ("shipped", 4) not in first.rows
     assert any("no row 'shipped'" in remark for remark in first.results["remarks"])
     (entry,) = first.results["fit"]
@@ -250,17 +256,17 @@ def test_a_smiles_gets_poses_and_no_rmsd(bench: Bench, complexes: Path, tmp_path
     assert np.linalg.norm(record.GetConformer().GetPositions().mean(0) - centre) < 25
 
 
-def test_fresh_conformers_keep_the_bound_pose(bench: Bench) -> None:
-    given, fresh = bench(out="given"), bench("--conformer", "rdkit", out="fresh")
+def test_fresh_conformers_keep_the_bound_pose(first: Run, bench: Bench) -> None:
+    fresh = bench("--conformer", "rdkit")
     assert fresh.status == 0
-    assert given.poses_of("edm")[0]["rmsd"] != fresh.poses_of("edm")[0]["rmsd"]
+    assert first.poses_of("edm")[0]["rmsd"] != fresh.poses_of("edm")[0]["rmsd"]
 
     def bonds(found: Run) -> np.ndarray[Any, Any]:
         (mol, *_) = Chem.SDMolSupplier(str(found.out / "sdf/1uou/1uou/teacher_nfe4.sdf"))
         x = mol.GetConformer().GetPositions()
         return np.array([np.linalg.norm(x[b.GetBeginAtomIdx()] - x[b.GetEndAtomIdx()]) for b in mol.GetBonds()])
 
-    difference = np.abs(bonds(given) - bonds(fresh))
+    difference = np.abs(bonds(first) - bonds(fresh))
     assert 1e-3 < difference.max() < 0.2
 
 
