@@ -59,6 +59,7 @@ def load(options: Options) -> Inputs:
         options.complexes,
         pocket=options.pocket,
         conformer=options.conformer,
+        known_poses=options.known_poses or None,
         only=options.only,
         seed=options.seed,
     )
