@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Value = TypeVar("Value")
 
@@ -63,6 +63,11 @@ def value_of(content: Mapping[str, object], name: str, read: Callable[[str, obje
     if name not in content:
         raise ValueError(f"{name} is missing")
     return read(name, content[name])
+
+
+def values_of(content: Mapping[str, object], readers: Mapping[str, Callable[[str, object], Any]]) -> dict[str, Any]:
+    """Name -> `value_of` with its reader."""
+    return {name: value_of(content, name, read) for name, read in readers.items()}
 
 
 def text(name: str, value: object) -> str:
@@ -125,6 +130,11 @@ def table(name: str, value: object) -> Mapping[str, object]:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise ValueError(f"{name} must be an object, got {value!r}")
     return value
+
+
+def losses(name: str, value: object) -> dict[str, float]:
+    """An object of losses; ValueError for anything else."""
+    return {key: loss(f"{name}[{key!r}]", entry) for key, entry in table(name, value).items()}
 
 
 def rows(name: str, value: object) -> list[Mapping[str, object]]:

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import copy
 import io
+import json
 import math
 import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any, Generic, final
 
 import torch
 from torch import Tensor
@@ -28,13 +29,13 @@ from ld3.grids.grid import Grid
 from ld3.grids.hand_made import HAND_MADE, hand_made
 from ld3.learn.ball import radii
 from ld3.learn.config import FitConfig
-from ld3.learn.descent import Descent
 from ld3.learn.objective import Cost, Objective, mean_of_all
 from ld3.learn.progress import Progress
 from ld3.learn.quasi_newton import QuasiNewton
 from ld3.learn.result import FitResult, Point
 from ld3.learn.student import Phase, Student
 from ld3.learn.teacher import Pairs, finite_parts
+from ld3.path_points import trace
 from ld3.solvers.solver import Solver
 from ld3.state import State, tensors
 
@@ -124,6 +125,46 @@ def most_evaluations(config: FitConfig, n_train: int, n_valid: int, nfe: int, n_
     gradients = len(config.phases) * config.steps
     validations = len(HAND_MADE) + n_given + len(config.phases) * -(-config.steps // config.validate_every)
     return nfe * (validations * n_valid + gradients * (min(config.batch, n_train) or n_train))
+
+
+@final
+class _Descent:
+    """Adam (Kingma & Ba, arXiv 1412.6980) on the parameters of one phase.
+
+    Args:
+        student: whose parameters move.
+        phase: which of them.
+        config: for clipping and annealing.
+        rate: learning rate; that of solver coefficients is `config.coefficient_rate` times it.
+    """
+
+    def __init__(self, student: Student, phase: Phase, config: FitConfig, rate: float) -> None:
+        self.student, self.config = student, config
+        parts = zip(student.select(phase), (1.0, config.coefficient_rate), strict=True)
+        groups = [{"params": moving, "share": share} for moving, share in parts if moving]
+        self.adam = torch.optim.Adam(groups, betas=(0.9, 0.99))
+        self._set_rate(rate)
+
+    def step(self, taken: int) -> None:
+        """Follow the gradient in the parameters, after `taken` steps of the phase."""
+        torch.nn.utils.clip_grad_norm_(self.student.parameters(), self.config.clip)
+        if self.config.anneal:
+            left = 2.0 * (1.0 - taken / self.config.steps)
+            self._set_rate(self.config.learning_rate * min(1.0, left))
+        self.adam.step()
+        self.student.grid.project()
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return self.adam.state_dict()
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """From a checkpoint."""
+        self.adam.load_state_dict(dict(state))
+
+    def _set_rate(self, rate: float) -> None:
+        for group in self.adam.param_groups:
+            group["lr"] = rate * group["share"]
 
 
 class _Fit(Generic[State]):
@@ -217,7 +258,7 @@ class _Fit(Generic[State]):
     def restart(self, phase: Phase, rate: float) -> None:
         """Back to the best student, with fresh momentum: the old one led away from it."""
         self.student.load_state_dict(self.at.best)
-        self.descent = Descent(self.student, phase, self.config, rate)
+        self.descent = _Descent(self.student, phase, self.config, rate)
         self.at.rate, self.at.worse = rate, 0
 
     def minimise(self, phase: Phase) -> None:
@@ -279,15 +320,27 @@ class _Fit(Generic[State]):
     def result(self) -> FitResult:
         self.student.load_state_dict(self.at.best)
         self.student.requires_grad_(False)
-        return self.at.result(
-            self.flow,
-            self.fingerprint,
-            self.student,
-            self.nfe,
-            self.config,
-            self.objective.cost,
-            self.dropped,
-            self.seconds,
+        at, cost, (grid, solver) = self.at, self.objective.cost, self.student()
+        by_hand = {name: loss for name, loss in at.tried.items() if name in HAND_MADE}
+        return FitResult(
+            grid=grid,
+            solver=solver.name,
+            coefficients=solver.coefficients,
+            nfe=self.nfe,
+            initial_grid=at.initial_grid,
+            hand_made=by_hand,
+            loss_hand_made=by_hand.get(at.initial_grid, min(by_hand.values())),
+            loss_initial=at.tried[at.initial_grid],
+            loss_learned=at.best_loss,
+            curve=tuple(at.curve),
+            network_evaluations=cost.evaluations,
+            gradient_evaluations=cost.gradients,
+            failed=cost.failed,
+            dropped=self.dropped,
+            seconds=self.seconds,
+            config=json.loads(json.dumps(asdict(self.config))),  # as a saved result has it
+            flow=self.fingerprint,
+            path=trace(self.flow.clock, grid),
         )
 
     def save(self) -> None:

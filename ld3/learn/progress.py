@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from torch import Tensor
 
-from ld3.flow import ProbabilityFlow
-from ld3.grids.hand_made import HAND_MADE
-from ld3.learn.config import FitConfig
-from ld3.learn.objective import Cost
 from ld3.learn.quasi_newton import Answer
-from ld3.learn.result import FitResult, Point
-from ld3.learn.student import Student
-from ld3.path_points import trace
-from ld3.state import State
+from ld3.learn.result import Point
 
 
 @dataclass
@@ -59,38 +51,3 @@ class Progress:
     def restored(cls, state: Mapping[str, Any]) -> Progress:
         """From a checkpoint."""
         return cls(**{**state, "curve": [Point(**row) for row in state["curve"]]})
-
-    def result(
-        self,
-        flow: ProbabilityFlow[State],
-        fingerprint: str,
-        student: Student,
-        nfe: int,
-        config: FitConfig,
-        cost: Cost,
-        dropped: int,
-        seconds: float,
-    ) -> FitResult:
-        """What was found, by a student with the best parameters."""
-        grid, solver = student()
-        hand_made = {name: loss for name, loss in self.tried.items() if name in HAND_MADE}
-        return FitResult(
-            grid=grid,
-            solver=solver.name,
-            coefficients=solver.coefficients,
-            nfe=nfe,
-            initial_grid=self.initial_grid,
-            hand_made=hand_made,
-            loss_hand_made=hand_made.get(self.initial_grid, min(hand_made.values())),
-            loss_initial=self.tried[self.initial_grid],
-            loss_learned=self.best_loss,
-            curve=tuple(self.curve),
-            network_evaluations=cost.evaluations,
-            gradient_evaluations=cost.gradients,
-            failed=cost.failed,
-            dropped=dropped,
-            seconds=seconds,
-            config=json.loads(json.dumps(asdict(config))),  # as a saved result has it
-            flow=fingerprint,
-            path=trace(flow.clock, grid),
-        )

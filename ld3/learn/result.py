@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any, Final
 
 from ld3.grids.grid import Grid
 from ld3.path_points import FactorPath
@@ -12,18 +13,19 @@ from ld3.saved_values import (
     cause_of,
     count,
     loss,
+    losses,
     number,
     read_saved,
     rows,
     table,
     text,
-    value_of,
+    values_of,
     write_saved,
 )
 from ld3.solvers import Coefficients, Solver, get_solver
 
-SCHEMA = "ld3.fit"
-VERSION = 4
+SCHEMA: Final = "ld3.fit"
+VERSION: Final = 4
 
 
 @dataclass(frozen=True)
@@ -121,58 +123,64 @@ class FitResult:
             raise ValueError(f"{path} is no fit saved by ld3: {cause_of(error)}") from error
 
 
-def _read(content: Mapping[str, object]) -> FitResult:
-    grid = Grid.from_dict(value_of(content, "grid", table))
-    solver = get_solver(value_of(content, "solver", text))
-    nfe = value_of(content, "nfe", count)
-    if solver.steps(nfe) != grid.n_steps:
-        raise ValueError(f"nfe must fit the grid's {grid.n_steps} steps of {solver.name}, got {nfe}")
-    tried = value_of(content, "hand_made", table)
-    hand_made = {name: loss(f"hand_made[{name!r}]", value) for name, value in tried.items()}
-    if not hand_made:
-        raise ValueError("hand_made must hold the loss of at least one grid, got none")
-    return FitResult(
-        grid=grid,
-        solver=solver.name,
-        coefficients=_coefficients(content, grid, solver),
-        nfe=nfe,
-        initial_grid=value_of(content, "initial_grid", text),
-        hand_made=hand_made,
-        loss_hand_made=value_of(content, "loss_hand_made", loss),
-        loss_initial=value_of(content, "loss_initial", loss),
-        loss_learned=value_of(content, "loss_learned", loss),
-        curve=tuple(_point(row) for row in value_of(content, "curve", rows)),
-        network_evaluations=value_of(content, "network_evaluations", count),
-        gradient_evaluations=value_of(content, "gradient_evaluations", count),
-        failed=value_of(content, "failed", count),
-        dropped=value_of(content, "dropped", count),
-        seconds=value_of(content, "seconds", number),
-        config=value_of(content, "config", table),
-        flow=value_of(content, "flow", text),
-        path=_path(value_of(content, "path", table), grid),
-    )
+def _grid(_: str, value: object) -> Grid:
+    return Grid.from_dict(table("grid", value))
 
 
-def _coefficients(content: Mapping[str, object], grid: Grid, solver: Solver) -> Coefficients | None:
-    if value_of(content, "coefficients", lambda _, value: value) is None:
+def _hand_made(name: str, value: object) -> dict[str, float]:
+    found = losses(name, value)
+    if not found:
+        raise ValueError(f"{name} must hold the loss of at least one grid, got none")
+    return found
+
+
+def _coefficients(name: str, value: object) -> Coefficients | None:
+    if value is None:
         return None
-    parts = {name: table(name, value) for name, value in value_of(content, "coefficients", table).items()}
-    coefficients = Coefficients.from_dict(parts)
-    coefficients.check(grid, corrects=solver.corrector is not None)
-    return coefficients
+    return Coefficients.from_dict({part: table(part, rows) for part, rows in table(name, value).items()})
+
+
+def _curve(name: str, value: object) -> tuple[Point, ...]:
+    return tuple(_point(row) for row in rows(name, value))
 
 
 def _point(row: Mapping[str, object]) -> Point:
-    phase = value_of(row, "phase", text)
-    first = phase == "start" and row.get("train") is None
-    return Point(
-        phase=phase,
-        step=value_of(row, "step", count),
-        train=None if first else value_of(row, "train", loss),
-        valid=value_of(row, "valid", loss),
-        network_evaluations=value_of(row, "network_evaluations", count),
-        seconds=value_of(row, "seconds", number),
-    )
+    first = row.get("phase") == "start" and row.get("train") is None
+    return Point(**values_of(row, {**_POINT, "train": (lambda _, value: value) if first else loss}))
+
+
+_POINT: Final = {"phase": text, "step": count, "valid": loss, "network_evaluations": count, "seconds": number}
+_READERS: Final[Mapping[str, Callable[[str, object], Any]]] = {
+    "grid": _grid,
+    "solver": text,
+    "coefficients": _coefficients,
+    "nfe": count,
+    "initial_grid": text,
+    "hand_made": _hand_made,
+    "loss_hand_made": loss,
+    "loss_initial": loss,
+    "loss_learned": loss,
+    "curve": _curve,
+    "network_evaluations": count,
+    "gradient_evaluations": count,
+    "failed": count,
+    "dropped": count,
+    "seconds": number,
+    "config": table,
+    "flow": text,
+    "path": table,
+}
+
+
+def _read(content: Mapping[str, object]) -> FitResult:
+    found = values_of(content, _READERS)
+    fit = FitResult(**{**found, "path": _path(found["path"], found["grid"])})
+    solver = get_solver(fit.solver)
+    if solver.steps(fit.nfe) != fit.grid.n_steps:
+        raise ValueError(f"nfe must fit the grid's {fit.grid.n_steps} steps of {solver.name}, got {fit.nfe}")
+    if fit.coefficients is not None:
+        fit.coefficients.check(fit.grid, corrects=solver.corrector is not None)
+    return fit
 
 
 def _path(content: Mapping[str, object], grid: Grid) -> Mapping[str, FactorPath]:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import final
+from typing import Any, Final, final
 
 from ld3.learn.warp import Warp
-from ld3.saved_values import cause_of, count, loss, number, read_saved, table, text, value_of, write_saved
+from ld3.saved_values import (
+    cause_of,
+    count,
+    losses,
+    number,
+    read_saved,
+    sequence,
+    table,
+    text,
+    values_of,
+    write_saved,
+)
 from ld3.solvers import get_solver
 
 SCHEMA = "ld3.warp_fit"
@@ -70,37 +81,43 @@ class WarpFit:
             raise ValueError(f"{path} is no warp saved by ld3: {cause_of(error)}") from error
 
 
-def _read(content: Mapping[str, object]) -> WarpFit:
-    solver = get_solver(value_of(content, "solver", text))
-    nfe = value_of(content, "nfe", _budgets)
-    for budget in nfe:
-        solver.steps(budget)
-    return WarpFit(
-        warp=Warp.from_dict(value_of(content, "warp", table)),
-        solver=solver.name,
-        nfe=nfe,
-        initial_grid=value_of(content, "initial_grid", text),
-        loss_initial=_losses(content, "loss_initial", nfe),
-        loss_learned=_losses(content, "loss_learned", nfe),
-        iterations=value_of(content, "iterations", count),
-        network_evaluations=value_of(content, "network_evaluations", count),
-        gradient_evaluations=value_of(content, "gradient_evaluations", count),
-        failed=value_of(content, "failed", count),
-        dropped=value_of(content, "dropped", count),
-        seconds=value_of(content, "seconds", number),
-        config=value_of(content, "config", table),
-        flow=value_of(content, "flow", text),
-    )
+def _warp(_: str, value: object) -> Warp:
+    return Warp.from_dict(table("warp", value))
 
 
 def _budgets(name: str, value: object) -> tuple[int, ...]:
-    if not isinstance(value, list) or not value:
-        raise ValueError(f"{name} must be a list of at least one number, got {value!r}")
-    return tuple(count(f"{name}[{i}]", budget) for i, budget in enumerate(value))
+    budgets = tuple(count(f"{name}[{i}]", budget) for i, budget in enumerate(sequence(name, value)))
+    if not budgets:
+        raise ValueError(f"{name} must be a list of at least one number, got none")
+    return budgets
 
 
-def _losses(content: Mapping[str, object], name: str, nfe: tuple[int, ...]) -> Mapping[int, float]:
-    found = value_of(content, name, table)
-    if sorted(found) != sorted(map(str, nfe)):
-        raise ValueError(f"{name} must hold the loss at each of nfe {list(nfe)}, got {sorted(found)}")
-    return {budget: loss(f"{name}[{budget}]", found[str(budget)]) for budget in nfe}
+_READERS: Final[Mapping[str, Callable[[str, object], Any]]] = {
+    "warp": _warp,
+    "solver": text,
+    "nfe": _budgets,
+    "initial_grid": text,
+    "loss_initial": losses,
+    "loss_learned": losses,
+    "iterations": count,
+    "network_evaluations": count,
+    "gradient_evaluations": count,
+    "failed": count,
+    "dropped": count,
+    "seconds": number,
+    "config": table,
+    "flow": text,
+}
+
+
+def _read(content: Mapping[str, object]) -> WarpFit:
+    found = values_of(content, _READERS)
+    for budget in found["nfe"]:
+        get_solver(found["solver"]).steps(budget)
+    for name in ("loss_initial", "loss_learned"):
+        if sorted(found[name]) != sorted(map(str, found["nfe"])):
+            raise ValueError(
+                f"{name} must hold the loss at each of nfe {list(found['nfe'])}, got {sorted(found[name])}"
+            )
+        found[name] = {budget: found[name][str(budget)] for budget in found["nfe"]}
+    return WarpFit(**found)

@@ -40,23 +40,14 @@ def solve(
         on_step: called after every step.
 
     Raises:
-        ValueError: if the grid ends where the solver cannot go, or the solver's coefficients are of another grid.
+        ValueError: at the first `next`, if the grid ends where the solver cannot go, or the solver's coefficients are
+            of another grid.
     """
     if solver.coefficients is not None:
         solver.coefficients.check(grid, corrects=solver.corrector is not None)
     for name, levels in grid.solver.items():
         if solver.finite_end and torch.isinf(levels[-1]):
             raise ValueError(f"grid must end at a finite λ for {solver.name}, got solver[{name!r}] = +inf")
-    return _steps(x, grid, solver, retract, on_step)
-
-
-def _steps(
-    x: State,
-    grid: Grid,
-    solver: Solver,
-    retract: Callable[[State, Tangent], State],
-    on_step: OnStep[State] | None,
-) -> Generator[tuple[State, Levels], Tangent, State]:
     n_steps, c = grid.n_steps, grid.score_scale
     learned = solver.coefficients
     memory = max(solver.order, learned.depth) if learned else solver.order

@@ -152,7 +152,7 @@ WARP = WarpFit(
 )
 
 WRONG_WARPS: list[tuple[str, object, str]] = [
-    ("loss_learned.4", "low", "loss_learned[4] must be a finite number, got 'low'"),
+    ("loss_learned.4", "low", "loss_learned['4'] must be a finite number, got 'low'"),
     ("loss_learned.6", ..., "loss_learned must hold the loss at each of nfe [4, 6], got ['4']"),
     ("loss_initial", None, "loss_initial must be an object"),
     ("nfe", 4, "nfe must be a list"),
