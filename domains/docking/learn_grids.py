@@ -58,10 +58,10 @@ def main(config: LearnConfig, console: Console) -> None:
     Raises:
         InputError: for what the user can mend.
     """
-    torch.set_num_threads(config.threads)
-    _check(config)
     # Without the path of its weights the model has no general grid yet.
     model = replace(load_weights(config.weights), path=None)
+    _check(config)
+    torch.set_num_threads(config.threads)
     complexes = training_complexes(config)
     teacher = replace(TEACHER, checked=len(complexes))
     poses = config.poses * len(complexes)
@@ -82,7 +82,6 @@ def main(config: LearnConfig, console: Console) -> None:
                     on_progress=progress.follow(),
                 )
             path = grid_path(config.weights, config.solver, nfe)
-            path.parent.mkdir(parents=True, exist_ok=True)
             result.save(path)
             gain = f"validation loss {result.loss_learned:.4f}, {min(result.hand_made.values()):.4f} by hand"
             console.print(f"{path}: {gain}", highlight=False, soft_wrap=True)
@@ -116,6 +115,11 @@ def _check(config: LearnConfig) -> None:
             solver.steps(nfe)
     except ValueError as error:
         raise _mistake("--solver or --nfe", str(error), "give others") from error
+    folder = grid_path(config.weights, config.solver, 1).parent
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise _mistake(str(folder), f"cannot write there ({error.strerror})", "copy the weights elsewhere") from error
 
 
 def _mistake(option: str, message: str, remedy: str) -> InputError:

@@ -9,6 +9,7 @@ the weights file, with the table.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -193,8 +194,8 @@ def main(config: ScoreScaleConfig) -> None:
     """
     console = Console()
     console = console if console.is_terminal else Console(width=_PAGE)
-    torch.set_num_threads(config.threads)
     _check(config)
+    torch.set_num_threads(config.threads)
     model = load_weights(config.weights)
     complexes = validation_complexes(config)
     rows = compare(model, complexes, config, Console(stderr=True))
@@ -217,7 +218,7 @@ def _settings(config: ScoreScaleConfig) -> Mapping[str, object]:
 def _check(config: ScoreScaleConfig) -> None:
     if not config.values or min(config.values) <= 0:
         raise _mistake("--values", f"got {config.values}", "give at least one positive number")
-    for name in ("poses", "steps", "limit"):
+    for name in ("poses", "steps", "limit", "threads"):
         value = getattr(config, name)
         if value is not None and value < 1:
             raise _mistake(f"--{name}", f"got {value}", "give a positive number")
@@ -229,6 +230,8 @@ def _check(config: ScoreScaleConfig) -> None:
         raise _mistake("--store", f"got {config.store:g}", "give one of --values")
     if config.store is not None and config.split != "ligands":
         raise _mistake("--store", f"the split is '{config.split}'", "score scale is chosen on --split ligands")
+    if config.store is not None and not os.access(config.weights.parent, os.W_OK):
+        raise _mistake("--store", f"cannot write in {config.weights.parent}", "copy the weights elsewhere")
 
 
 def _mistake(option: str, message: str, remedy: str) -> InputError:
