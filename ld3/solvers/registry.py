@@ -12,14 +12,13 @@ from ld3.solvers.solver import Solver
 from ld3.solvers.unipc import bh1, bh2, corrector, predictor
 
 _ALL = (
-    Solver("ddim", family="ddim", order=1, predictor=ddim),
-    Solver("euler_lambda", family="euler", order=1, predictor=euler_lambda, finite_end=True),
-    Solver("heun", family="heun", order=2, predictor=ddim, corrector=trapezoid, reevaluate=True, finite_end=True),
-    *(Solver(f"dpmpp_{k}m", family="dpmpp", order=k, predictor=dpmpp, cool_down=True) for k in (2, 3)),
+    Solver("ddim", order=1, predictor=ddim),
+    Solver("euler_lambda", order=1, predictor=euler_lambda, finite_end=True),
+    Solver("heun", order=2, predictor=ddim, corrector=trapezoid, reevaluate=True, finite_end=True),
+    *(Solver(f"dpmpp_{k}m", order=k, predictor=dpmpp, cool_down=True) for k in (2, 3)),
     *(
         Solver(
             f"unipc_{variant}_{k}",
-            family="unipc",
             order=k,
             predictor=predictor(single),
             corrector=corrector(single),
@@ -28,10 +27,7 @@ _ALL = (
         for variant, single in (("bh1", bh1), ("bh2", bh2))
         for k in (1, 2, 3)
     ),
-    *(
-        Solver(f"ipndm_{k}", family="ipndm", order=k, predictor=adams_bashforth, basis=noise_basis)
-        for k in (1, 2, 3, 4)
-    ),
+    *(Solver(f"ipndm_{k}", order=k, predictor=adams_bashforth, basis=noise_basis) for k in (1, 2, 3, 4)),
 )
 
 SOLVERS: Mapping[str, Solver] = {solver.name: solver for solver in _ALL}

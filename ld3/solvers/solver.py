@@ -16,7 +16,6 @@ class Solver:
 
     Attributes:
         name: name in the registry.
-        family: the method, without variant and order.
         order: of convergence; a multistep predictor is handed this many nodes once there are enough.
         predictor: rule from the newest node onwards.
         corrector: rule that repeats the step with the evaluation at its arrival.
@@ -30,7 +29,6 @@ class Solver:
     """
 
     name: str
-    family: str
     order: int
     predictor: Rule
     corrector: Rule | None = None
