@@ -21,18 +21,9 @@ from scipy.stats import t as student_t
 from benchmarks.common.options import check_nfe, mistake, prepare_folder
 from benchmarks.common.store import Store, finite
 from benchmarks.common.tables import Table, check_page
+from benchmarks.experiments import study
 from benchmarks.experiments.reference_case.case import ReferenceCase, load_case
 from benchmarks.experiments.reference_case.rows import spread
-from benchmarks.experiments.study import (
-    Kept,
-    check_each_once,
-    command_line,
-    counted,
-    known_solver,
-    publish,
-    run_study,
-    write_results,
-)
 from domains.progress import WorkProgress
 from ld3 import HAND_MADE, Solver
 from ld3.learn import FitConfig, fit
@@ -64,7 +55,7 @@ class Options:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study with the command line's arguments; the exit status."""
-    return run_study("ball", Options, compare, __doc__, arguments)
+    return study.run_study("ball", Options, compare, __doc__, arguments)
 
 
 def compare(options: Options, log: Console) -> int:
@@ -75,7 +66,7 @@ def compare(options: Options, log: Console) -> int:
     """
     solver = _check(options)
     case = load_case()
-    kept = Kept(Store(options.out / "cache"), _FORMAT, case.fingerprint(), asdict(options.fit))
+    kept = study.Kept(Store(options.out / "cache"), _FORMAT, case.fingerprint(), asdict(options.fit))
     cases = [(nfe, radius, seed) for nfe in options.nfe for radius in options.radius for seed in options.seeds]
     pairs = len(case.pairs) // 2
     rows = []
@@ -91,19 +82,19 @@ def compare(options: Options, log: Console) -> int:
             starts = {name: grid(case.flow.clock, solver.steps(nfe)).solver for name, grid in HAND_MADE.items()}
             figures = kept("ball", (options.solver, nfe, radius, seed, starts), make)
             rows.append({"nfe": nfe, "radius": radius, "seed": seed, **figures})
-    write_results(options.out, "ld3.ball.results", options, ("torch", "numpy", "scipy"), rows=rows)
+    study.write_results(options.out, "ld3.ball.results", options, ("torch", "numpy", "scipy"), rows=rows)
     content = block(options, rows)
-    publish(options.page, BLOCK, content)
+    study.publish(options.page, BLOCK, content)
     return 0
 
 
 def _check(options: Options) -> Solver:
-    solver = known_solver(options.solver)
+    solver = study.known_solver(options.solver)
     check_nfe("nfe", options.nfe, solver)
     if 0.0 not in options.radius or not all(0 <= radius < math.inf for radius in options.radius):
         raise mistake("radius", f"got {list(options.radius)}", "give numbers >= 0, 0 among them")
-    check_each_once(radius=options.radius)
-    check_each_once(least=2, seeds=options.seeds)
+    study.check_each_once(radius=options.radius)
+    study.check_each_once(least=2, seeds=options.seeds)
     if options.page is not None:
         check_page("page", options.page, BLOCK)
     prepare_folder(options.out)
@@ -117,7 +108,7 @@ def _mse(
     order = torch.randperm(len(case.pairs), generator=torch.Generator().manual_seed(seed))
     train, valid = (case.pairs.take(rows) for rows in order.chunk(2))
     config = replace(options.fit, radius=radius, seed=seed)
-    result = fit(case.flow, train, valid, solver, nfe, config, on_progress=counted(bar))
+    result = fit(case.flow, train, valid, solver, nfe, config, on_progress=study.counted(bar))
     return case.mse(result.grid, result.student())
 
 
@@ -147,7 +138,7 @@ def block(options: Options, rows: Sequence[Mapping[str, Any]]) -> str:
     if not parts:
         verdict = f"In none of the {total} comparisons does the interval leave out 1: no effect that these seeds show."
     origin = (
-        f"Made by `{command_line('ball', options)}`. "
+        f"{study.made_by('ball', options)}. "
         "mse: mean squared distance to the teacher on the test starts, mean (lowest - highest) over seeds. "
         "To radius 0: geometric mean over seeds of the quotient, with Student's interval of its logarithm."
     )

@@ -26,19 +26,7 @@ from benchmarks.common.grids import fine_steps
 from benchmarks.common.options import check_nfe, mistake, prepare_folder
 from benchmarks.common.store import Store, finite
 from benchmarks.common.tables import Table, check_page, difference
-from benchmarks.experiments.study import (
-    GITS,
-    Kept,
-    check_each_once,
-    check_numbers,
-    command_line,
-    counted,
-    gits_jumps,
-    known_solver,
-    publish,
-    run_study,
-    write_results,
-)
+from benchmarks.experiments import study
 from domains.bootstrap import Interval, bootstrap_difference, bootstrap_interval
 from domains.images.conditioned import ConditionedFlow
 from domains.images.models.load import load
@@ -155,7 +143,7 @@ class Row:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the comparison with the command line's arguments; the exit status."""
-    return run_study("coefficients", Options, compare, __doc__, arguments, "learn from fewer --pairs")
+    return study.run_study("coefficients", Options, compare, __doc__, arguments, "learn from fewer --pairs")
 
 
 def compare(options: Options, log: Console) -> int:
@@ -178,18 +166,18 @@ def compare(options: Options, log: Console) -> int:
                     _write(options, found, complete=False)
     _write(options, found, complete=True)
     content = block(options, summarise(found))
-    publish(options.page, BLOCK, content)
+    study.publish(options.page, BLOCK, content)
     return 0
 
 
 def _check(options: Options) -> list[Solver]:
-    solvers = [known_solver(name) for name in options.solver]
+    solvers = [study.known_solver(name) for name in options.solver]
     for solver in solvers:
         if not solver.multistep:
             raise mistake("solver", f"{solver.name} remembers no earlier step", "give multistep solvers")
         check_nfe("nfe", options.nfe, solver)
-    check_each_once(solver=options.solver, seeds=options.seeds)
-    check_numbers(pairs=(min(options.pairs), 1), samples=(options.samples, 2), steps=(options.steps, 2))
+    study.check_each_once(solver=options.solver, seeds=options.seeds)
+    study.check_numbers(pairs=(min(options.pairs), 1), samples=(options.samples, 2), steps=(options.steps, 2))
     if options.page is not None:
         check_page("page", options.page, BLOCK)
     prepare_folder(options.out)
@@ -232,14 +220,14 @@ class _Seed:
         taught = run_teacher(flow, start, options.teacher, self.folder / "teacher", bar.counter())
         parts = [taught.take(rows) for rows in torch.arange(len(taught)).split(list(sizes))]
         self.train, self.valid, self.test = parts
-        self.jumps = gits_jumps(flow, self.train.start, _finest(options), bar)
+        self.jumps = study.gits_jumps(flow, self.train.start, _finest(options), bar)
         inputs = [(*pairs.start, *pairs.end) for pairs in parts]
-        self._kept = Kept(Store(self.folder), _FORMAT, flow.fingerprint(), inputs)
+        self._kept = study.Kept(Store(self.folder), _FORMAT, flow.fingerprint(), inputs)
 
     def run(self, solver: Solver, nfe: int) -> list[Fitted]:
         """The grid that is not learned, and every variant."""
         n = solver.steps(nfe)
-        grids = {name: make(self.flow.clock, n) for name, make in HAND_MADE.items()} | {GITS: self.jumps.grid(n)}
+        grids = {name: make(self.flow.clock, n) for name, make in HAND_MADE.items()} | {study.GITS: self.jumps.grid(n)}
         found = [self._fitted(solver, nfe, variant, grids) for variant in self.options.variants]
         start = found[0].start
         inputs = (solver.name, nfe, grids[start].solver)
@@ -249,7 +237,7 @@ class _Seed:
     def _fitted(self, solver: Solver, nfe: int, variant: Variant, grids: Mapping[str, Grid]) -> Fitted:
         """A fit that starts from the best of `grids`."""
         config = fit_config(self.options, variant, self.number)
-        starts, folder, on_progress = {GITS: grids[GITS]}, self.folder / "fit", counted(self.bar)
+        starts, folder, on_progress = {study.GITS: grids[study.GITS]}, self.folder / "fit", study.counted(self.bar)
 
         def learn() -> dict[str, Any]:
             made = fit(
@@ -323,19 +311,19 @@ def _write(options: Options, fitted: Sequence[Fitted], *, complete: bool) -> Non
     plain = [{name: value for name, value in vars(own).items() if name != "distances"} for own in fitted]
     fits = [entry | {"mse": float(own.distances.mean())} for entry, own in zip(plain, fitted, strict=True)]
     rows = [asdict(row) for row in summarise(fitted)]
-    write_results(options.out, "ld3.coefficients", options, _PACKAGES, complete=complete, fits=fits, rows=rows)
+    study.write_results(options.out, "ld3.coefficients", options, _PACKAGES, complete=complete, fits=fits, rows=rows)
 
 
 def block(options: Options, rows: Sequence[Row]) -> str:
     """Origin, table and verdict, in Markdown."""
     train, valid = options.pairs
     origin = (
-        f"Made by `{command_line('coefficients', options)}`. {train} teacher pairs to learn from and {valid} to choose "
-        f"by, the same for all fits of a seed; at most {options.steps} gradients a fit; {len(options.seeds)} seeds x "
-        f"{options.samples} images from starts that no fit has seen. Squared distances to the teacher's image, mean "
-        f"over pixels, times {_SCALE}. Quotients: of the means, seed by seed. Intervals: 95%, bootstrap over images, "
-        "within each seed: they are those of these very fits, and say nothing of other seeds. Differences are paired, "
-        "image by image."
+        f"{study.made_by('coefficients', options)}. {train} teacher pairs to learn from and {valid} to "
+        f"choose by, the same for all fits of a seed; at most {options.steps} gradients a fit; "
+        f"{len(options.seeds)} seeds x {options.samples} images from starts that no fit has seen. Squared distances "
+        f"to the teacher's image, mean over pixels, times {_SCALE}. Quotients: of the means, seed by seed. Intervals: "
+        "95%, bootstrap over images, within each seed: they are those of these very fits, and say nothing of other "
+        "seeds. Differences are paired, image by image."
     )
     headings = ("solver", "NFE", "learned", "mean", "95%, of images", "median")
     compared = (f"mean / that of {JOINT}, by seed", f"mean minus that of {JOINT}, of images", "evaluations")

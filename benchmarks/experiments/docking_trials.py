@@ -21,15 +21,7 @@ from rich.console import Console
 from benchmarks.common.options import check_nfe, mistake, prepare_folder
 from benchmarks.common.store import Store
 from benchmarks.common.tables import Table, check_page, difference, put_block
-from benchmarks.experiments.study import (
-    check_each_once,
-    check_numbers,
-    command_line,
-    counted,
-    publish,
-    run_study,
-    write_results,
-)
+from benchmarks.experiments import study
 from domains import docking
 from domains.bootstrap import Interval, Statistic, bootstrap_difference, bootstrap_interval
 from domains.docking.docked_poses import DockedPoses
@@ -157,7 +149,7 @@ class Row:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the comparison with the command line's arguments; the exit status."""
-    return run_study("docking_trials", Options, compare, __doc__, arguments)
+    return study.run_study("docking_trials", Options, compare, __doc__, arguments)
 
 
 def compare(options: Options, log: Console) -> int:
@@ -182,11 +174,11 @@ def compare(options: Options, log: Console) -> int:
             done = replace(options, seeds=options.seeds[: options.seeds.index(own.seed) + 1])
             rows = summarise(trials, found, seconds)
             kept = {"complexes": len(complexes), "seeds": done.seeds, "rows": [asdict(row) for row in rows]}
-            write_results(options.out, "ld3.docking.trials", options, _PACKAGES, **kept)
+            study.write_results(options.out, "ld3.docking.trials", options, _PACKAGES, **kept)
             content = block(done, rows, len(complexes))
             if options.ball_page is not None:
                 put_block(options.ball_page, BALL_BLOCK, ball_block(done, rows, len(complexes)))
-    publish(options.page, BLOCK, content)
+    study.publish(options.page, BLOCK, content)
     return 0
 
 
@@ -195,8 +187,8 @@ def _check(options: Options) -> list[Trial]:
     names = [trial.name for trial in options.fits]
     if unknown := [name for name in options.trials if name not in names]:
         raise mistake("trials", f"there is no {unknown[0]!r}", f"choose from {', '.join(names)}")
-    check_each_once(seeds=options.seeds)
-    check_numbers(samples=(options.samples, 1), fit_poses=(options.fit_poses, 8))
+    study.check_each_once(seeds=options.seeds)
+    study.check_numbers(samples=(options.samples, 1), fit_poses=(options.fit_poses, 8))
     for name in ("nfe", "twice"):
         check_nfe(name, (getattr(options, name),), get_solver(SOLVER))
     for option, name in (("page", BLOCK), ("ball_page", BALL_BLOCK)):
@@ -292,7 +284,7 @@ class _Seed:
             config if general is None else replace(config, initial_grid="general"),
             starting_grids={} if general is None else {"general": general},
             folder=self.store.folder / "fit",
-            on_progress=counted(bar),
+            on_progress=study.counted(bar),
         )
 
 
@@ -349,7 +341,7 @@ def _by_complex(seeds: Sequence[Mapping[str, NDArray[Any]]]) -> list[NDArray[np.
 
 def _origin(options: Options, complexes: int) -> str:
     return (
-        f"Made by `{command_line('docking_trials', options)}`. {complexes} complexes x {options.samples} poses x "
+        f"{study.made_by('docking_trials', options)}. {complexes} complexes x {options.samples} poses x "
         f"{len(options.seeds)} seeds, {options.nfe} NFE unless said otherwise. Intervals: 95%, bootstrap over "
         f"complexes, then poses; differences to '{USUAL}' are paired. Distinct: clusters at 1 Å among the "
         f"{options.samples} poses of a complex and seed."

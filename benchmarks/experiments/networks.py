@@ -25,15 +25,8 @@ from rich.console import Console
 from benchmarks.common.options import mistake, prepare_folder
 from benchmarks.common.store import Store
 from benchmarks.common.tables import Table, check_page, difference, percent, percent_range
-from benchmarks.experiments.study import (
-    check_each_once,
-    check_numbers,
-    command_line,
-    publish,
-    run_study,
-    write_results,
-)
-from domains.bootstrap import bootstrap_difference
+from benchmarks.experiments import study
+from domains.bootstrap import Interval, bootstrap_difference
 from domains.docking.docked_poses import DockedPoses
 from domains.docking.engine import dock
 from domains.docking.networks.diffdock_net import DiffDockNetConfig
@@ -118,19 +111,9 @@ class NetworkRow:
     hits_per_cpu_hour: float  # poses within 2 Å, at the chosen score scale
 
 
-@dataclass(frozen=True)
-class Difference:
-    """Success at 2 Å of the first network minus that of another, on the same ligands from the same starts."""
-
-    first: str
-    second: str
-    points: float
-    interval: tuple[float, float]
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the comparison with the command line's arguments; the exit status."""
-    return run_study("networks", Options, partial(compare, stop=stop_on_signals()), __doc__, arguments)
+    return study.run_study("networks", Options, partial(compare, stop=stop_on_signals()), __doc__, arguments)
 
 
 def compare(options: Options, log: Console, stop: Callable[[], bool] = lambda: False) -> int:
@@ -165,22 +148,23 @@ def compare(options: Options, log: Console, stop: Callable[[], bool] = lambda: F
             log.print(f"{row.network}: {row.best.success_2A:.0%} within 2 Å at score scale {row.chosen:g}")
             rows, docked = [*rows, row], [*docked, own]
     paired = [
-        difference_of(rows[0].network, docked[0].rmsd(), row.network, own.rmsd(), options.seed)
+        {"first": rows[0].network, "second": row.network, "points": gap.estimate, "interval": gap[1:]}
         for row, own in zip(rows[1:], docked[1:], strict=True)
+        for gap in [difference_of(docked[0].rmsd(), own.rmsd(), options.seed)]
     ]
-    results = write_results(
+    results = study.write_results(
         options.out,
         "ld3.docking.networks",
         options,
         _PACKAGES,
         networks={config.network: asdict(config.sizes) for config, _ in trained},
         rows=[asdict(row) for row in rows],
-        differences=[asdict(pair) for pair in paired],
+        differences=paired,
         curves={config.network: curve(config) for config, _ in trained},
         chosen_on=[c.name for c in chosen_on],
         reported=[c.name for c in reported],
     )
-    publish(options.page, BLOCK, block(options, results))
+    study.publish(options.page, BLOCK, block(options, results))
     return 0
 
 
@@ -189,8 +173,8 @@ def _check(options: Options) -> None:
     for name in names:
         if getattr(options, name) <= 0:
             raise mistake(name, f"got {getattr(options, name)}", "give a positive number")
-    check_each_once(networks=options.networks, score_scale=options.score_scale)
-    check_numbers(seed=(options.seed, 0))
+    study.check_each_once(networks=options.networks, score_scale=options.score_scale)
+    study.check_numbers(seed=(options.seed, 0))
     if min(options.score_scale) <= 0:
         raise mistake("score_scale", f"got {options.score_scale}", "give positive numbers")
     if options.page is not None:
@@ -384,19 +368,18 @@ def milliseconds(
 
 
 def difference_of(
-    first: str, a: Mapping[str, NDArray[np.float64]], second: str, b: Mapping[str, NDArray[np.float64]], seed: int
-) -> Difference:
-    """Paired bootstrap of success at 2 Å, given complex -> RMSD (S,) of both."""
-    hits_a, hits_b = ([success(result[name], 2.0) for name in a] for result in (a, b))
-    found = bootstrap_difference(hits_a, hits_b, "mean", seed)
-    return Difference(first, second, found.estimate, (found.low, found.high))
+    first: Mapping[str, NDArray[np.float64]], second: Mapping[str, NDArray[np.float64]], seed: int
+) -> Interval:
+    """Success at 2 Å of the first minus that of the second, paired bootstrap, given complex -> RMSD (S,) of both."""
+    near, others = ([success(result[name], 2.0) for name in first] for result in (first, second))
+    return bootstrap_difference(near, others, "mean", seed)
 
 
 def block(options: Options, results: Mapping[str, Any]) -> str:
     """How the figures were made, the table with a column for each network, and the paired differences, in Markdown."""
     values = " ".join(f"{c:g}" for c in options.score_scale)
     origin = (
-        f"Made by `{command_line('networks', options)}` (seed {options.seed}). {len(results['reported'])} held-out "
+        f"{study.made_by('networks', options)} (seed {options.seed}). {len(results['reported'])} held-out "
         f"ligands x {options.poses} poses, {options.nfe} evaluations a pose, without ranking; score scale chosen from "
         f"{values} on {len(results['chosen_on'])} other held-out ligands. Intervals: 95%, bootstrap over ligands, then "
         "poses. Times are CPU times of one core."

@@ -84,6 +84,11 @@ def command_line(name: str, options: Any) -> str:  # noqa: ANN401
     return shlex.join(["python", "-m", f"benchmarks.experiments.{name}", *words])
 
 
+def made_by(name: str, options: Any) -> str:  # noqa: ANN401
+    """How a table begins."""
+    return f"Made by `{command_line(name, options)}`"
+
+
 def _flags(given: Any, default: Any, prefix: str) -> list[str]:  # noqa: ANN401
     """Of the fields that are not at their defaults."""
     words: list[str] = []

@@ -22,19 +22,8 @@ from torch import Tensor
 from benchmarks.common.options import check_nfe, mistake, prepare_folder
 from benchmarks.common.store import Store, finite
 from benchmarks.common.tables import Table, check_page
+from benchmarks.experiments import study
 from benchmarks.experiments.reference_case.case import ReferenceCase, load_case
-from benchmarks.experiments.study import (
-    Kept,
-    check_each_once,
-    check_numbers,
-    command_line,
-    counted,
-    gits_jumps,
-    known_solver,
-    publish,
-    run_study,
-    write_results,
-)
 from domains.progress import WorkProgress
 from ld3 import HAND_MADE, Grid, Solver
 from ld3.learn import FitConfig, Pairs, Teacher, WarpConfig, fit, fit_warp, run_teacher
@@ -79,7 +68,7 @@ class Options:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the comparison with the command line's arguments; the exit status."""
-    return run_study("warp", Options, compare, __doc__, arguments, "learn from fewer --pairs")
+    return study.run_study("warp", Options, compare, __doc__, arguments, "learn from fewer --pairs")
 
 
 def compare(options: Options, log: Console) -> int:
@@ -97,8 +86,8 @@ def compare(options: Options, log: Console) -> int:
     with WorkProgress(log, {f"seed {seed}": _work(options) for seed in options.seeds}, {}) as bar:
         for seed in options.seeds:
             with bar.stage(f"seed {seed}"):
-                study = _Seed(case, options, solver, seed, bar)
-                for figures in study.run(budgets):
+                own = _Seed(case, options, solver, seed, bar)
+                for figures in own.run(budgets):
                     cost = {"method": figures["method"], "nfe": figures["for"], "seed": seed}
                     costs.append(cost | {name: figures[name] for name in ("network_evaluations", "cpu_seconds")})
                     for method, mse in figures["mse"].items():
@@ -107,23 +96,23 @@ def compare(options: Options, log: Console) -> int:
             done = replace(options, seeds=options.seeds[: options.seeds.index(seed) + 1])
             complete = done.seeds == options.seeds
             packages = ("torch", "numpy", "scipy")
-            write_results(
+            study.write_results(
                 options.out, "ld3.warp.comparison", options, packages, complete=complete, rows=rows, costs=costs
             )
             content = block(done, rows, costs)
-    publish(options.page, BLOCK, content)
+    study.publish(options.page, BLOCK, content)
     return 0
 
 
 def _check(options: Options) -> Solver:
-    solver = known_solver(options.solver)
+    solver = study.known_solver(options.solver)
     check_nfe("nfe", options.nfe, solver)
     if options.unseen:
         check_nfe("unseen", options.unseen, solver)
     if both := {*options.nfe} & {*options.unseen}:
         raise mistake("unseen", f"got {min(both)}, which is in --nfe", "give budgets that --nfe lacks")
-    check_numbers(pairs=(min(options.pairs), 1))
-    check_each_once(seeds=options.seeds)
+    study.check_numbers(pairs=(min(options.pairs), 1))
+    study.check_each_once(seeds=options.seeds)
     if options.page is not None:
         check_page("page", options.page, BLOCK)
     prepare_folder(options.out)
@@ -146,7 +135,7 @@ class _Seed:
         taught: Pairs[Tensor] = run_teacher(case.flow, start, options.teacher, options.out / "cache", bar.counter())
         self.train, self.valid = (taught.take(rows) for rows in torch.arange(len(taught)).split(list(options.pairs)))
         inputs = (case.fingerprint(), self.train.start, self.train.end, self.valid.start, self.valid.end)
-        self._kept = Kept(Store(options.out / "cache"), _FORMAT, inputs, solver.name)
+        self._kept = study.Kept(Store(options.out / "cache"), _FORMAT, inputs, solver.name)
 
     def run(self, budgets: Sequence[int]) -> list[dict[str, Any]]:
         """Figures of every method at every budget; warps are fitted on `options.nfe` alone.
@@ -188,7 +177,7 @@ class _Seed:
         (nfe,), flow = budgets, self.case.flow
         began = time.process_time()
         config = self.options.fit
-        result = fit(flow, self.train, self.valid, self.solver, nfe, config, on_progress=counted(self.bar))
+        result = fit(flow, self.train, self.valid, self.solver, nfe, config, on_progress=study.counted(self.bar))
         seconds = time.process_time() - began
         best = HAND_MADE[min(result.hand_made, key=result.hand_made.__getitem__)](flow.clock, self.solver.steps(nfe))
         mse = {"hand": [self._mse(best)], "fitted": [self._mse(result.grid)]}
@@ -197,7 +186,7 @@ class _Seed:
     def _gits(self, budgets: Sequence[int]) -> dict[str, Any]:
         began = time.process_time()
         finest = max(map(self.solver.steps, budgets))
-        jumps = gits_jumps(self.case.flow, self.train.start, finest, self.bar, self.options.warp.chunk)
+        jumps = study.gits_jumps(self.case.flow, self.train.start, finest, self.bar, self.options.warp.chunk)
         grids = [jumps.grid(self.solver.steps(nfe)) for nfe in budgets]
         seconds = time.process_time() - began
         spent = jumps.fine.n_steps * len(self.train)
@@ -219,10 +208,10 @@ def block(options: Options, rows: Sequence[Mapping[str, Any]], costs: Sequence[M
     """How the figures were made, how near every method comes at every budget, and what the fits cost, as Markdown."""
     seeds, (train, valid) = options.seeds, options.pairs
     origin = (
-        f"Made by `{command_line('warp', options)}`. {options.solver}; {train} teacher pairs to learn from and {valid} "
-        f"to choose by, the same for all fits of a seed; seeds {', '.join(map(str, seeds))}. Mean squared distance to "
-        "the teacher on the case's test set, times 1000: mean over seeds, and the range. Quotients: to the grid fitted "
-        "for that budget on the same pairs, geometric mean over seeds."
+        f"{study.made_by('warp', options)}. {options.solver}; {train} teacher pairs to learn from and "
+        f"{valid} to choose by, the same for all fits of a seed; seeds {', '.join(map(str, seeds))}. "
+        "Mean squared distance to the teacher on the case's test set, times 1000: mean over seeds, and the range. "
+        "Quotients: to the grid fitted for that budget on the same pairs, geometric mean over seeds."
     )
     mse: dict[tuple[str, int], list[float | None]] = {}
     for row in rows:

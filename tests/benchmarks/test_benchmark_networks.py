@@ -18,7 +18,6 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from benchmarks.experiments.networks import (
-    Difference,
     Options,
     block,
     compare,
@@ -202,9 +201,9 @@ def test_the_difference_is_paired() -> None:
     """Each of ten ligands is docked in 3 of 4 poses by one and in 1 of 4 by the other: no spread between ligands."""
     a = {str(i): np.array([1.0, 1.0, 1.0, 9.0]) for i in range(10)}
     b = {str(i): np.array([1.0, 9.0, np.nan, 9.0]) for i in range(10)}
-    found = difference_of("a", a, "b", b, 0)
-    assert found == Difference("a", "b", 0.5, found.interval)
-    assert 0.3 < found.interval[0] < 0.5 < found.interval[1] < 0.7
+    found = difference_of(a, b, 0)
+    assert found.estimate == 0.5
+    assert 0.3 < found.low < 0.5 < found.high < 0.7
 
 
 def results() -> dict[str, Any]:

@@ -19,6 +19,7 @@ from rich.console import Console
 from benchmarks.common.options import mistake, prepare_folder
 from benchmarks.common.store import Store, finite
 from benchmarks.common.tables import Table, bullets, check_page
+from benchmarks.experiments import study
 from benchmarks.experiments.reference_case.case import HandMadeGrid, ReferenceCase, load_case
 from benchmarks.experiments.reference_case.fits import (
     SETTINGS,
@@ -30,17 +31,6 @@ from benchmarks.experiments.reference_case.fits import (
     limit,
 )
 from benchmarks.experiments.reference_case.rows import CAPTION, HEADINGS, CaseRow, best_of_all, case_row, cells, gains
-from benchmarks.experiments.study import (
-    GITS,
-    Kept,
-    check_each_once,
-    check_numbers,
-    command_line,
-    gits_jumps,
-    publish,
-    run_study,
-    write_results,
-)
 from domains.progress import WorkProgress
 from ld3 import HAND_MADE, SOLVERS, Grid, Solver, get_solver
 
@@ -56,7 +46,7 @@ _TRAJECTORIES, _SEED = 256, 0  # of GITS, from starts of their own
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run with the command line's arguments; the exit status."""
-    return run_study("reference_case", Options, compare, __doc__, arguments)
+    return study.run_study("reference_case", Options, compare, __doc__, arguments)
 
 
 def compare(options: Options, log: Console) -> int:
@@ -67,7 +57,7 @@ def compare(options: Options, log: Console) -> int:
     """
     case = load_case(options.test_starts)
     _check(options, case)
-    kept = Kept(Store(options.out / "cache"), _FORMAT, case.fingerprint(), options.fd_samples)
+    kept = study.Kept(Store(options.out / "cache"), _FORMAT, case.fingerprint(), options.fd_samples)
     plan = [(s, name, n, seed) for s in SETTINGS for name in FITTED for n in options.nfe for seed in options.seeds]
     rows: list[CaseRow] = []
     with WorkProgress(log, _work(options, case), {}) as bar:
@@ -79,7 +69,7 @@ def compare(options: Options, log: Console) -> int:
                     rows.append(_fitted(case, options, setting, name, n, seed, kept, bar))
                     _write(options, rows, hand, complete=len(rows) == len(plan))
     content = block(options, rows, hand)
-    publish(options.page, options.block, content)
+    study.publish(options.page, options.block, content)
     worst = max(row.teacher_disagreement or 0.0 for row in rows)
     if worst > options.teacher.tolerance:
         remark = f"our teacher is up to {worst:.2g} from itself at twice the steps"
@@ -89,11 +79,11 @@ def compare(options: Options, log: Console) -> int:
 
 def _check(options: Options, case: ReferenceCase) -> None:
     known = sorted({n for solver, n in case.fits if solver in FITTED})
-    check_each_once(nfe=options.nfe, seeds=options.seeds)
+    study.check_each_once(nfe=options.nfe, seeds=options.seeds)
     for n in options.nfe:
         if n not in known:
             raise mistake("nfe", f"the published code was not run with {n} evaluations", f"choose of {known}")
-    check_numbers(test_starts=(options.test_starts, 1), fd_samples=(options.fd_samples, 2))
+    study.check_numbers(test_starts=(options.test_starts, 1), fd_samples=(options.fd_samples, 2))
     if options.page is not None:
         check_page("page", options.page, options.block)
     prepare_folder(options.out)
@@ -114,7 +104,7 @@ def _fitted(
     solver: str,
     nfe: int,
     seed: int,
-    kept: Kept,
+    kept: study.Kept,
     bar: WorkProgress,
 ) -> CaseRow:
     """A fit that is known already, or a new one."""
@@ -130,16 +120,17 @@ def _fitted(
     return CaseRow(**kept("fit", (*inputs, asdict(options.pairs)), make))
 
 
-def _hand_made(case: ReferenceCase, options: Options, kept: Kept, bar: WorkProgress) -> Iterator[HandMadeGrid]:
+def _hand_made(case: ReferenceCase, options: Options, kept: study.Kept, bar: WorkProgress) -> Iterator[HandMadeGrid]:
     """Every solver that can spend the evaluations, on every grid that nobody learned."""
     start = case.flow.prior(_TRAJECTORIES, torch.Generator().manual_seed(_SEED))
-    jumps = gits_jumps(case.flow, start, max(options.nfe), bar)
+    jumps = study.gits_jumps(case.flow, start, max(options.nfe), bar)
     for solver in SOLVERS.values():
         for nfe in options.nfe:
             if nfe % solver.nfe_per_step:
                 continue
             steps = solver.steps(nfe)
-            grids = {name: make(case.flow.clock, steps) for name, make in HAND_MADE.items()} | {GITS: jumps.grid(steps)}
+            grids = {name: make(case.flow.clock, steps) for name, make in HAND_MADE.items()}
+            grids[study.GITS] = jumps.grid(steps)
             for name, grid in grids.items():
 
                 def make(grid: Grid = grid, solver: Solver = solver, nfe: int = nfe) -> dict[str, float | None]:
@@ -156,12 +147,12 @@ def _write(options: Options, rows: Sequence[CaseRow], hand: Sequence[HandMadeGri
         WITH_COEFFICIENTS: [asdict(row) for row in rows if row.setting == WITH_COEFFICIENTS],
         "hand_made": [asdict(row) for row in hand],
     }
-    write_results(options.out, SCHEMA, options, _PACKAGES, **content)
+    study.write_results(options.out, SCHEMA, options, _PACKAGES, **content)
 
 
 def block(options: Options, rows: Sequence[CaseRow], hand: Sequence[HandMadeGrid]) -> str:
     """The command that made the figures, the table, what coefficients add, and the best of all grids, as Markdown."""
-    origin = f"Made by `{command_line('reference_case', options)}`; threads: {torch.get_num_threads()}."
+    origin = f"{study.made_by('reference_case', options)}; threads: {torch.get_num_threads()}."
     more = "Learned solver coefficients on top of times and levels, for the same evaluations:"
     best = "The best learned grid of all solvers, the best with learned coefficients, and the best that nobody learned:"
     table = Table(HEADINGS, [*cells(rows)], text_columns=2).markdown()

@@ -18,18 +18,8 @@ from domains.images.metrics.frechet import frechet_distance, gaussian
 from ld3 import Grid, Solver
 
 HEADINGS: Final = (
-    "setting",
-    "solver",
-    "NFE",
-    "mse",
-    "published",
-    "ours / published",
-    "FD feat.",
-    "published",
-    "evaluations",
-    "published",
-    "CPU s",
-    "published",
+    *("setting", "solver", "NFE", "mse", "published", "ours / published", "FD feat.", "published"),
+    *("evaluations", "published", "CPU s", "published"),
 )
 CAPTION: Final = (
     "Mse: mean squared distance to the teacher on the test starts, mean (lowest - highest) over seeds; FD: Fréchet "
