@@ -100,9 +100,8 @@ def solve(method: Method, flow: ConditionedFlow, start: Conditioned, count: Coun
 
 def make_starts(flow: ConditionedFlow, n: int, batch: int, seed: int) -> list[Conditioned]:
     """`n` samples of the prior in batches, the same on every device."""
-    start = flow.prior(n, torch.Generator().manual_seed(seed))
-    moved = Conditioned(start.x.to(flow.device), start.condition.to(flow.device))
-    return [take(moved, slice(low, low + batch)) for low in range(0, n, batch)]
+    start = flow.starts(n, seed)
+    return [take(start, slice(low, low + batch)) for low in range(0, n, batch)]
 
 
 def _key(method: Method, flow: ConditionedFlow, start: Conditioned) -> str:

@@ -70,6 +70,11 @@ class ConditionedFlow(ArrayFlow[Conditioned]):
     def state(self, x: Tensor) -> Conditioned:
         return Conditioned(x, torch.arange(len(x), device=x.device) % self.conditions)
 
+    def starts(self, n: int, seed: int) -> Conditioned:
+        """`n` samples of the prior on the model's device, the same on every device."""
+        x, condition = self.prior(n, torch.Generator().manual_seed(seed))
+        return Conditioned(x.to(self.device), condition.to(self.device))
+
     def predicted_noise(self, state: Conditioned, x_t: Tensor, t: Tensor) -> Tensor:
         return self.noise(x_t, t, state.condition)
 

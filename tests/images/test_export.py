@@ -449,7 +449,7 @@ REFUSED = [
     ("k-diffusion", saved_fit(RectifiedFlow(), "dpmpp_2m"), "straight paths"),
     ("comfyui", saved_fit(SD, "dpmpp_2m", coefficients=learned_weights(4, False)), "learned solver coefficients"),
     ("comfyui", saved_fit(VE(0.1, 5.0), "ddim", factors=("a", "b")), "factors a, b"),
-    ("diffusers", saved_fit(SD, "ddim", score_scale=2.0), r"p\^2"),
+    ("diffusers", saved_fit(SD, "ddim", score_scale=2.0), "score multiplied by 2"),
     ("diffusers", saved_fit(EDM(), "ddim"), "samples the path EDM"),
     ("diffusers-unconditional", saved_fit(EDM(), "ddim"), "samples the path EDM"),
 ]

@@ -13,15 +13,18 @@ STRAIGHT: Final = ("RectifiedFlow",)
 
 
 def single_path(fit: FitResult, target: str) -> FactorPath:
-    """The path of a fit on one array, followed as it was trained.
+    """The path of a fit on one array, whose score is taken as it is.
 
     Raises:
-        ValueError: if the state has several factors, or was sharpened.
+        ValueError: if the state has several factors, or the fit was learned with the score multiplied.
     """
     if list(fit.path) != ["x"]:
         raise ValueError(f"{target} samples one array, this fit has the factors {', '.join(fit.path)}")
     if fit.grid.score_scale != 1.0:
-        raise ValueError(f"{target} follows p itself, this fit follows p^{fit.grid.score_scale:g}")
+        raise ValueError(
+            f"{target} takes a model's score as it is, this fit follows the flow with its score multiplied by "
+            f"{fit.grid.score_scale:g}"
+        )
     return fit.path["x"]
 
 
@@ -29,19 +32,19 @@ def check_published(fit: FitResult, target: str) -> None:
     """Do nothing if the fit is the published solver with one list of levels.
 
     Raises:
-        ValueError: if it learned coefficients, or tells the network levels of its own.
+        ValueError: if it learned coefficients, or gives the network levels of its own.
     """
     if fit.coefficients is not None:
         raise ValueError(f"{target} cannot take learned solver coefficients; {LEARNED}")
     if tells_other_levels(fit):
         raise ValueError(
-            f"{target} tells the network the solver's own levels, this fit learned separate ones; {LEARNED}, "
+            f"{target} gives the network the solver's own levels, this fit learned separate ones; {LEARNED}, "
             "or learn the times alone (benchmarks.images --learn times)"
         )
 
 
 def tells_other_levels(fit: FitResult) -> bool:
-    """Whether the network is told other levels than the solver's."""
+    """Whether the network is given other levels than the solver's."""
     return any(not (fit.grid.network[f] == fit.grid.solver[f][:-1]).all() for f in fit.grid.solver)
 
 

@@ -13,7 +13,7 @@ from ld3.path_points import PathPoints
 
 def plain_json(fit: FitResult, path: Path) -> str:
     """A JSON object: solver, evaluations, score scale, coefficients, and per factor the schedule and, for the solver
-    and for what the network is told, lists of t, α, σ, σ̂ = σ/α and λ = -log σ̂."""
+    and for what the network is given, lists of t, α, σ, σ̂ = σ/α and λ = -log σ̂."""
     coefficients = None if fit.coefficients is None else fit.coefficients.to_dict()
     factors = {
         factor: {"schedule": part.schedule, "solver": _lists(part.solver), "network": _lists(part.network)}

@@ -1,0 +1,67 @@
+"""Learns a grid for an image model: where its few network evaluations go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import ld3
+from domains.images.conditioned import ConditionedFlow
+from domains.images.settings import BATCH, FIT_PAIRS, FITS, SOLVER, TEACHER, Learn
+from domains.seeds import seed_of
+from ld3.grids import ays
+from ld3.learn import FitConfig, FitResult, Teacher
+from ld3.solvers import get_solver
+
+
+def learn_grid(
+    model: ConditionedFlow,
+    nfe: int,
+    *,
+    solver: str = SOLVER,
+    learn: Learn | FitConfig = "joint",
+    pairs: int = FIT_PAIRS,
+    seed: int = 0,
+    batch: int = BATCH,
+    teacher: Teacher = TEACHER,
+    folder: Path | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> FitResult:
+    """Learn a grid of `nfe` evaluations from the best of the grids made by hand, Align Your Steps among them where it
+    is published for the model.
+
+    Args:
+        model: as `load` gives it; the fit holds for its labels or prompts and its guidance.
+        nfe: network evaluations an image.
+        solver: a name of ld3.solvers.
+        learn: what: "times" (of the solver alone, which every other sampler can take), "joint" (also the levels that
+            the network is given, better), "coefficients" (of a multistep solver) or "all"; or settings of a fit.
+        pairs: teacher runs, one in five of them to choose the best grid by; none is one that `sample` starts from.
+        seed: of starts and batches.
+        batch: images side by side; lower it where memory runs out.
+        teacher: that it learns from.
+        folder: where an interrupted fit goes on.
+        on_progress: called with the network evaluations made so far, per image, and the most that there can be.
+
+    Raises:
+        ValueError: before anything is computed, if the solver cannot spend `nfe` or a setting does not fit; or if too
+            many of the teacher's images are not finite.
+    """
+    if pairs < 2 or batch < 1:
+        raise ValueError(f"pairs must be at least 2 and batch at least 1, got {pairs} and {batch}")
+    if isinstance(learn, str) and learn not in FITS:
+        raise ValueError(f"learn must be one of {', '.join(FITS)}, got {learn!r}")
+    rule = get_solver(solver)
+    steps, table = rule.steps(nfe), model.published_table
+    return ld3.learn_grid(
+        model,
+        nfe,
+        solver=rule,
+        start=model.starts(pairs, seed_of(seed, "fit")),
+        config=replace(FITS[learn] if isinstance(learn, str) else learn, seed=seed, chunk=batch),
+        teacher=replace(teacher, chunk=batch),
+        starting_grids={} if table is None else {"ays": ays(model.clock, steps, table)},
+        folder=folder,
+        on_progress=on_progress,
+    )
