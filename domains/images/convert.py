@@ -1,4 +1,4 @@
-"""Published EDM pickles as safetensors: ``python -m domains.images.convert IN.pkl OUT.safetensors``.
+"""Converts published EDM pickles to safetensors: ``python -m domains.images.convert IN.pkl OUT.safetensors``.
 
 Nothing in the pickle is run. The licence of the weights goes with them: EDM's are for non-commercial use.
 """

@@ -350,6 +350,12 @@ def test_learned_scheduler_refuses_other_steps_and_starts() -> None:
     scheduler = LearnedScheduler.from_fit(saved_fit(SD, "unipc_bh2_2"))
     with pytest.raises(ValueError, match="must be 4, as learned, got 50"):
         scheduler.set_timesteps(50)
+    scheduler.set_timesteps(4)
+    for t in scheduler.timesteps:
+        last = scheduler.step(torch.ones(1, 4, 2, 2), t, torch.ones(1, 4, 2, 2)).prev_sample
+    assert last.isfinite().all()
+    with pytest.raises(ValueError, match="the run of 4 steps is over"):
+        scheduler.step(torch.ones(1, 4, 2, 2), t, last)
     with pytest.raises(ValueError, match="begin_index must be 0"):
         scheduler.set_begin_index(2)
     with pytest.raises(ValueError, match=r"prediction_type must be one of epsilon.*'score'"):

@@ -1,1 +1,1 @@
-"""Image pipelines of the diffusers library as probability flows, and back."""
+"""Pipelines of the diffusers library as probability flows, and learned grids as schedulers for them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, final
@@ -13,52 +14,22 @@ from torch import Tensor
 
 from domains.images.diffusers.schedule import NOISE_FROM
 from domains.images.export.expressible import STRAIGHT, single_path
-from ld3.flow import EuclideanFlow
 from ld3.grids import Grid
 from ld3.learn.result import FitResult
-from ld3.schedules import EDM
-from ld3.solvers import Coefficients, get_solver, integrate
+from ld3.solvers import Coefficients, get_solver, solve
 from ld3.state import Levels, Tangent
 
-_STEPS: Final = 1000.0  # of networks on straight paths, which are told this multiple of t
-_AS_GOOD: Final = 0.01  # networks are given noise of this much another scale rather than one more evaluation
-
-
-class _Unanswered(Exception):
-    """The solver asks the network about a state that it has not seen yet."""
-
-    def __init__(self, x: Tensor) -> None:
-        super().__init__()
-        self.x = x
-
-
-@final
-class _Replay(EuclideanFlow):
-    """A flow that knows the answers to the first few questions of a run, in the order in which they are asked."""
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        super().__init__(EDM(), shape)
-        self.noises: list[Tensor] = []
-        self.asked = 0
-
-    def displacement(self, x: Tensor, levels: Levels) -> Tangent:
-        self.asked += 1
-        if self.asked > len(self.noises):
-            raise _Unanswered(x)
-        return {"x": -torch.exp(-levels["x"]) * self.noises[self.asked - 1]}
-
-    def noise(self, x_t: Tensor, t: Tensor) -> Tensor:
-        raise AssertionError("a replay is asked for displacements")
+_STEPS: Final = 1000.0  # networks on straight paths take this multiple of t
+_CLOSE: Final = 0.01  # networks are given noise of this much another scale rather than one more evaluation
 
 
 @final
 class LearnedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
     """Samples a diffusers pipeline with a learned grid, exactly as `ld3.integrate` does.
 
-    A pipeline asks for one step after each evaluation. The solver is run anew each time, from the start and with the
-    answers so far, up to the first question that they do not answer: its own arithmetic costs next to nothing, and so
-    every solver of the registry works here as it stands. Latents between two steps are the scheduler's own; a pipeline
-    that changes them (inpainting) cannot be sampled with it.
+    A pipeline asks for one step after each evaluation, `ld3.solve` for one evaluation after the other: every solver of
+    the registry works here as it stands. Latents between two steps are the scheduler's own; a pipeline that
+    changes them (inpainting) cannot be sampled with it.
 
     Every pipeline begins with noise z of unit scale, σ̂_0 z is where the solver begins, and the network is to see
     α σ̂_0 z, α that of its own first level. Pipelines that ask `scale_model_input` are given that. The others show the
@@ -69,7 +40,7 @@ class LearnedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
     Args:
         solver: name in the registry.
         levels: λ at the nodes, N+1.
-        told: λ that the network is told, N.
+        network_levels: λ that the network is given, N.
         timesteps: what stands for these, and for the last node, in the pipeline: N+1.
         alphas: α there, N+1.
         sigmas: σ there, N+1.
@@ -85,7 +56,7 @@ class LearnedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         self,
         solver: str,
         levels: list[float],
-        told: list[float],
+        network_levels: list[float],
         timesteps: list[float],
         alphas: list[float],
         sigmas: list[float],
@@ -98,19 +69,19 @@ class LearnedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             raise ValueError(f"prediction_type must be one of {', '.join(NOISE_FROM)}, got {prediction_type!r}")
         learned = None if coefficients is None else Coefficients.from_dict(coefficients)
         self.solver = replace(get_solver(solver), coefficients=learned)
-        nodes, network = (torch.tensor(values, dtype=torch.float64) for values in (levels, told))
+        nodes, network = (torch.tensor(values, dtype=torch.float64) for values in (levels, network_levels))
         self.grid = Grid({"x": nodes}, {"x": network}, "learned")
         self.order = self.solver.nfe_per_step
         self.init_noise_sigma = 1.0
         self._first_level = float(torch.exp(-nodes[0]))
         self._first_scale = alphas[0] * self._first_level
-        self._unit_will_do = abs(self._first_scale - 1.0) <= _AS_GOOD
+        self._unit_is_close = abs(self._first_scale - 1.0) <= _CLOSE
         # Heun asks twice at each node but the first.
-        self._told = [(k + self.order - 1) // self.order for k in range(self.order * self.grid.n_steps)]
-        self._throws_away = not (scales_input or self._unit_will_do)
-        asked = [0, *self._told] if self._throws_away else self._told
+        self._nodes = [(k + self.order - 1) // self.order for k in range(self.order * self.grid.n_steps)]
+        self._repeats_first = not (scales_input or self._unit_is_close)
+        asked = [0, *self._nodes] if self._repeats_first else self._nodes
         self.timesteps = torch.tensor([timesteps[i] for i in asked])
-        self._replay: _Replay | None = None
+        self._steps: Generator[tuple[Tensor, Levels], Tangent, Tensor] | None = None
         self._scaled = False
 
     @classmethod
@@ -129,14 +100,14 @@ class LearnedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         fit = fit if isinstance(fit, FitResult) else FitResult.load(Path(fit))
         path = single_path(fit, "diffusers")
         straight = path.schedule in STRAIGHT
-        told = [[*getattr(path.network, name), getattr(path.solver, name)[-1]] for name in ("t", "alpha", "sigma")]
+        points = [[*getattr(path.network, name), getattr(path.solver, name)[-1]] for name in ("t", "alpha", "sigma")]
         return cls(
             solver=fit.solver,
             levels=fit.grid.solver["x"].tolist(),
-            told=fit.grid.network["x"].tolist(),
-            timesteps=[_STEPS * t for t in told[0]] if straight else told[0],
-            alphas=told[1],
-            sigmas=told[2],
+            network_levels=fit.grid.network["x"].tolist(),
+            timesteps=[_STEPS * t for t in points[0]] if straight else points[0],
+            alphas=points[1],
+            sigmas=points[2],
             prediction_type="flow_prediction" if straight else prediction_type,
             coefficients=None if fit.coefficients is None else fit.coefficients.to_dict(),
             use_flow_sigmas=straight,
@@ -159,7 +130,7 @@ class LearnedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         if num_inference_steps != self.grid.n_steps:
             raise ValueError(f"num_inference_steps must be {self.grid.n_steps}, as learned, got {num_inference_steps}")
         self.timesteps = self.timesteps.to(device)
-        self._replay, self._scaled = None, False
+        self._steps, self._scaled = None, False
 
     def set_begin_index(self, begin_index: int = 0) -> None:
         """Pipelines say where in the times they begin.
@@ -171,8 +142,8 @@ class LearnedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             raise ValueError(f"begin_index must be 0, a learned grid starts from noise, got {begin_index}")
 
     def scale_model_input(self, sample: Tensor, timestep: Tensor | None = None) -> Tensor:
-        """x_t at the time that the network is told: the sample itself, but for the pipeline's noise."""
-        if self._replay is not None or not self.config.scales_input:
+        """x_t at the time that the network is given: the sample itself, but for the pipeline's noise."""
+        if self._steps is not None or not self.config.scales_input:
             return sample
         self._scaled = True
         return self._first_scale * sample
@@ -192,39 +163,43 @@ class LearnedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             generator: not used; the solver is deterministic.
 
         Raises:
-            ValueError: if the pipeline has shown the network its noise at a scale that is far from right.
+            ValueError: if the pipeline has shown the network its noise at a scale that is far from right, or asks for
+                more steps than there are.
         """
         wide = torch.float32 if sample.device.type == "mps" else torch.float64
         x_t, answer = sample.to(wide), model_output[:, : sample.shape[1]].to(wide)
-        replay = self._replay
-        if replay is None:
-            replay = self._begin(x_t)
+        if self._steps is None:
+            self._begin(x_t)
             x_t = self._first_scale * x_t
-            if self._throws_away:
+            if self._repeats_first:
                 return self._output(x_t.to(sample.dtype), return_dict)
-        at = self._told[len(replay.noises)]
-        alpha, sigma = (torch.tensor(v[at], dtype=torch.float64) for v in (self.config.alphas, self.config.sigmas))
-        replay.noises.append(NOISE_FROM[self.config.prediction_type](x_t, answer, alpha, sigma))
-        return self._output(self._go_on(replay).to(sample.dtype), return_dict)
+        if self._evaluated == len(self._nodes):
+            raise ValueError(f"the run of {self.grid.n_steps} steps is over; set_timesteps begins another")
+        node = self._nodes[self._evaluated]
+        alpha, sigma = (torch.tensor(v[node], dtype=torch.float64) for v in (self.config.alphas, self.config.sigmas))
+        noise = NOISE_FROM[self.config.prediction_type](x_t, answer, alpha, sigma)
+        return self._output(self._go_on(noise).to(sample.dtype), return_dict)
 
-    def _begin(self, noise: Tensor) -> _Replay:
-        """Take the pipeline's noise; no question is answered yet."""
-        if self.config.scales_input and not (self._scaled or self._unit_will_do):
+    def _begin(self, noise: Tensor) -> None:
+        """Take the pipeline's noise; the solver asks its first question."""
+        if self.config.scales_input and not (self._scaled or self._unit_is_close):
             raise ValueError(
                 "scales_input must be False for this pipeline, got True: it gives its noise to the network as it is, "
                 f"where this fit needs {self._first_scale:.3g} times that"
             )
-        self._replay = _Replay(tuple(noise.shape[1:]))
-        self._start = self._first_level * noise
-        return self._replay
+        self._steps = solve(self._first_level * noise, self.grid, self.solver, lambda x, v: x + v["x"])
+        _, self._levels = next(self._steps)
+        self._evaluated = 0
 
-    def _go_on(self, replay: _Replay) -> Tensor:
-        """x_t at the first question without an answer, or the result."""
-        replay.asked = 0
+    def _go_on(self, noise: Tensor) -> Tensor:
+        """x_t of the solver's next question, once the present one is answered; or the result."""
+        assert self._steps is not None
+        self._evaluated += 1
         try:
-            return self.config.alphas[-1] * integrate(replay, self._start, self.grid, self.solver)
-        except _Unanswered as question:
-            return self.config.alphas[self._told[len(replay.noises)]] * question.x
+            x, self._levels = self._steps.send({"x": -torch.exp(-self._levels["x"]) * noise})
+        except StopIteration as end:
+            return self.config.alphas[-1] * end.value
+        return self.config.alphas[self._nodes[self._evaluated]] * x
 
     @staticmethod
     def _output(x_t: Tensor, return_dict: bool) -> SchedulerOutput | tuple[Tensor]:

@@ -1,4 +1,4 @@
-"""The noise path of a diffusers model, read from the config of its scheduler.
+"""Reads the noise path of a diffusers model from the config of its scheduler.
 
 A scheduler's class says how its authors sample; the path that the network was trained on is in the config, and nearly
 all classes write it alike.

@@ -1,4 +1,4 @@
-"""The published networks as denoisers."""
+"""The networks of the EDM paper as denoisers."""
 
 from __future__ import annotations
 

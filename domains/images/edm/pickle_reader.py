@@ -1,4 +1,4 @@
-"""Reading the published pickles without running them.
+"""Reads pickles without running them.
 
 A pickle is a program: it names functions and has them called. Here every name stands for an inert record that only
 remembers what it was called with, except for a handful of functions that put tensors together. The source code that

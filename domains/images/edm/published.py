@@ -1,4 +1,4 @@
-"""From a published pickle to a denoiser's configuration and tensors."""
+"""Reads a denoiser's configuration and tensors from a published EDM pickle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""EDM weights on disk: one safetensors file that says which network it is for.
+"""Reads and writes EDM weights: one safetensors file that says which network it is for.
 
 Its metadata hold ``format``, ``model`` (JSON: sizes, preconditioning, standard deviation of the data) and ``source``.
 """

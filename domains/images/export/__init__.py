@@ -1,4 +1,4 @@
-"""Learned grids in the words of other people's samplers."""
+"""Exports of learned grids: code and lists for the samplers of diffusers, k-diffusion and ComfyUI."""
 
 from __future__ import annotations
 

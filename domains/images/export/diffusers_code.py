@@ -1,4 +1,4 @@
-"""Python for diffusers: a scheduler of its own where one takes these steps, ours where none does."""
+"""Export as Python for diffusers: with a scheduler of its own where one takes these steps, ours where none does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What samplers that take a single list of noise levels can express."""
+"""What exports share: which fits a sampler with one list of noise levels can follow, and the lists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that a fit learned, as plain numbers."""
+"""Export of everything that a fit learned, as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists of noise levels for k-diffusion and for ComfyUI, which samples with k-diffusion's functions.
+"""Export as lists of noise levels for k-diffusion and for ComfyUI, which samples with k-diffusion's functions.
 
 Both hold x̂ = x/α, and call σ what is σ̂ here. Models on straight paths they hold at x_t, with σ = t; there only Euler
 takes the steps that it takes here.

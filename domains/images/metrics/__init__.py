@@ -1,1 +1,1 @@
-"""What generated images are measured by."""
+"""Distances of images, and of sets of images."""

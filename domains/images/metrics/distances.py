@@ -1,4 +1,4 @@
-"""How far two images are apart, for training and for the results, which name it."""
+"""Distances between two images: mean squared, pseudo-Huber, LPIPS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much generated digits are like real ones: Fréchet distances in pixels and in the classifier's features."""
+"""Measures how close generated digits are to real ones: Fréchet distances in pixels and in a classifier's features."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class DigitsQuality:
         generator = torch.Generator().manual_seed(_SEED)
         real = []
         for part in digits.load():
-            wanted = [None in labels or not labels or int(label) in labels for label in part.label]
-            rows = torch.tensor(wanted).nonzero().flatten()
+            chosen = [None in labels or not labels or int(label) in labels for label in part.label]
+            rows = torch.tensor(chosen).nonzero().flatten()
             real += [part.pixels(generator, rows) for _ in range(_DRAWS)]
         self._real = self._moments(torch.cat(real))
 

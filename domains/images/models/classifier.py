@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     classifier = train_classifier(config, data, console)
     found = {"train": accuracy(classifier, data), "validation": accuracy(classifier, valid)}
     write_tensors(config.out, classifier.state_dict(), {"format": _FORMAT, "accuracy": json.dumps(found)})
-    console.print(f"accuracy: {found['train']:.1%} in training, {found['validation']:.1%} on held-out digits")
+    console.print(f"accuracy: {found['train']:.1%} in training, {found['validation']:.1%} on validation digits")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Image models by name or path, as flows."""
+"""Loads an image model by name or path, as a flow."""
 
 from __future__ import annotations
 

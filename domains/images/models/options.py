@@ -1,4 +1,4 @@
-"""How an image model is to be used."""
+"""Options with which an image model is loaded: labels or prompts, guidance, distance, device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights on disk: one safetensors file that says which network it is for.
+"""Reads and writes weights of the digits model: one safetensors file that says which network it is for.
 
 Its metadata hold ``format``, ``model`` (JSON: sizes of the network, standard deviation of the data) and ``training``
 (JSON: from which step, at which validation loss).

@@ -1,1 +1,1 @@
-"""Train the built-in digits model."""
+"""Training of the built-in digits model."""

@@ -1,4 +1,4 @@
-"""One training run: what changes from step to step, the step itself, and how it survives a kill."""
+"""A training run of the digits model: its state, one step of it, saving and going on."""
 
 from __future__ import annotations
 
