@@ -250,7 +250,7 @@ def test_dequantisation_can_be_undone() -> None:
     assert data.pixels(torch.Generator(), rows).shape == (2, 1, 1, 1)
 
 
-def test_shipped_classifier_knows_the_held_out_digits() -> None:
+def test_shipped_classifier_knows_the_validation_digits() -> None:
     _, valid = digits.load()
     assert accuracy(load_classifier(), valid) > 0.97
     assert accuracy(Classifier().eval(), valid) < 0.5
