@@ -8,3 +8,4 @@ from domains.docking.networks.diffdock.graphs import LigandGraph as LigandGraph
 from domains.docking.networks.diffdock.graphs import ReceptorAtoms as ReceptorAtoms
 from domains.docking.networks.diffdock.graphs import ReceptorGraph as ReceptorGraph
 from domains.docking.networks.diffdock.network import DiffDockScoreModel as DiffDockScoreModel
+from domains.docking.networks.diffdock.score_network import DiffDock as DiffDock

@@ -163,7 +163,7 @@ class DiffDockScoreModel(nn.Module):
             t: (B,) or (), time of the translations, which the network is told.
             sigma: per factor ("tr" Å, "rot" rad, "tor" rad) the noise levels (B,) or ().
         """
-        poses = len(complex_row)
+        poses, apart = len(complex_row), t.requires_grad and t.dim() > 0
         t, tr, rot, tor = (value.to(positions).expand(poses) for value in (t, sigma["tr"], sigma["rot"], sigma["tor"]))
         rows = encoding.receptor[complex_row]
         complexes = [encoding.complexes[i] for i in complex_row.tolist()]
@@ -171,7 +171,7 @@ class DiffDockScoreModel(nn.Module):
         layout = lay_out(complexes, first, positions.shape[1], positions.device)
         x = positions[layout.atom_mask]
         time = time_embedding(t, self.config.sigma_embed_dim, self.config.embedding_scale)
-        atoms = self._joint_layers(encoding, layout, rows, x, time, t, tr)
+        atoms = self._joint_layers(encoding, layout, x, time, _share(encoding, rows, t, apart), tr)
         return RawScores(*self._rigid(layout, atoms, x, time, tr, rot), self._torsions(layout, atoms, x, tor))
 
     def _language_model(self, receptors: Sequence[ReceptorGraph]) -> Tensor | None:
@@ -194,11 +194,10 @@ class DiffDockScoreModel(nn.Module):
         return y
 
     def _joint_layers(
-        self, encoding: Encoding, layout: PoseLayout, receptor: Tensor, x: Tensor, time: Tensor, t: Tensor, tr: Tensor
+        self, encoding: Encoding, layout: PoseLayout, x: Tensor, time: Tensor, shared: _Shared, tr: Tensor
     ) -> Tensor:
         """Features of the atoms after all layers: (atoms, dim)."""
         config, atom_time = self.config, time[layout.atom_pose]
-        shared = _share(encoding, layout, receptor, t)
         told = self.rec_sigma_embedding(time[shared.example])
         residues = encoding.residues[shared.residue]
         residues = torch.cat([residues[:, : config.ns] + told[shared.residue_receptor], residues[:, config.ns :]], -1)
@@ -324,8 +323,9 @@ class _Shared:
         )
 
 
-def _share(encoding: Encoding, layout: PoseLayout, receptor: Tensor, t: Tensor) -> _Shared:
-    keys = torch.stack([receptor.double(), t.double()], 1)
+def _share(encoding: Encoding, receptor: Tensor, t: Tensor, apart: bool) -> _Shared:
+    """`apart`: nothing is shared, for the times of the poses have slopes of their own."""
+    keys = torch.stack([receptor.double(), torch.arange(len(t), device=t.device) if apart else t.detach().double()], 1)
     unique, which = torch.unique(keys, dim=0, return_inverse=True)
     poses = torch.arange(len(which), device=which.device)
     example = poses.new_zeros(len(unique)).scatter_(0, which, poses)

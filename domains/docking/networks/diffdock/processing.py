@@ -119,10 +119,10 @@ def receptor_graph(
         raise InputError(InputProblem(str(protein.path), "", message, remedy))
     positions = protein.positions[ca] - receptor_centre(protein)
     return ReceptorGraph(
-        torch.from_numpy(_residue_types(protein)[ca]),
+        residue_types(torch.from_numpy(protein.residue[ca])),
         language_model,
         torch.from_numpy(positions),
-        torch.from_numpy(_nearest(positions, neighbours, reach)),
+        torch.from_numpy(nearest(positions, neighbours, reach)),
         _atoms(protein) if all_atoms else None,
     )
 
@@ -133,12 +133,12 @@ def receptor_centre(protein: Protein) -> NDArray[np.float32]:
     return centre
 
 
-def _residue_types(protein: Protein) -> NDArray[np.int64]:
-    """Of every atom."""
-    return np.where(protein.residue < len(RESIDUE_VOCABULARY) - 1, protein.residue, _UNKNOWN_RESIDUE)
+def residue_types(vocabulary: Tensor) -> Tensor:
+    """DiffDock's 38 types of residues from places in RESIDUE_VOCABULARY."""
+    return torch.where(vocabulary < len(RESIDUE_VOCABULARY) - 1, vocabulary, _UNKNOWN_RESIDUE)
 
 
-def _nearest(positions: NDArray[np.float32], neighbours: int, reach: float | None) -> NDArray[np.int64]:
+def nearest(positions: NDArray[np.float32], neighbours: int, reach: float | None) -> NDArray[np.int64]:
     """(2, E): for each node in turn its nearest others (row 0), nearest first, and itself (row 1)."""
     k = min(neighbours, len(positions) - 1)
     distance, index = cKDTree(positions).query(positions, k + 1)
@@ -153,7 +153,7 @@ def _atoms(protein: Protein) -> ReceptorAtoms:
     """Backbone and side-chain atoms of the 20 residues, by residues that have an alpha carbon."""
     place = np.full(len(protein.residue_ids), -1)
     place[protein.residue_index[protein.is_ca]] = np.arange(int(protein.is_ca.sum()))
-    types = _residue_types(protein)
+    types = residue_types(torch.from_numpy(protein.residue)).tolist()
     rows, features = [], []
     for i, name in enumerate(ATOM_NAME_VOCABULARY[name] for name in protein.atom_name):
         known = types[i] != _UNKNOWN_RESIDUE
@@ -168,6 +168,6 @@ def _atoms(protein: Protein) -> ReceptorAtoms:
     return ReceptorAtoms(
         torch.tensor(np.array(features, dtype=np.int64)),
         torch.from_numpy(positions),
-        torch.from_numpy(_nearest(positions, _ATOM_NEIGHBOURS, None)),
+        torch.from_numpy(nearest(positions, _ATOM_NEIGHBOURS, None)),
         torch.from_numpy(place[protein.residue_index[rows]]),
     )

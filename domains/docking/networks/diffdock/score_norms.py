@@ -10,13 +10,14 @@ is imported, so that it is about 1% another from run to run; here it is exact un
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache
 from typing import Final, final
 
 import torch
 from torch import Tensor
 
-from ld3.geometry import igso3, torus
+from ld3.geometry import igso3, so3, torus
 
 _ROWS: Final = 2000
 _WIDTHS: Final = (5e-4, 4.0)
@@ -24,11 +25,11 @@ _TORUS_WIDTHS: Final = (3e-3 * math.pi, 2 * math.pi)
 
 
 def rotation_norm(sigma: Tensor) -> Tensor:
-    """1/rad, shape of `sigma` (rad) and rounded to float32 as the published table is."""
+    """1/rad, shape of `sigma` (rad), rounded to float32 as the published table is; differentiable."""
     low, high = (math.log10(width) for width in _WIDTHS)
-    rows = (_ROWS * (sigma.double().log10() - low) / (high - low)).round().clamp(0, _ROWS - 1).long()
+    rows = (_ROWS * (sigma.detach().double().log10() - low) / (high - low)).round().clamp(0, _ROWS - 1).long()
     norms = torch.tensor([_row(row) for row in rows.flatten().tolist()], dtype=torch.float32, device=sigma.device)
-    return norms.view(rows.shape).to(sigma.dtype)
+    return _with_slope(norms.view(rows.shape).to(sigma.dtype), sigma, so3.score_norm)
 
 
 @cache
@@ -57,5 +58,14 @@ class TorsionNorm:
             return torus.score_norm(sigma)
         low, high = (math.log(width) for width in _TORUS_WIDTHS)
         last = len(self.table) - 1
-        rows = (last * (sigma.double().log() - low) / (high - low)).round().clamp(0, last).long()
-        return self.table.to(sigma.device)[rows].float().sqrt().to(sigma.dtype)
+        rows = (last * (sigma.detach().double().log() - low) / (high - low)).round().clamp(0, last).long()
+        norms = self.table.to(sigma.device)[rows].float().sqrt().to(sigma.dtype)
+        return _with_slope(norms, sigma, torus.score_norm)
+
+
+def _with_slope(value: Tensor, sigma: Tensor, exact: Callable[[Tensor], Tensor]) -> Tensor:
+    """`value`, of a table with steps, with the logarithmic slope of the exact function of `sigma`."""
+    if not sigma.requires_grad:
+        return value
+    smooth = exact(sigma)
+    return value * (smooth / smooth.detach())
