@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -14,13 +15,14 @@ from domains.docking.networks.diffdock import DiffDock
 from domains.docking.poses.diffusion import score_norms
 from domains.docking.structures.batch import ComplexBatch, collate
 from domains.docking.structures.complexes import Complex
+from domains.docking.structures.ligand import Ligand
 from domains.docking.structures.ligand_files import read_sdf
 from domains.docking.structures.pocket import Pocket
-from domains.docking.structures.protein import ProteinReport
+from domains.docking.structures.protein import Protein
 from domains.docking.structures.residues import ATOM_NAME_VOCABULARY
 
 
-def batch_6o5u(names: tuple[str, ...] = ("6o5u",), rule: str = "diffdock") -> ComplexBatch:
+def batch_6o5u(names: tuple[str, ...] = ("6o5u",)) -> ComplexBatch:
     """The published graph's residues as a pocket of alpha carbons and nitrogens, and the ligand of the SDF."""
     receptor = complex_6o5u().receptor
     positions = receptor.positions.numpy().repeat(2, 0)
@@ -35,9 +37,10 @@ def batch_6o5u(names: tuple[str, ...] = ("6o5u",), rule: str = "diffdock") -> Co
         residue_ids=tuple(f"A:{i}" for i in range(len(receptor))),
         spec="protein",
     )
-    ligand = next(iter(read_sdf(data("6o5u_ligand.sdf"), rule)))  # type: ignore[arg-type]
-    report = ProteinReport(len(receptor), (), (), 0, (), 0, 0, 0, 0, 1)
-    batch = collate([Complex(name, ligand, pocket, None, data("6o5u_ligand.sdf"), report) for name in names])
+    ligand = next(iter(read_sdf(data("6o5u_ligand.sdf"), "diffdock")))
+    assert isinstance(ligand, Ligand)
+    unread = cast("Protein", None)  # a batch is made of pockets
+    batch = collate([Complex(name, ligand, pocket, None, unread) for name in names])
     # The published features hold chirality tags that the hydrogens' order in the file decides.
     return replace(batch, atom_features=complex_6o5u().ligand.atom_features.expand(len(names), -1, -1))
 
@@ -84,7 +87,7 @@ def test_slopes_by_the_noise_levels() -> None:
     def value(rot: torch.Tensor, tor: torch.Tensor) -> torch.Tensor:
         sigma = {"tr": torch.tensor(1.3, dtype=torch.float64), "rot": rot, "tor": tor}
         scores, norms = adapter.score(encoding, torch.zeros(3, dtype=torch.long), poses, sigma), score_norms(sigma)
-        return sum(((getattr(scores, f) * norms[f]) @ w).sum() for f, w in weights.items())  # type: ignore[return-value]
+        return sum(((getattr(scores, f) * norms[f]) @ w).sum() for f, w in weights.items())
 
     rot = torch.tensor(0.4, dtype=torch.float64, requires_grad=True)
     tor = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)

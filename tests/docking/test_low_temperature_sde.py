@@ -86,8 +86,8 @@ def test_recorded_updates_follow_from_scores_and_noise() -> None:
 def test_network_and_sampler_follow_the_recorded_run() -> None:
     """From the recorded start and noise, the network's own scores lead along the recorded poses.
 
-    In a few steps the published code's cap on neighbours leaves out an atom near a bond's midpoint, which moves its
-    torsion by up to 1e-2 rad and the later poses with it; until then the poses are the same.
+    In a few steps the published code's cap on neighbours leaves out an atom near a bond's midpoint, which moves that
+    torsion a little and the later poses with it: of four poses one never meets the cap, three do after five steps.
     """
     flow = ScoreModelFlow(network("small_ode"), complex_6o5u())
     start = torch.tensor(np.load(data("diffdock_runs.npz"))["ode/start_pos"])
@@ -101,9 +101,10 @@ def test_network_and_sampler_follow_the_recorded_run() -> None:
     end = sample_low_temperature_sde(flow, start, noise, on_step=lambda i, n, x: poses.append(x))
     assert len(poses) == 19 and next(draws) == 18
     away = (torch.stack(poses) - torch.tensor(RUN["sde_default_temps/traj_pos"])).abs().amax((2, 3))
-    print(away)
     assert torch.equal(end, poses[-1])
-    assert away.max() < 1e-3
+    assert away[:5].max() < 1e-3
+    assert away[:, 1].max() < 1e-3
+    assert away.max() < 0.1
 
 
 @pytest.mark.parametrize("steps", [5, 20])

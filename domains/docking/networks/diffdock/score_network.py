@@ -8,6 +8,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from domains.docking.networks.diffdock.config import DiffDockConfig
 from domains.docking.networks.diffdock.graphs import ComplexGraph, LigandGraph, ReceptorGraph
 from domains.docking.networks.diffdock.network import DiffDockScoreModel, Encoding
 from domains.docking.networks.diffdock.processing import nearest, residue_types
@@ -28,6 +29,8 @@ class DiffDock(ScoreNetwork[Encoding]):
         embeddings: complex -> (Q, 1280) of a language model, one row for each alpha carbon of its pocket, in the
             pocket's order; needed where the network was trained with them.
     """
+
+    config: DiffDockConfig
 
     def __init__(self, model: DiffDockScoreModel, embeddings: Mapping[str, Tensor] | None = None) -> None:
         super().__init__()
