@@ -34,7 +34,7 @@ def check_docked(
         docked: key of a method -> its poses.
         poses: how many.
         store: of verdicts.
-        on_pose: told how many poses have been checked since the last call.
+        on_pose: called with how many poses have been checked since the last call.
 
     Returns:
         Key of a method -> complex -> verdicts on its first poses.

@@ -1,7 +1,7 @@
 """Train each docking network for equal CPU time: ``python -m benchmarks.experiments.networks --data DIR``.
 
 One after the other, from scratch, on the same complexes in the same order, with the same seed. Reported are what an
-evaluation costs, the denoising losses of held-out complexes, and how often the held-out ligands are docked. Writes to
+evaluation costs, the denoising losses of validation complexes, and how often the validation ligands are docked. Writes to
 --out: results.json, and the runs with their weights; an interrupted comparison goes on. With --page, the table is put
 into a Markdown page.
 """
@@ -51,7 +51,7 @@ from ld3.fingerprint import fingerprint
 
 BLOCK: Final = "networks"
 
-_CHECKS: Final = 4  # measurements of the held-out losses, evenly spread over the budget
+_CHECKS: Final = 4  # measurements of the validation losses, evenly spread over the budget
 _UNKNOWN: Final = 10**9  # steps, while no step has been timed
 _REPEATS: Final = 3  # of a timing; the fastest counts
 _SIDE_BY_SIDE: Final = 2  # poses of each complex of a batch in a timing, which makes 16
@@ -78,7 +78,7 @@ class Options:
     score_scale: tuple[float, ...]
     """values to choose from, for each network"""
     chosen_on: int
-    """held-out ligands, drawn with --seed, on which they are compared; the others are reported"""
+    """validation ligands, drawn with --seed, on which they are compared; the others are reported"""
     poses: int
     """poses a ligand"""
     nfe: int
@@ -209,7 +209,7 @@ def sampler_of(parts: Split, embedded: Sequence[Complex], config: TrainConfig) -
 
 
 def halves(ligands: Sequence[Complex], options: Options) -> tuple[list[Complex], list[Complex]]:
-    """The held-out ligands that score scale is chosen on, and the others.
+    """The validation ligands that score scale is chosen on, and the others.
 
     Raises:
         InputError: if there are too few.
@@ -238,7 +238,7 @@ def train_for(
     """Train until `budget` CPU seconds are used; a run found in `config.out` is continued.
 
     Counted are the steps with the drawing of their batches, by the process' own clock, so that what else the machine
-    does costs nothing; losses of the held-out complexes and saving are not. The learning rate falls by the share of the
+    does costs nothing; losses of the validation complexes and saving are not. The learning rate falls by the share of the
     budget that is left, as it does in :mod:`domains.docking.train` by the share of the steps. `run.seconds` are CPU
     seconds here.
 
@@ -278,7 +278,7 @@ def planned_steps(run: Run, budget: float) -> int:
 
 
 def curve(config: TrainConfig) -> list[dict[str, Any]]:
-    """Held-out losses by CPU seconds, as :func:`train_for` has logged them."""
+    """Validation losses by CPU seconds, as :func:`train_for` has logged them."""
     return [json.loads(row) for row in (config.out / "log.jsonl").read_text().splitlines()]
 
 
@@ -343,7 +343,7 @@ def milliseconds(
     seed: int,
     clock: Callable[[], float] = time.process_time,
 ) -> tuple[float, float]:
-    """CPU time of an evaluation, per pose, and of an encoding, per complex: mean over the held-out complexes.
+    """CPU time of an evaluation, per pose, and of an encoding, per complex: mean over the validation complexes.
 
     Poses are bound ones with noise of all levels.
     """
@@ -381,11 +381,11 @@ def block(options: Options, results: Mapping[str, Any]) -> str:
     origin = (
         f"{study.made_by('networks', options)} (seed {options.seed}). {len(results['reported'])} held-out "
         f"ligands x {options.poses} poses, {options.nfe} evaluations a pose, without ranking; score scale chosen from "
-        f"{values} on {len(results['chosen_on'])} other held-out ligands. Intervals: 95%, bootstrap over ligands, then "
+        f"{values} on {len(results['chosen_on'])} other validation ligands. Intervals: 95%, bootstrap over ligands, then "
         "poses. Times are CPU times of one core."
     )
     rows = results["rows"]
-    whose = {"ligands": "held-out ligands", "targets": "unseen targets"}
+    whose = {"ligands": "validation ligands", "targets": "unseen targets"}
 
     def rate(which: str, name: str) -> list[str]:
         found = [row[which] for row in rows]

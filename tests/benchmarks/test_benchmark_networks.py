@@ -103,7 +103,7 @@ def train(config: TrainConfig, budget: float, stop: Callable[[], bool] = never) 
 
 
 def test_training_ends_with_its_budget_however_often_it_is_stopped(options: Options) -> None:
-    """Ten steps of a second each, in one sitting and in three; losses of held-out complexes at every quarter."""
+    """Ten steps of a second each, in one sitting and in three; losses of validation complexes at every quarter."""
     config = config_of(options, "pocket")
     run = train(config, 10.0)
     assert (run.step, run.seconds) == (10, 10.0)
@@ -238,7 +238,7 @@ def test_the_page_has_the_figures_and_their_command() -> None:
         "| parameters | 1,234,567 | 1,234,567 |",
         "| training, CPU seconds | 480 | 480 |",
         "| ms per evaluation and pose | 4.1 | 4.1 |",
-        "| denoising loss, held-out ligands: tr | 0.250 | 0.250 |",
+        "| denoising loss, validation ligands: tr | 0.250 | 0.250 |",
         "| denoising loss, unseen targets: tor | 1.500 | 1.500 |",
         "| score scale chosen | 3 | 5 |",
         "| within 2 Å | 50% (40-60) | 50% (40-60) |",
@@ -250,7 +250,7 @@ def test_the_page_has_the_figures_and_their_command() -> None:
     ):
         assert expected in lines
     assert "`python -m benchmarks.experiments.networks --data d --minutes 8.0 --score-scale 1.0 3.0`" in text
-    assert "3 held-out ligands x 2 poses" in text
+    assert "3 validation ligands x 2 poses" in text
 
 
 @pytest.mark.parametrize(

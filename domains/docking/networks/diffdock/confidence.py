@@ -205,7 +205,7 @@ class ConfidenceModel(nn.Module, Ranker):
         poses, ns = len(positions), self.config.ns
         time = time_embedding(positions.new_zeros(()), self.config.sigma_embed_dim, self.config.embedding_scale)
 
-        def told(n: int) -> Tensor:
+        def time_features(n: int) -> Tensor:
             return time.expand(n, -1)
 
         among_residues = self._kind(
@@ -223,11 +223,11 @@ class ConfidenceModel(nn.Module, Ranker):
         to_residues = self._across(self.lr_edge_embedding, positions, receptor.positions, _CROSS_REACH)
         to_atoms = self._across(self.la_edge_embedding, positions, atoms.positions, self.config.max_radius)
 
-        lig = self.lig_node_embedding(ligand.atom_features.repeat(poses, 1), told(len(x)))
+        lig = self.lig_node_embedding(ligand.atom_features.repeat(poses, 1), time_features(len(x)))
         rec = self.rec_node_embedding(
-            receptor.residue_type.unsqueeze(1), torch.cat([receptor.language_model, told(len(receptor))], -1)
+            receptor.residue_type.unsqueeze(1), torch.cat([receptor.language_model, time_features(len(receptor))], -1)
         )
-        atom = self.atom_node_embedding(atoms.features, told(len(atoms.features)))
+        atom = self.atom_node_embedding(atoms.features, time_features(len(atoms.features)))
 
         lig_kinds = [kind.embedded() for kind in (within, to_residues, to_atoms)]
         back = [kind.turned.embedded() for kind in (to_atoms, to_residues)]

@@ -1,4 +1,4 @@
-"""What the network is told of a ligand and of a receptor, and who exchanges messages with whom in a set of poses."""
+"""What the network is given of a ligand and of a receptor, and who exchanges messages with whom in a set of poses."""
 
 from __future__ import annotations
 

@@ -160,7 +160,7 @@ class DiffDockScoreModel(nn.Module):
             encoding: of the complexes that `complex_row` points into.
             complex_row: (B,) int64, which complex each pose belongs to.
             positions: (B, A, 3) Å, in the frame of the receptors' positions; rows beyond a ligand's atoms are ignored.
-            t: (B,) or (), time of the translations, which the network is told.
+            t: (B,) or (), time of the translations, which the network is given.
             sigma: per factor ("tr" Å, "rot" rad, "tor" rad) the noise levels (B,) or ().
         """
         poses, apart = len(complex_row), t.requires_grad and t.dim() > 0
@@ -198,10 +198,10 @@ class DiffDockScoreModel(nn.Module):
     ) -> Tensor:
         """Features of the atoms after all layers: (atoms, dim)."""
         config, atom_time = self.config, time[layout.atom_pose]
-        told = self.rec_sigma_embedding(time[shared.example])
+        time_features = self.rec_sigma_embedding(time[shared.example])
         residues = encoding.residues[shared.residue]
-        residues = torch.cat([residues[:, : config.ns] + told[shared.residue_receptor], residues[:, config.ns :]], -1)
-        embedding = encoding.edge_embedding[shared.edge] + told[shared.edge_receptor]
+        residues = torch.cat([residues[:, : config.ns] + time_features[shared.residue_receptor], residues[:, config.ns :]], -1)
+        embedding = encoding.edge_embedding[shared.edge] + time_features[shared.edge_receptor]
         harmonics = encoding.edge_harmonics[shared.edge]
         among = embedded(shared.edges[0], shared.edges[1], embedding, harmonics, len(residues), len(residues))
 
