@@ -1,8 +1,8 @@
 """Train each docking network for equal CPU time: ``python -m benchmarks.experiments.networks --data DIR``.
 
 One after the other, from scratch, on the same complexes in the same order, with the same seed. Reported are what an
-evaluation costs, the denoising losses of validation complexes, and how often the validation ligands are docked. Writes to
---out: results.json, and the runs with their weights; an interrupted comparison goes on. With --page, the table is put
+evaluation costs, the denoising losses of validation complexes, and how often the validation ligands are docked. Writes
+to --out: results.json, and the runs with their weights; an interrupted comparison goes on. With --page, the table is put
 into a Markdown page.
 """
 
@@ -238,8 +238,8 @@ def train_for(
     """Train until `budget` CPU seconds are used; a run found in `config.out` is continued.
 
     Counted are the steps with the drawing of their batches, by the process' own clock, so that what else the machine
-    does costs nothing; losses of the validation complexes and saving are not. The learning rate falls by the share of the
-    budget that is left, as it does in :mod:`domains.docking.train` by the share of the steps. `run.seconds` are CPU
+    does costs nothing; losses of the validation complexes and saving are not. The learning rate falls by the share of
+    the budget that is left, as it does in :mod:`domains.docking.train` by the share of the steps. `run.seconds` are CPU
     seconds here.
 
     Raises:
@@ -379,10 +379,10 @@ def block(options: Options, results: Mapping[str, Any]) -> str:
     """How the figures were made, the table with a column for each network, and the paired differences, in Markdown."""
     values = " ".join(f"{c:g}" for c in options.score_scale)
     origin = (
-        f"{study.made_by('networks', options)} (seed {options.seed}). {len(results['reported'])} held-out "
+        f"{study.made_by('networks', options)} (seed {options.seed}). {len(results['reported'])} validation "
         f"ligands x {options.poses} poses, {options.nfe} evaluations a pose, without ranking; score scale chosen from "
-        f"{values} on {len(results['chosen_on'])} other validation ligands. Intervals: 95%, bootstrap over ligands, then "
-        "poses. Times are CPU times of one core."
+        f"{values} on {len(results['chosen_on'])} other validation ligands. Intervals: 95%, bootstrap over ligands, "
+        "then poses. Times are CPU times of one core."
     )
     rows = results["rows"]
     whose = {"ligands": "validation ligands", "targets": "unseen targets"}

@@ -200,7 +200,9 @@ class DiffDockScoreModel(nn.Module):
         config, atom_time = self.config, time[layout.atom_pose]
         time_features = self.rec_sigma_embedding(time[shared.example])
         residues = encoding.residues[shared.residue]
-        residues = torch.cat([residues[:, : config.ns] + time_features[shared.residue_receptor], residues[:, config.ns :]], -1)
+        residues = torch.cat(
+            [residues[:, : config.ns] + time_features[shared.residue_receptor], residues[:, config.ns :]], -1
+        )
         embedding = encoding.edge_embedding[shared.edge] + time_features[shared.edge_receptor]
         harmonics = encoding.edge_harmonics[shared.edge]
         among = embedded(shared.edges[0], shared.edges[1], embedding, harmonics, len(residues), len(residues))
