@@ -2,8 +2,8 @@
 
 One after the other, from scratch, on the same complexes in the same order, with the same seed. Reported are what an
 evaluation costs, the denoising losses of validation complexes, and how often the validation ligands are docked. Writes
-to --out: results.json, and the runs with their weights; an interrupted comparison goes on. With --page, the table is put
-into a Markdown page.
+to --out: results.json, and the runs with their weights; an interrupted comparison goes on. With --page, the table is
+put into a Markdown page.
 """
 
 from __future__ import annotations
