@@ -12,7 +12,7 @@ from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 from scipy.spatial.distance import cdist
 
-from domains.docking.poses.validity import Validity, check_poses
+from domains.docking.poses.validity import Validity, check_all
 from domains.docking.structures.complexes import Complex, read
 from domains.docking.structures.copies import without_copies
 from domains.docking.structures.ligand import Ligand, from_mol, from_smiles
@@ -174,4 +174,4 @@ def test_the_checks_never_see_the_ligand_water_and_additives(tmp_path: Path) -> 
     _, plain = with_its_ligand(tmp_path)
     (found,), _ = read(tmp_path)
     poses = plain.ligand.positions[None]
-    assert check_poses(found, poses, processes=1) == [Validity(True)]
+    assert check_all([(found, poses)], processes=1) == [[Validity(True)]]

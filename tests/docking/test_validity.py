@@ -18,7 +18,7 @@ from posebusters.modules.intermolecular_distance import check_intermolecular_dis
 from posebusters.modules.volume_overlap import check_volume_overlap
 
 from domains.docking.poses.files import write_sdf
-from domains.docking.poses.validity import Validity, check_all, check_poses
+from domains.docking.poses.validity import Validity, check_all
 from domains.docking.structures.complexes import Complex, read
 from domains.docking.structures.protein_files import read_protein
 
@@ -65,7 +65,7 @@ def test_verdicts_are_posebusters_own(complexes: dict[str, Complex], tmp_path: P
     nearest = away.reshape(-1, 3)[np.linalg.norm(away, axis=-1).argmin()]
     on_cofactor = (bound + 0.6 * nearest).astype(np.float32)
     poses = np.concatenate([moved(complex_, seed=0), on_cofactor[None]])
-    answers = check_poses(complex_, poses, processes=1)
+    (answers,) = check_all([(complex_, poses)], processes=1)
     expected = failed_by_posebusters(complex_, poses, tmp_path)
     assert [set(validity.failed) for validity in answers] == expected
     assert [validity.valid for validity in answers] == [not failed for failed in expected]
@@ -109,7 +109,7 @@ def test_protein_formats_give_the_same_verdict(complexes: dict[str, Complex], tm
 
 def test_too_little_time_is_no_verdict(complexes: dict[str, Complex]) -> None:
     complex_ = complexes["1s3v"]
-    answers = check_poses(complex_, np.stack([reference(complex_)] * 3), processes=1, timeout_s=0.01)
+    (answers,) = check_all([(complex_, np.stack([reference(complex_)] * 3))], processes=1, timeout_s=0.01)
     assert [validity.valid for validity in answers] == [None] * 3
     assert answers[0].reason == "it took more than 0.01 s"
     assert answers[2].reason == "not tried, for 2 like it took more than 0.01 s"
@@ -126,4 +126,4 @@ def test_posebusters_looks_no_further_than_8_angstrom(check: Callable[..., objec
 
 def test_wrong_shape_is_named(complexes: dict[str, Complex]) -> None:
     with pytest.raises(ValueError, match=r"positions of 1s3v must have shape \(n, 27, 3\), got \(2, 5, 3\)"):
-        check_poses(complexes["1s3v"], np.zeros((2, 5, 3)))
+        check_all([(complexes["1s3v"], np.zeros((2, 5, 3)))])

@@ -40,17 +40,6 @@ def symmetric_rmsd(
     return _where_finite(positions, np.sqrt(smallest / atoms))
 
 
-def plain_rmsd(positions: NDArray[Any], reference: NDArray[Any]) -> NDArray[np.float64]:
-    """sqrt(mean_a |x_a - y_a|²), (n,) in Å, of poses (n, A, 3) from `reference` (A, 3); NaN where one is not finite.
-
-    Raises:
-        ValueError: if the shapes do not fit, or the reference is not finite.
-    """
-    _check(positions, reference)
-    offset = positions.astype(np.float64) - reference.astype(np.float64)
-    return _where_finite(positions, np.sqrt(np.square(offset).sum(-1).mean(-1)))
-
-
 def centroid_distance(positions: NDArray[Any], reference: NDArray[Any]) -> NDArray[np.float64]:
     """|mean_a x_a - mean_a y_a|, (n,) in Å, of poses (n, A, 3) from `reference` (A, 3); NaN where one is not finite.
 

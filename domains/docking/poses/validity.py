@@ -49,13 +49,6 @@ class Validity:
     reason: str = ""
 
 
-def check_poses(
-    complex_: Complex, positions: NDArray[Any], processes: int = 2, timeout_s: float = 60.0
-) -> list[Validity]:
-    """PoseBusters on the poses of one complex; see :func:`check_all`, which does many in one go."""
-    return check_all([(complex_, positions)], processes, timeout_s)[0]
-
-
 def check_all(
     jobs: Sequence[tuple[Complex, NDArray[Any]]],
     processes: int = 2,

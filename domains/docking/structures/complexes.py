@@ -45,7 +45,7 @@ def read(
     pocket: PocketChoice | str = "ligand",
     known_poses: bool | None = None,
     conformer: Literal["input", "rdkit"] = "input",
-    only: Path | None = None,
+    only: Path | str | None = None,
     seed: int = 0,
     rule: TorsionRule = "chemical",
 ) -> tuple[list[Complex], list[InputProblem]]:
@@ -75,7 +75,7 @@ def read(
         raise ValueError(f"seed is {seed}; give a number >= 0")
     if path is None and known_poses is None:
         known_poses = True
-    wanted = None if only is None else read_names(only)
+    wanted = None if only is None else read_names(Path(only))
     complexes: dict[str, Complex] = {}
     problems: list[InputProblem] = []
     for record in _records(None if path is None else Path(path), rule, seed):

@@ -64,10 +64,6 @@ class PocketChoice:
         raise ValueError(refusal)
 
 
-AROUND_LIGAND = PocketChoice()
-"""The usual redocking setting: residues within 6 Å of the reference ligand."""
-
-
 @dataclass(frozen=True, eq=False)
 class Pocket:
     """Heavy atoms (P) of whole residues, in the order of the protein.
