@@ -21,6 +21,7 @@ from rich.console import Console
 from benchmarks.common.options import mistake
 from benchmarks.common.store import write_text
 
+_ROOT = Path(__file__).parents[2]
 _PAGE_WIDTH = 160  # characters a line where there is no terminal to ask
 
 
@@ -166,4 +167,10 @@ def _flag(name: str, value: object) -> list[str]:
 
 def _plain(value: object) -> str | list[str]:
     """The same for a tuple and a list, a path and its text."""
-    return [str(part) for part in value] if isinstance(value, list | tuple) else str(value)
+    return [portable(part) for part in value] if isinstance(value, list | tuple) else portable(value)
+
+
+def portable(value: object) -> str:
+    """As text; a path inside of the repository starts at its root, so that results name no folder of this machine."""
+    inside = isinstance(value, Path) and value.is_relative_to(_ROOT)
+    return str(value.relative_to(_ROOT)) if isinstance(value, Path) and inside else str(value)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 
 from benchmarks.common.options import check_nfe, check_numbers, find_device, find_solver, mistake, prepare_folder
+from benchmarks.common.tables import portable
 from domains.docking.networks.weights import DEMO_WEIGHTS
 from domains.docking.settings import FIT, FIT_POSES, SOLVER, TEACHER
 from domains.docking.structures.pocket import PocketChoice
@@ -65,7 +66,7 @@ class Options:
 
     def plain(self) -> dict[str, Any]:
         """As JSON has it."""
-        found: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
+        found: dict[str, Any] = json.loads(json.dumps(asdict(self), default=portable))
         return found
 
 

@@ -190,6 +190,12 @@ def test_the_command_of_a_page_is_what_a_shell_takes() -> None:
     assert tyro.cli(Options, args=[*words[3:], "--out", "elsewhere"]) == options
 
 
+def test_results_name_no_folder_of_the_machine_they_were_made_on() -> None:
+    """A default inside of the repository is the same one in another checkout."""
+    assert Options().plain()["weights"] == "domains/docking/weights/demo.safetensors"
+    assert command_line("benchmarks.docking", Options, Options().plain()) == "python -m benchmarks.docking --nfe 10"
+
+
 def test_check_page_names_the_option(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"--page: .*cannot take the table"):
         check_page("page", tmp_path / "missing.md", "demo")
