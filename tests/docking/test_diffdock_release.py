@@ -50,6 +50,11 @@ def test_state_inside_a_checkpoint_loads(tmp_path: Path) -> None:
     assert torch.equal(model.final_conv.batch_norm.weight, state("small")["final_conv.batch_norm.weight"])
 
 
+def test_cropping_that_is_not_done_is_said(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="crop_beyond = 20 Å is not applied"):
+        load_score_model(release(tmp_path, crop_beyond=20.0))
+
+
 def test_what_is_no_release_is_named(tmp_path: Path) -> None:
     assert "no such folder" in complaint(tmp_path / "nothing")
     assert "no release of DiffDock" in complaint(tmp_path)

@@ -29,7 +29,8 @@ class DiffDockConfig:
         max_radius: Å, ligand atoms closer than this exchange messages.
         cross_max_distance: Å, end of the distance embedding of ligand and residues, and with `dynamic_max_cross` false
             their cutoff, which is 3 σ_tr + 20 Å otherwise.
-        crop_beyond: Å; residues farther than 3 σ_tr + this from all ligand atoms are left out. None keeps all.
+        crop_beyond: Å; residues farther than 3 σ_tr + this from all ligand atoms are left out by
+            the published code, not here. None keeps all.
         c_alpha_max_neighbors: residues that each residue sends messages to.
         receptor_radius: Å, cutoff of that graph with `knn_only_graph` false.
         differentiate_convolutions: one weight network for each kind of edge instead of one for all.

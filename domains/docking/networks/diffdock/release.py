@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -37,8 +38,18 @@ def load_score_model(folder: Path) -> DiffDockScoreModel:
     Raises:
         InputError: if the folder is no release, a file is missing or cannot be read (the weights are opened without
             running any code in them), an option is not supported, or keys or shapes do not fit the yaml.
+
+    Warns:
+        UserWarning: if the model was trained with `crop_beyond`, which is not applied here.
     """
-    return _load(folder, SCORE_FOLDERS, SCORE_WEIGHTS, lambda p: DiffDockScoreModel(DiffDockConfig.from_parameters(p)))
+    model = _load(folder, SCORE_FOLDERS, SCORE_WEIGHTS, lambda p: DiffDockScoreModel(DiffDockConfig.from_parameters(p)))
+    if model.config.crop_beyond is not None:
+        warnings.warn(
+            f"{folder}: crop_beyond = {model.config.crop_beyond:g} Å is not applied, so that scores differ from the "
+            "published code's where residues lie farther than that from the ligand; give the pocket's residues alone",
+            stacklevel=2,
+        )
+    return model
 
 
 def load_confidence_model(folder: Path) -> ConfidenceModel:
