@@ -89,7 +89,7 @@ def test_mistakes_get_one_line(case: Case, capsys: pytest.CaptureFixture[str]) -
     assert "nfe must be a positive multiple of 2 for heun" in line("--solver", "heun", "--nfe", "3")
     assert "nowhere: it is not a folder" in line("--data", "nowhere")
     path = grid_path(case.weights, "dpmpp_2m", 3)
-    path.parent.mkdir()
+    path.parent.mkdir(exist_ok=True)
     path.write_text("{}")
     with pytest.raises(InputError, match=r"dpmpp_2m_3\.json: it is no general grid of dpmpp_2m at 3 NFE .*learn it"):
         general_fit(load_weights(case.weights), 3)
