@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -111,6 +112,10 @@ def check(options: Options) -> Choices:
         raise mistake("learn", message, f"use --learn joint, or a multistep solver such as --solver {SOLVER}")
     check_nfe("nfe", options.nfe, solver)
     check_nfe("teacher_nfe", (options.teacher_nfe,), get_solver(TEACHER.solver))
+    if options.guidance is not None and not 0 <= options.guidance < math.inf:
+        raise mistake("guidance", f"got {options.guidance}", "give a number >= 0")
+    if options.resolution is not None and options.resolution < 1:
+        raise mistake("resolution", f"got {options.resolution}", "give the pixels of a side")
     wanted = ModelOptions(
         device=find_device(options.device),
         labels=_labels(options.label),

@@ -337,7 +337,7 @@ class _Fit(Generic[State]):
             gradient_evaluations=cost.gradients,
             failed=cost.failed,
             dropped=self.dropped,
-            seconds=self.seconds,
+            seconds=at.curve[-1].seconds,  # a finished fit that is read again has taken no longer
             config=json.loads(json.dumps(asdict(self.config))),  # as a saved result has it
             flow=self.fingerprint,
             path=trace(self.flow.clock, grid),

@@ -141,10 +141,10 @@ def test_folders_that_are_no_model(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("ddpm", "--guidance", "2"), ("unconditional", "guidance_scale 2", "--guidance")),
+        (("ddpm", "--guidance", "2"), ("unconditional", "guidance 2", "--guidance")),
         (("ddpm", "--prompts", "a cat"), ("unconditional", "'a cat'", "--prompts")),
         (("ddpm", "--label", "3"), ("prompts, not class labels", "--label")),
-        (("ddpm", "--resolution", "0"), ("multiple of 2, got 0", "--resolution")),
+        (("ddpm", "--resolution", "0"), ("got 0", "--resolution")),
         (("sd",), ("at least one prompt", "got none", "--prompts")),
         (("sd", "--prompts", ""), ("--prompts", "empty")),
         (("sd", "--prompts", "a cat", " "), ("--prompts", "empty")),

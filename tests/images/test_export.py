@@ -246,7 +246,7 @@ def test_what_the_benchmark_has_learned_reaches_a_pipeline(
     """`--learn coefficients`, from the command that fits to the images of the exported lines."""
     # Not --learn all: after a fit of times and levels, few pairs need not like any coefficients better than none.
     asked = ["--model", str(stable_diffusion), "--prompts", *PROMPTS, "--guidance", "3"]
-    asked += ["--learn", "coefficients", "--fit-steps", "4"]
+    asked += ["--learn", "coefficients"]
     quick = [
         "--solver",
         "unipc_bh2_2",
@@ -257,9 +257,9 @@ def test_what_the_benchmark_has_learned_reaches_a_pipeline(
         "--teacher-nfe",
         "8",
         "--fit-pairs",
-        "4",
+        "8",
         "--fit-steps",
-        "3",
+        "10",
     ]
     assert benchmark([*asked, *quick, "--out", str(tmp_path)]) == 0
     path = tmp_path / "grids" / "learned_unipc_bh2_2_nfe4.json"
