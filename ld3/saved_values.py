@@ -12,15 +12,15 @@ from typing import Any, TypeVar
 Value = TypeVar("Value")
 
 
-def write_saved(path: Path, schema: str, version: int, values: Mapping[str, object]) -> None:
+def write_saved(path: Path | str, schema: str, version: int, values: Mapping[str, object]) -> None:
     """Write values as JSON, null for numbers that are not finite; replaces `path` atomically."""
     content = without_infinities({"schema": schema, "version": version, **values})
-    part = path.with_suffix(path.suffix + ".part")
+    part = Path(f"{path}.part")
     part.write_text(json.dumps(content, indent=2, allow_nan=False))
     os.replace(part, path)
 
 
-def read_saved(path: Path, schema: str, version: int, names: Collection[str], what: str) -> Mapping[str, object]:
+def read_saved(path: Path | str, schema: str, version: int, names: Collection[str], what: str) -> Mapping[str, object]:
     """The values that `write_saved` wrote.
 
     Args:
@@ -31,7 +31,7 @@ def read_saved(path: Path, schema: str, version: int, names: Collection[str], wh
         OSError: if the file cannot be read.
         ValueError: if it holds no JSON object, or one of another schema or version or with other values.
     """
-    content = table("the file", json.loads(path.read_text()))
+    content = table("the file", json.loads(Path(path).read_text()))
     if (content.get("schema"), content.get("version")) != (schema, version):
         raise ValueError("it is of another schema or version")
     if unknown := sorted(content.keys() - {"schema", "version", *names}):

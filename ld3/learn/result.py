@@ -98,7 +98,7 @@ class FitResult:
         """The solver that goes with the grid: `integrate(flow, x, result.grid, result.student())`."""
         return replace(get_solver(self.solver), coefficients=self.coefficients)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | str) -> None:
         """Write the result as JSON, null for losses that are infinite; replaces `path` atomically."""
         coefficients = None if self.coefficients is None else self.coefficients.to_dict()
         plain = {
@@ -110,7 +110,7 @@ class FitResult:
         write_saved(path, SCHEMA, VERSION, {**plain, "grid": self.grid.to_dict()})
 
     @classmethod
-    def load(cls, path: Path) -> FitResult:
+    def load(cls, path: Path | str) -> FitResult:
         """Read what `save` wrote.
 
         Raises:

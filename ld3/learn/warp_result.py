@@ -63,12 +63,12 @@ class WarpFit:
     config: Mapping[str, object]
     flow: str
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | str) -> None:
         """Write the result as JSON, null for losses that are infinite; replaces `path` atomically."""
         write_saved(path, SCHEMA, VERSION, {**vars(self), "warp": self.warp.to_dict()})
 
     @classmethod
-    def load(cls, path: Path) -> WarpFit:
+    def load(cls, path: Path | str) -> WarpFit:
         """Read what `save` wrote.
 
         Raises:
