@@ -18,7 +18,7 @@ import torch
 from rich.console import Console
 from scipy.stats import t as student_t
 
-from benchmarks.common.options import check_nfe, mistake, prepare_folder
+from benchmarks.common.options import check_nfe, find_solver, mistake, prepare_folder
 from benchmarks.common.store import Store, finite
 from benchmarks.common.tables import Table, check_page
 from benchmarks.experiments import study
@@ -89,7 +89,7 @@ def compare(options: Options, log: Console) -> int:
 
 
 def _check(options: Options) -> Solver:
-    solver = study.known_solver(options.solver)
+    solver = find_solver(options.solver)
     check_nfe("nfe", options.nfe, solver)
     if 0.0 not in options.radius or not all(0 <= radius < math.inf for radius in options.radius):
         raise mistake("radius", f"got {list(options.radius)}", "give numbers >= 0, 0 among them")

@@ -23,7 +23,7 @@ from rich.console import Console
 from torch import Tensor
 
 from benchmarks.common.grids import fine_steps
-from benchmarks.common.options import check_nfe, mistake, prepare_folder
+from benchmarks.common.options import check_nfe, find_solver, mistake, prepare_folder
 from benchmarks.common.store import Store, finite
 from benchmarks.common.tables import Table, check_page, difference
 from benchmarks.experiments import study
@@ -171,7 +171,7 @@ def compare(options: Options, log: Console) -> int:
 
 
 def _check(options: Options) -> list[Solver]:
-    solvers = [study.known_solver(name) for name in options.solver]
+    solvers = [find_solver(name) for name in options.solver]
     for solver in solvers:
         if not solver.multistep:
             raise mistake("solver", f"{solver.name} remembers no earlier step", "give multistep solvers")

@@ -26,7 +26,7 @@ from benchmarks.common.store import Store, write_text
 from benchmarks.common.tables import put_block
 from domains.progress import WorkProgress
 from domains.yaml_options import read_options
-from ld3 import ProbabilityFlow, Solver, State, get_solver
+from ld3 import ProbabilityFlow, State, get_solver
 from ld3.fingerprint import fingerprint
 from ld3.grids import edm
 from ld3.grids.gits import TRAJECTORY_SOLVER, Jumps, jump_costs
@@ -132,18 +132,6 @@ def check_each_once(least: int = 1, **given: Sequence[object]) -> None:
         if len(set(values)) < max(least, len(values)) or (name == "seeds" and min(values) < 0):  # type: ignore[type-var, operator]
             message = f"got {' '.join(map(str, values)) or 'none'}"
             raise mistake(name, message, f"give at least {least}, each once{', and >= 0' if name == 'seeds' else ''}")
-
-
-def known_solver(name: str) -> Solver:
-    """The solver that an option --solver names.
-
-    Raises:
-        InputError: if there is none of that name.
-    """
-    try:
-        return get_solver(name)
-    except ValueError as error:
-        raise mistake("solver", str(error), "choose one of these") from error
 
 
 class Kept:

@@ -19,7 +19,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from benchmarks.common.options import check_nfe, mistake, prepare_folder
+from benchmarks.common.options import check_nfe, find_solver, mistake, prepare_folder
 from benchmarks.common.store import Store, finite
 from benchmarks.common.tables import Table, check_page
 from benchmarks.experiments import study
@@ -105,7 +105,7 @@ def compare(options: Options, log: Console) -> int:
 
 
 def _check(options: Options) -> Solver:
-    solver = study.known_solver(options.solver)
+    solver = find_solver(options.solver)
     check_nfe("nfe", options.nfe, solver)
     if options.unseen:
         check_nfe("unseen", options.unseen, solver)

@@ -43,6 +43,11 @@ def test_infinite_losses_are_null_in_the_file(tmp_path: Path) -> None:
     assert loaded.curve == curve
 
 
+def test_a_path_may_be_text(tmp_path: Path) -> None:
+    FIT.save(str(tmp_path / "fit.json"))
+    assert FitResult.load(str(tmp_path / "fit.json")).grid == FIT.grid
+
+
 def written(path: Path, where: str, value: object) -> Path:
     """The file of a fit in which one value is another."""
     FIT.save(path)
