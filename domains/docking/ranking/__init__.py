@@ -1,0 +1,1 @@
+"""Which of several poses is the best: one score a pose, with its parts."""
