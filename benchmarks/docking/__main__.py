@@ -25,6 +25,7 @@ from benchmarks.docking.plots import plot_grids, plot_success
 from benchmarks.docking.run import run
 from benchmarks.docking.table import CAPTION, sentences, table
 from domains import docking
+from domains.docking.structures.remarks import print_reading
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,8 +45,7 @@ def _benchmark(options: Options, log: Console) -> int:
     clock = model.noise_range.clock(model.score_scale)
     saved = saved_grids(options.grid, options.nfe, choices.solver, clock, remedy)
     inputs = load(options)
-    for problem in inputs.problems:
-        log.print(f"warning: {problem}", markup=False)
+    print_reading(inputs.complexes, inputs.problems, log)
     if not inputs.complexes:
         log.print("error: no complex can be docked", markup=False)
         return CANNOT_RUN

@@ -181,4 +181,5 @@ def _complex_entry(found: Complex) -> dict[str, object]:
         "pocket": found.pocket.spec,
         "protein": str(found.protein.report),
         "has_bound_pose": found.reference is not None,
+        "remarks": list(found.remarks),
     }

@@ -35,6 +35,7 @@ from domains.docking.poses.pose import Poses
 from domains.docking.samplers import grid_sampler
 from domains.docking.settings import SOLVER, TEACHER, fit_config, poses_at_once
 from domains.docking.structures.complexes import Complex
+from domains.docking.structures.remarks import print_reading
 from domains.docking.structures.symmetry import automorphisms
 from domains.docking.structures.text_files import read_names
 from domains.progress import WorkProgress
@@ -203,11 +204,10 @@ def _read(options: Options, log: Console) -> list[Complex]:
     """The complexes with a known pose that are listed."""
     found, problems = docking.read(options.complexes)
     names = None if options.only is None else read_names(options.only)
-    for problem in problems:
-        log.print(f"left out: {problem}", markup=False)
     kept = [c for c in found if c.reference is not None]
     if names is not None:
         kept = [c for c in kept if not names.isdisjoint((c.name, c.name.split("/")[0]))]
+    print_reading(kept, problems, log)
     if not kept:
         raise mistake("complexes", "no complex with a known pose can be docked", "give others")
     return kept

@@ -86,16 +86,16 @@ class DockedPoses:
         kept = np.flatnonzero(sound).tolist()
         (out / file).parent.mkdir(parents=True, exist_ok=True)
         write_sdf(out / file, complex_.ligand, poses[kept], [{"sample": str(i)} for i in kept])
-        remark, rmsd = None, None
+        remarks, rmsd = list(complex_.remarks), None
         try:
             rmsd = replace(self, complexes=(complex_,)).rmsd().get(name)
         except InputError as error:  # a ligand too symmetric to compare; its poses are as good as any
-            remark = str(error)
+            remarks.append(str(error))
         return {
             "file": str(file),
             "pocket": complex_.pocket.spec,
             "seed": self.seeds[name],
             "failed": np.flatnonzero(~sound).tolist(),
             "rmsd": None if rmsd is None else [float(r) if np.isfinite(r) else None for r in rmsd],
-            "remark": remark,
+            "remarks": remarks,
         }

@@ -20,6 +20,7 @@ from domains.docking.general_grids import grid_path
 from domains.docking.networks.weights import DEMO_WEIGHTS, load_weights
 from domains.docking.settings import SOLVER, TEACHER, fit_config
 from domains.docking.structures.complexes import Complex
+from domains.docking.structures.remarks import print_reading
 from domains.docking.training.data import SPLITS, read_split
 from domains.errors import InputError, InputProblem
 from domains.progress import WorkProgress
@@ -62,7 +63,8 @@ def main(config: LearnConfig, console: Console) -> None:
     model = replace(load_weights(config.weights), path=None)
     _check(config)
     torch.set_num_threads(config.threads)
-    complexes = training_complexes(config)
+    complexes, problems = training_complexes(config)
+    print_reading(complexes, problems, console)
     teacher = replace(TEACHER, checked=len(complexes))
     poses = config.poses * len(complexes)
     plan = {_stage(nfe): float(teacher.nfe * poses) for nfe in config.nfe}
@@ -91,17 +93,17 @@ def _stage(nfe: int) -> str:
     return f"{nfe} NFE"
 
 
-def training_complexes(config: LearnConfig) -> list[Complex]:
-    """At most `config.complexes` of the training split.
+def training_complexes(config: LearnConfig) -> tuple[list[Complex], list[InputProblem]]:
+    """At most `config.complexes` of the training split, and what of the data cannot be used.
 
     Raises:
         InputError: if there are none.
     """
-    parts, _ = read_split(config.data, config.validation_ligands, config.validation_targets)
+    parts, problems = read_split(config.data, config.validation_ligands, config.validation_targets)
     if not parts.train:
         raise _mistake("--data", "every complex in it belongs to the validation split", "give more")
     order = torch.randperm(len(parts.train), generator=torch.Generator().manual_seed(config.seed)).tolist()
-    return [parts.train[i] for i in order[: config.complexes]]
+    return [parts.train[i] for i in order[: config.complexes]], problems
 
 
 def _check(config: LearnConfig) -> None:

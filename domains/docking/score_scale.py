@@ -29,6 +29,7 @@ from domains.docking.networks.weights import DockingModel, load_weights, store_s
 from domains.docking.poses.metrics import clusters, success
 from domains.docking.samplers import Sampler, diffdock_sde, hand_made_sampler
 from domains.docking.structures.complexes import Complex, read
+from domains.docking.structures.remarks import print_reading
 from domains.docking.structures.symmetry import automorphisms
 from domains.docking.training.data import SPLITS, read_split
 from domains.errors import InputError, InputProblem
@@ -113,18 +114,18 @@ def summarise(name: str, docked: DockedPoses, seed: int) -> Row:
     )
 
 
-def validation_complexes(config: ScoreScaleConfig) -> list[Complex]:
-    """The complexes of the chosen split, at most `config.limit` of them.
+def validation_complexes(config: ScoreScaleConfig) -> tuple[list[Complex], list[InputProblem]]:
+    """The complexes of the chosen split, at most `config.limit` of them, and what of the data cannot be used.
 
     Raises:
         InputError: if the data folder is missing, or holds none of them.
     """
     if config.split == "embedded":
-        chosen = read()[0]
+        chosen, problems = read()
     elif config.data is None:
         raise _mistake("--data", f"not given, and --split {config.split} needs it", "give the training data's folder")
     else:
-        parts, _ = read_split(config.data, config.validation_ligands, config.validation_targets)
+        parts, problems = read_split(config.data, config.validation_ligands, config.validation_targets)
         chosen = list(parts.ligands if config.split == "ligands" else parts.targets)
         if not chosen:
             raise _mistake(
@@ -133,9 +134,9 @@ def validation_complexes(config: ScoreScaleConfig) -> list[Complex]:
                 "give the training data and the lists of the training run",
             )
     if config.limit is None or config.limit >= len(chosen):
-        return chosen
+        return chosen, problems
     kept = np.random.default_rng(config.seed).permutation(len(chosen))[: config.limit]
-    return [chosen[i] for i in sorted(kept)]
+    return [chosen[i] for i in sorted(kept)], problems
 
 
 def compare(model: DockingModel, complexes: Sequence[Complex], config: ScoreScaleConfig, console: Console) -> list[Row]:
@@ -197,8 +198,10 @@ def main(config: ScoreScaleConfig) -> None:
     _check(config)
     torch.set_num_threads(config.threads)
     model = load_weights(config.weights)
-    complexes = validation_complexes(config)
-    rows = compare(model, complexes, config, Console(stderr=True))
+    complexes, problems = validation_complexes(config)
+    log = Console(stderr=True)
+    print_reading(complexes, problems, log)
+    rows = compare(model, complexes, config, log)
     name = "embedded (in-sample)" if config.split == "embedded" else f"validation {config.split}"
     size = f"{len(complexes)} complexes x {config.poses} poses, {config.steps} steps, seed {config.seed}"
     print_table(rows, config.poses, f"{name}: {size}", console)

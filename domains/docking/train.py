@@ -24,6 +24,7 @@ from domains.docking.poses.metrics import success
 from domains.docking.samplers import hand_made_sampler
 from domains.docking.structures.batch import ComplexBatch, collate
 from domains.docking.structures.complexes import Complex, read
+from domains.docking.structures.remarks import print_reading
 from domains.docking.training.config import TrainConfig
 from domains.docking.training.data import BatchSampler, Split, read_split
 from domains.docking.training.run import Run, losses_of, new_run, train_step
@@ -68,8 +69,7 @@ def load_data(config: TrainConfig, console: Console) -> tuple[Split, list[Comple
         message = "every complex in it belongs to the validation split"
         raise InputError(InputProblem(str(config.data), "", message, "add others"))
     embedded, more = read()
-    for problem in [*problems, *more]:
-        console.print(f"[yellow]left out[/] {problem}", highlight=False)
+    print_reading([*parts.all, *embedded], [*problems, *more], console)
     return parts, embedded
 
 

@@ -192,7 +192,7 @@ def test_a_ligand_too_symmetric_to_compare_keeps_its_poses(model: DockingModel, 
     dock(model, [odd, complexes()[1]], hand_made_sampler("edm", "ddim", 2), samples=1).write(tmp_path)
     entries = json.loads((tmp_path / "poses.json").read_text())["complexes"]
     assert entries["1ia1"]["rmsd"] is None
-    assert "symmetries" in entries["1ia1"]["remark"]
+    assert "symmetries" in entries["1ia1"]["remarks"][-1]
     assert (tmp_path / entries["1ia1"]["file"]).exists()
     assert len(entries["1of6"]["rmsd"]) == 1
 

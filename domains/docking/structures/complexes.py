@@ -30,6 +30,7 @@ class Complex:
 
     reference  (A, 3) float32, Å, the bound pose in the protein's frame; ``None`` if nobody says that it is known.
     protein    without copies of the ligand, see :mod:`domains.docking.structures.copies`.
+    remarks    lines about what was kept, left out, taken for something or changed when it was read.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Complex:
     pocket: Pocket
     reference: NDArray[np.float32] | None
     protein: Protein
+    remarks: tuple[str, ...] = ()
 
 
 def read(
@@ -134,7 +136,14 @@ def _complex(record: Record, choice: PocketChoice, known_poses: bool | None, see
         ligand = record.ligand if seed is None else with_conformer(record.ligand, seed)
     except InputError as error:
         raise InputError(replace(error.problem, file=record.name)) from error
-    return Complex(record.name, ligand, pocket, pose if is_known else None, protein)
+    remarks = (*record.remarks, *_remarks_on(protein))
+    return Complex(record.name, ligand, pocket, pose if is_known else None, protein, remarks)
+
+
+def _remarks_on(protein: Protein) -> tuple[str, ...]:
+    """What was not simply read: one line, if there is anything."""
+    said = "; ".join(protein.report.remarks)
+    return (f"{protein.path.name}: {said}",) if said else ()
 
 
 def _placed(record: Record, purpose: str) -> NDArray[np.float32]:

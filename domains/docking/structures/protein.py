@@ -37,8 +37,12 @@ class ProteinReport:
     copies: tuple[str, ...] = ()
 
     def __str__(self) -> str:
+        return "; ".join((f"{self.amino_acids} amino acids", *self.remarks))
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What was kept beside amino acids, dropped or changed, one phrase each."""
         parts = [
-            f"{self.amino_acids} amino acids",
             f"{len(self.modified)} modified ({_names(self.modified)})" if self.modified else "",
             f"kept {_names(self.hetero)}" if self.hetero else "",
             f"dropped {self.waters} waters" if self.waters else "",
@@ -49,7 +53,7 @@ class ProteinReport:
             f"{self.missing_atoms} side-chain atoms missing in {self.incomplete} residues" if self.incomplete else "",
             f"first of {self.models} models" if self.models > 1 else "",
         ]
-        return "; ".join(part for part in parts if part)
+        return tuple(part for part in parts if part)
 
 
 @dataclass(frozen=True, eq=False)

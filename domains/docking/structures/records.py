@@ -27,6 +27,7 @@ class Record:
     pose      (A, 3) float32, Å, of the ligand, in the protein's frame if the user is right; ``None`` for a SMILES.
     is_known  whether the user says of this very complex that the pose is the bound one; ``None``: nothing is said.
     where     the place in the user's files, for messages.
+    remarks   lines about how the ligand was read.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Record:
     pose: NDArray[np.float32] | None
     is_known: bool | None
     where: InputProblem
+    remarks: tuple[str, ...] = ()
 
 
 def folder_records(folder: Path, rule: TorsionRule) -> Iterator[Record | InputProblem]:

@@ -26,6 +26,11 @@ class Split:
     ligands: tuple[Complex, ...]  # validation: other ligands of targets in `train`
     targets: tuple[Complex, ...]  # validation: complexes of targets that are not in `train`
 
+    @property
+    def all(self) -> tuple[Complex, ...]:
+        """Of the three parts."""
+        return (*self.train, *self.ligands, *self.targets)
+
 
 def split(complexes: Sequence[Complex], ligand_names: set[str], target_names: set[str]) -> Split:
     """Sort complexes named SERIES/LIGAND by the two validation lists (full names; series names)."""
