@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 import torch
 from torch import Tensor
 
-from domains.docking.networks.diffdock_net import DiffDockNet, DiffDockNetConfig
+from domains.docking.networks.diffdock import DiffDock, DiffDockConfig, DiffDockScoreModel
 from domains.docking.networks.pocket_net import PocketNet, PocketNetConfig
 from domains.docking.networks.weights import DockingModel
 from domains.docking.poses.diffusion import NoiseRange
@@ -28,7 +28,18 @@ SMALL = PocketNetConfig(
     ligand_basis=5,
 )
 
-SMALL_DIFFDOCK = DiffDockNetConfig(scalars=6, vectors=2, radial=6, hidden=8)
+SMALL_DIFFDOCK = DiffDockConfig(
+    ns=6,
+    nv=2,
+    num_conv_layers=2,
+    num_prot_emb_layers=1,
+    sh_lmax=2,
+    sigma_embed_dim=8,
+    distance_embed_dim=6,
+    cross_distance_embed_dim=6,
+    dynamic_max_cross=True,
+    language_model=False,
+)
 
 
 @functools.cache
@@ -75,12 +86,10 @@ def network(config: PocketNetConfig = SMALL) -> PocketNet:
 
 
 @functools.cache
-def diffdock(config: DiffDockNetConfig = SMALL_DIFFDOCK) -> DiffDockNet:
+def diffdock(config: DiffDockConfig = SMALL_DIFFDOCK) -> DiffDock:
     """Random weights in float64."""
     torch.manual_seed(0)
-    net = DiffDockNet(config).double().eval().requires_grad_(False)
-    assert isinstance(net, DiffDockNet)
-    return net
+    return DiffDock(DiffDockScoreModel(config)).double().eval().requires_grad_(False)
 
 
 def model(score_scale: float = 1.0) -> DockingModel:

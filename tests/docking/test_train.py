@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from docking_models import SMALL, SMALL_DIFFDOCK, complexes
+from docking_models import SMALL, complexes
 from rich.console import Console
 from safetensors.torch import load_file
 
@@ -276,20 +276,7 @@ def test_the_demo_models_settings_can_be_trained_with(tmp_path: Path) -> None:
     found = read_settings(TrainConfig, "x", None, ["--config", str(DEMO_WEIGHTS.with_name("demo.yaml")), *needed])
     model = load_weights(DEMO_WEIGHTS)
     assert (found.steps, found.embedded_weight, found.seed) == (14_800, 6.0, 0)
-    assert (found.sizes, found.noise) == (model.network.config, model.noise_range)
-
-
-def test_the_command_line_chooses_the_network(data: Path, tmp_path: Path) -> None:
-    """Its weights say which one it was, and another one does not continue the run."""
-    options = {"data": data, "out": tmp_path / "run", "steps": 2, "complexes": 1, "poses": 1, "threads": 1}
-    (tmp_path / "nobody").write_text("nobody")
-    options |= {f"validation-{part}": tmp_path / "nobody" for part in ("ligands", "targets")}
-    options |= {f"diffdock.{key}": getattr(SMALL_DIFFDOCK, key) for key in ("scalars", "vectors", "radial", "hidden")}
-    arguments = [word for key, value in options.items() for word in (f"--{key}", str(value))]
-    cli([*arguments, "--network", "diffdock"])
-    assert load_weights(tmp_path / "run" / "weights.safetensors").network.config == SMALL_DIFFDOCK
-    with pytest.raises(SystemExit):
-        cli([*arguments, "--network", "pocket"])
+    assert (found.pocket, found.noise) == (model.network.config, model.noise_range)
 
 
 def test_a_run_of_another_network_is_not_continued(config: TrainConfig) -> None:

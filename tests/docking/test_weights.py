@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from domains.docking.networks.diffdock_net import DiffDockNet
+from domains.docking.networks.diffdock import DiffDock
 from domains.docking.networks.pocket_net import PocketNet
 from domains.docking.networks.weights import DEMO_WEIGHTS, load_weights, save_weights, store_score_scale
 from domains.docking.poses.diffusion import NoiseRange
@@ -69,14 +69,15 @@ def test_round_trip(path: Path) -> None:
 def test_the_file_says_which_network_it_is_for(tmp_path: Path) -> None:
     """And one that does not, as the demo's, is for the first one there was."""
     file = tmp_path / "diffdock.safetensors"
-    save_weights(file, diffdock().state_dict(), SMALL_DIFFDOCK, NOISE, 2.0)
+    config = replace(SMALL_DIFFDOCK, noise=NOISE)
+    save_weights(file, diffdock(config).state_dict(), config, NOISE, 2.0)
     found = load_weights(file)
-    assert isinstance(found.network, DiffDockNet)
-    assert (found.network.config, found.score_scale) == (SMALL_DIFFDOCK, 2.0)
+    assert isinstance(found.network, DiffDock)
+    assert (found.network.config, found.score_scale) == (config, 2.0)
     data, row = batch(), torch.arange(4)
     sigma = {f: torch.tensor(0.5) for f in ("tr", "rot", "tor")}
     x = bound_poses(data, row).positions
-    scores = [net.double().score(net.encode(data), row, x, sigma) for net in (found.network, diffdock())]
+    scores = [net.double().score(net.encode(data), row, x, sigma) for net in (found.network, diffdock(config))]
     for stored, original in zip(*scores, strict=True):
         assert (stored - original).abs().max() < 2e-3 * original.abs().max()
     assert "architecture" not in json.loads(metadata(DEMO_WEIGHTS)["model"])

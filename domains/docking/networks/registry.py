@@ -4,34 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from domains.docking.networks.diffdock_net import DiffDockNet, DiffDockNetConfig
+from domains.docking.networks.diffdock import DiffDock, DiffDockConfig, DiffDockScoreModel
 from domains.docking.networks.pocket_net import PocketNet, PocketNetConfig
 from domains.docking.networks.score import ScoreNetwork
+from domains.docking.poses.diffusion import NoiseRange
 
-NetworkName = Literal["pocket", "diffdock"]
-NetworkConfig = PocketNetConfig | DiffDockNetConfig
+NetworkConfig = PocketNetConfig | DiffDockConfig
 
-FIRST: Final[NetworkName] = "pocket"
+FIRST: Final = "pocket"
 """What weights files are for that name no network: there was no other one when they were written."""
 
-_CONFIGS: Final[Mapping[str, type[NetworkConfig]]] = {"pocket": PocketNetConfig, "diffdock": DiffDockNetConfig}
+_CONFIGS: Final[Mapping[str, type[NetworkConfig]]] = {"pocket": PocketNetConfig, "diffdock": DiffDockConfig}
 
 
 def build(config: NetworkConfig) -> ScoreNetwork[Any]:
     """The network of those sizes, with random weights."""
-    return PocketNet(config) if isinstance(config, PocketNetConfig) else DiffDockNet(config)
+    return PocketNet(config) if isinstance(config, PocketNetConfig) else DiffDock(DiffDockScoreModel(config))
 
 
 def describe(config: NetworkConfig) -> dict[str, Any]:
-    """Plain values that :func:`config_of` reads."""
+    """Plain values that :func:`config_of` reads, beside the noise range."""
     (name,) = (name for name, kind in _CONFIGS.items() if isinstance(config, kind))
-    return {"architecture": name, "network": asdict(config)}
+    sizes = {key: value for key, value in asdict(config).items() if key != "noise"}
+    return {"architecture": name, "network": sizes}
 
 
 def config_of(description: Mapping[str, Any]) -> NetworkConfig:
-    """The sizes that :func:`describe` wrote.
+    """The sizes that :func:`describe` wrote; `noise` of the description is the noise range.
 
     Raises:
         ValueError: if there is no such architecture.
@@ -40,4 +41,15 @@ def config_of(description: Mapping[str, Any]) -> NetworkConfig:
     name = description.get("architecture", FIRST)
     if name not in _CONFIGS:
         raise ValueError(f"architecture must be one of {', '.join(_CONFIGS)}, got {name!r}")
-    return _CONFIGS[name](**description["network"])
+    if name == "pocket":
+        return PocketNetConfig(**description["network"])
+    return DiffDockConfig(**description["network"], noise=noise_of(description))
+
+
+def noise_of(description: Mapping[str, Any]) -> NoiseRange:
+    """The range under `noise`, as JSON has it.
+
+    Raises:
+        KeyError, TypeError, ValueError: if it is missing, or no range.
+    """
+    return NoiseRange(**{factor: (float(low), float(high)) for factor, (low, high) in description["noise"].items()})

@@ -15,7 +15,7 @@ from typing import Any, Final, final
 import torch
 from torch import Tensor
 
-from domains.docking.networks.registry import NetworkConfig, build, config_of, describe
+from domains.docking.networks.registry import NetworkConfig, build, config_of, describe, noise_of
 from domains.docking.networks.score import ScoreNetwork
 from domains.docking.poses.diffusion import NoiseRange
 from domains.docking.structures.batch import ComplexBatch
@@ -97,7 +97,7 @@ def load_weights(path: Path) -> DockingModel:
     try:
         model = json.loads(metadata["model"])
         network = build(config_of(model))
-        noise = NoiseRange(**{name: (float(low), float(high)) for name, (low, high) in model["noise"].items()})
+        noise = noise_of(model)
         score_scale = float(model["score_scale"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         message = f"its description of the model cannot be used ({type(error).__name__}: {error})"

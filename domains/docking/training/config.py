@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
-from domains.docking.networks.diffdock_net import DiffDockNetConfig
 from domains.docking.networks.pocket_net import PocketNetConfig
-from domains.docking.networks.registry import NetworkConfig, NetworkName
 from domains.docking.poses.diffusion import NoiseRange
 from domains.docking.training.data import SPLITS
 from domains.training import check_settings
@@ -60,10 +58,8 @@ class TrainConfig:
     """written into the weights file; chosen by domains.docking.score_scale afterwards"""
     seed: int = 0
     threads: int = 2
-    network: NetworkName = "pocket"
-    """which network, of the sizes that its own options say"""
     pocket: PocketNetConfig = field(default_factory=PocketNetConfig)
-    diffdock: DiffDockNetConfig = field(default_factory=DiffDockNetConfig)
+    """sizes of the network"""
     noise: NoiseRange = field(default_factory=NoiseRange)
 
     def __post_init__(self) -> None:
@@ -76,8 +72,3 @@ class TrainConfig:
         for name in ("shake", "weight_decay"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be at least 0 and finite, got {getattr(self, name)}")
-
-    @property
-    def sizes(self) -> NetworkConfig:
-        """Of the chosen network."""
-        return self.pocket if self.network == "pocket" else self.diffdock

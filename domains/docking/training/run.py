@@ -37,7 +37,7 @@ class Run:
         numbers = {"step": self.step, "seconds": self.seconds}
         save_state(config.out, self._parts(), self.generator, numbers)
         weights = config.out / "weights.safetensors"
-        save_weights(weights, self.average.state_dict(), config.sizes, config.noise, config.score_scale)
+        save_weights(weights, self.average.state_dict(), config.pocket, config.noise, config.score_scale)
 
     def restore(self, path: Path) -> None:
         """Continue from a state.pt.
@@ -55,8 +55,8 @@ class Run:
 def new_run(config: TrainConfig) -> Run:
     """A run at step 0; the initial weights, the draws and the dropout depend on `config.seed` alone."""
     torch.manual_seed(config.seed)
-    network = build(config.sizes)
-    average = build(config.sizes)
+    network = build(config.pocket)
+    average = build(config.pocket)
     average.eval().requires_grad_(False)
     average.load_state_dict(network.state_dict())
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)

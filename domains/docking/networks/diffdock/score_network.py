@@ -7,6 +7,7 @@ from typing import final
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from domains.docking.networks.diffdock.config import DiffDockConfig
 from domains.docking.networks.diffdock.graphs import ComplexGraph, LigandGraph, ReceptorGraph
@@ -58,7 +59,9 @@ class DiffDock(ScoreNetwork[Encoding]):
         t = torch.log(sigma["tr"].double() / low) / torch.log(sigma["tr"].new_tensor(high / low, dtype=torch.float64))
         raw = self.model(encoding, complex_row, positions, t, sigma)
         norms = score_norms(sigma)
-        return Scores(*(getattr(raw, f) / norms[f].to(positions).reshape(-1, 1) for f in FACTORS))
+        tr, rot, tor = (getattr(raw, f) / norms[f].to(positions).reshape(-1, 1) for f in FACTORS)
+        torsions = max(len(found.ligand.turned) for found in encoding.complexes)
+        return Scores(tr, rot, pad(tor, (0, torsions - tor.shape[1])))
 
     def _receptor(self, batch: ComplexBatch, k: int) -> ReceptorGraph:
         alpha = (batch.pocket_atom_name[k] == ATOM_NAME_VOCABULARY.index("CA")) & batch.pocket_mask[k]
