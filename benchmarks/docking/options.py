@@ -13,7 +13,7 @@ from benchmarks.common.options import check_nfe, check_numbers, find_device, fin
 from benchmarks.common.tables import portable
 from domains.docking.networks.weights import DEMO_WEIGHTS
 from domains.docking.settings import FIT, FIT_POSES, SOLVER, TEACHER
-from domains.docking.structures.pocket import PocketChoice
+from domains.docking.structures.pocket_files import read_pocket_choice
 from ld3.solvers import Solver, get_solver
 
 _LARGEST_SEED = 2**31 - 1  # RDKit's
@@ -96,7 +96,7 @@ def check(options: Options) -> Choices:
     check_nfe("nfe", options.nfe, solver)
     check_nfe("teacher_nfe", (options.teacher_nfe,), get_solver(TEACHER.solver))
     try:
-        PocketChoice.parse(options.pocket)
+        read_pocket_choice(options.pocket)
     except ValueError as error:
         raise mistake("pocket", str(error), "choose one of these") from error
     choices = Choices(options, solver, find_device(options.device))

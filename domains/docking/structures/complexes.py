@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from domains.docking.structures.copies import without_copies
 from domains.docking.structures.ligand import Ligand, with_conformer
+from domains.docking.structures.pairs import Pair, pair_records
 from domains.docking.structures.pocket import EmptyPocketError, Pocket, PocketChoice, choose_pocket
+from domains.docking.structures.pocket_files import read_pocket_choice
 from domains.docking.structures.protein import Protein
 from domains.docking.structures.records import Record, folder_records, posebusters_records
 from domains.docking.structures.symmetry import automorphisms
@@ -42,7 +44,7 @@ class Complex:
 
 
 def read(
-    path: Path | str | None = None,
+    path: Path | str | Pair | None = None,
     *,
     pocket: PocketChoice | str = "ligand",
     known_poses: bool | None = None,
@@ -55,9 +57,9 @@ def read(
 
     Args:
         path: a folder of NAME/protein.pdb + NAME/ligands.sdf, whose complexes are called NAME/TITLE; a .csv table, see
-            :func:`domains.docking.structures.tables.table_records`; or None for the four crystal complexes of the
-            posebusters package.
-        pocket: where to dock; as text see :meth:`PocketChoice.parse`.
+            :func:`domains.docking.structures.tables.table_records`; a :class:`Pair` of a protein and a ligand; or None
+            for the four crystal complexes of the posebusters package.
+        pocket: where to dock; as text see :func:`domains.docking.structures.pocket_files.read_pocket_choice`.
         known_poses: whether the ligands' coordinates are their bound poses, to compare docked poses with. None: they
             are if the pocket is taken from them, and for the complexes of the posebusters package. A table's column
             known_pose comes first.
@@ -68,9 +70,9 @@ def read(
 
     Raises:
         ValueError: if `pocket` or `conformer` is not one of these, or the seed is negative.
-        InputError: if the list of names cannot be read.
+        InputError: if the list of names, or the file of the pocket's ligand, cannot be read.
     """
-    choice = PocketChoice.parse(pocket) if isinstance(pocket, str) else pocket
+    choice = read_pocket_choice(pocket) if isinstance(pocket, str) else pocket
     if conformer not in ("input", "rdkit"):
         raise ValueError(f"conformer is {conformer!r}; use 'input' or 'rdkit'")
     if seed < 0:
@@ -80,7 +82,7 @@ def read(
     wanted = None if only is None else read_names(Path(only))
     complexes: dict[str, Complex] = {}
     problems: list[InputProblem] = []
-    for record in _records(None if path is None else Path(path), rule, seed):
+    for record in _records(path, rule, seed):
         if isinstance(record, InputProblem):
             problems.append(record)
         elif wanted is not None and wanted.isdisjoint(_names_of(record.name)):
@@ -100,9 +102,12 @@ def read(
     return list(complexes.values()), problems
 
 
-def _records(path: Path | None, rule: TorsionRule, seed: int) -> Iterator[Record | InputProblem]:
+def _records(path: Path | str | Pair | None, rule: TorsionRule, seed: int) -> Iterator[Record | InputProblem]:
     if path is None:
         return posebusters_records(rule)
+    if isinstance(path, Pair):
+        return pair_records(path, rule, seed)
+    path = Path(path)
     if path.suffix.lower() == ".csv" and not path.is_dir():
         return table_records(path, rule, seed)
     return folder_records(path, rule)

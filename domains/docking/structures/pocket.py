@@ -23,16 +23,22 @@ class EmptyPocketError(ValueError):
 
 @dataclass(frozen=True)
 class PocketChoice:
-    """How pockets are chosen: within ``radius`` Å of the reference ligand or of the point ``xyz``, or everything."""
+    """How pockets are chosen: within ``radius`` Å of the reference ligand, of the point ``xyz``, of any of the
+    ``points`` (the atoms of another ligand, from the file ``source``), or everything.
+    """
 
-    kind: Literal["ligand", "point", "protein"] = "ligand"
+    kind: Literal["ligand", "point", "points", "protein"] = "ligand"
     radius: float = 6.0
     xyz: tuple[float, float, float] | None = None
+    points: tuple[tuple[float, float, float], ...] = ()
+    source: str = ""
 
     def __post_init__(self) -> None:
         _check_radius(self.radius)
-        if self.kind not in ("ligand", "point", "protein"):
-            raise ValueError(f"kind is {self.kind!r}; use 'ligand', 'point' or 'protein'")
+        if self.kind not in ("ligand", "point", "points", "protein"):
+            raise ValueError(f"kind is {self.kind!r}; use 'ligand', 'point', 'points' or 'protein'")
+        if (self.kind == "points") != bool(self.points):
+            raise ValueError(f"points are {self.points} with kind {self.kind!r}; give them for 'points' and only there")
         if (self.xyz is None) == (self.kind == "point"):
             raise ValueError(f"xyz is {self.xyz} with kind {self.kind!r}; give it for a point and only there")
 
@@ -92,19 +98,24 @@ def choose_pocket(protein: Protein, choice: PocketChoice, reference: NDArray[np.
         return whole_protein(protein)
     if choice.kind == "point":
         return pocket_around_point(protein, np.array(choice.xyz, dtype=np.float32), choice.radius)
+    if choice.kind == "points":
+        around = np.array(choice.points, dtype=np.float32)
+        return pocket_around_ligand(protein, around, choice.radius, choice.source)
     if reference is None:
         raise ValueError("reference is None; a pocket around the ligand needs its bound pose")
     return pocket_around_ligand(protein, reference, choice.radius)
 
 
-def pocket_around_ligand(protein: Protein, positions: NDArray[np.float32], radius: float = 6.0) -> Pocket:
-    """Residues with an atom within ``radius`` Å of an atom of the reference ligand (A, 3).
+def pocket_around_ligand(
+    protein: Protein, positions: NDArray[np.float32], radius: float = 6.0, source: str = "ligand"
+) -> Pocket:
+    """Residues with an atom within ``radius`` Å of an atom of the reference ligand (A, 3), called ``source``.
 
     Raises ``EmptyPocketError`` if no residue is that near, ``ValueError`` if the radius is not positive.
     """
     _check_radius(radius)
     distance, _ = cKDTree(positions).query(protein.positions)
-    return _pocket(protein, np.unique(protein.residue_index[distance <= radius]), f"ligand, {radius:g} Å")
+    return _pocket(protein, np.unique(protein.residue_index[distance <= radius]), f"{source}, {radius:g} Å")
 
 
 def pocket_around_point(protein: Protein, xyz: NDArray[np.float32], radius: float = 12.0) -> Pocket:

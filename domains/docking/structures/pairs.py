@@ -1,0 +1,49 @@
+"""One protein file and what is docked into it: a ligand file, or a SMILES."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from domains.docking.structures.ligand import from_smiles
+from domains.docking.structures.ligand_files import LIGAND_SUFFIXES, read_ligands
+from domains.docking.structures.protein_files import read_protein
+from domains.docking.structures.records import Record
+from domains.docking.structures.torsions import TorsionRule
+from domains.errors import InputError, InputProblem
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A protein's file, and a ligand file or a SMILES, with a name after a blank if it has one."""
+
+    protein: Path | str
+    ligand: Path | str
+
+
+def pair_records(pair: Pair, rule: TorsionRule, seed: int) -> Iterator[Record | InputProblem]:
+    """One for each ligand of the file, by its title, or the file's name where it has none; for a SMILES "ligand", or
+    the name that follows it.
+    """
+    text = str(pair.ligand)
+    is_file = isinstance(pair.ligand, Path) or os.path.isfile(text) or text.lower().endswith(LIGAND_SUFFIXES)
+    where = InputProblem(text if is_file else "SMILES", "" if is_file else text, "", "")
+    try:
+        protein = read_protein(Path(pair.protein))
+        if not is_file:
+            smiles, _, name = text.strip().partition(" ")
+            ligand = from_smiles(smiles, name.strip() or "ligand", seed, rule)
+            yield Record(ligand.name, protein, ligand, None, None, where)
+            return
+    except InputError as error:
+        yield error.problem
+        return
+    for number, found in enumerate(read_ligands(Path(text), rule), start=1):
+        if isinstance(found, InputProblem):
+            yield found
+            continue
+        name = Path(text).stem if found.name == "record 1" else found.name
+        named = replace(found, name=name)
+        yield Record(name, protein, named, named.positions, None, replace(where, record=f"record {number} ({name})"))
