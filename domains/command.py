@@ -1,4 +1,4 @@
-"""The command `ld3`: what was learned, shown and handed to other samplers."""
+"""The command `ld3`: docks, shows what was learned, and hands it to other samplers."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 import tyro
 
+from domains.docking.dock_command import Dock
 from domains.images.export import TARGETS
 from domains.images.export.expressible import heading
 from ld3.learn.result import FitResult
@@ -17,9 +18,16 @@ from ld3.learn.result import FitResult
 CANNOT = 2
 
 
+class Command(Protocol):
+    """What a word after `ld3` does."""
+
+    def run(self) -> int:
+        """Do it; the exit status."""
+
+
 @dataclass(frozen=True)
 class Export:
-    """Write a learned grid in the words of another sampler, on standard output."""
+    """Print a learned grid in the words of another sampler."""
 
     fit: Annotated[Path, tyro.conf.Positional]
     """a fit, as the benchmarks save it"""
@@ -27,35 +35,48 @@ class Export:
     """diffusers: Python for a pipeline; diffusers-unconditional: for one that takes no prompt; k-diffusion: Python for
     its samplers; comfyui: a list for ManualSigmas; json: all numbers"""
 
-    def text(self) -> str:
-        """What was asked for."""
+    def run(self) -> int:
+        """Write it; the exit status."""
+        return _printed(self._text)
+
+    def _text(self) -> str:
         return TARGETS[self.to](FitResult.load(self.fit), self.fit)
 
 
 @dataclass(frozen=True)
 class Show:
-    """Print what was learned: levels, coefficients of the solver if there are any, and what was gained."""
+    """Print what a fit learned and gained."""
 
     fit: Annotated[Path, tyro.conf.Positional]
     """a fit, as the benchmarks save it"""
 
-    def text(self) -> str:
-        """What was asked for."""
+    def run(self) -> int:
+        """Print it; the exit status."""
+        return _printed(self._text)
+
+    def _text(self) -> str:
         fit = FitResult.load(self.fit)
         coefficients = [] if fit.coefficients is None else [fit.coefficients.describe()]
         return "\n".join([fit.grid.describe(), *coefficients, *heading(fit, ""), ""])
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status."""
-    commands: dict[str, Callable[..., Export | Show]] = {"export": Export, "show": Show}
-    command = tyro.extras.subcommand_cli_from_dict(commands, args=arguments, prog="ld3")
+def _printed(make: Callable[[], str]) -> int:
+    """Print what a command makes, or why it cannot."""
     try:
-        sys.stdout.write(command.text())
+        sys.stdout.write(make())
     except ValueError as error:
         sys.stderr.write(f"error: {error}\n")
         return CANNOT
     return 0
+
+
+COMMANDS: dict[str, Callable[..., Command]] = {"dock": Dock, "show": Show, "export": Export}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit status."""
+    command: Command = tyro.extras.subcommand_cli_from_dict(COMMANDS, args=arguments, prog="ld3")
+    return command.run()
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from functools import partial
 import tyro
 from rich.console import Console
 
-from benchmarks.common.exits import CANNOT_RUN, run_command
 from benchmarks.common.grids import saved_grids
 from benchmarks.common.tables import console
 from benchmarks.docking.inputs import SPLIT_MEANS, load
@@ -26,6 +25,7 @@ from benchmarks.docking.run import run
 from benchmarks.docking.table import CAPTION, sentences, table
 from domains import docking
 from domains.docking.structures.remarks import print_reading
+from domains.exits import CANNOT_RUN, run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

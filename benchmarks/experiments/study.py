@@ -19,11 +19,11 @@ import tyro
 from rich.console import Console
 
 from benchmarks.common import manifest
-from benchmarks.common.exits import FIXED_SIZE, run_command
 from benchmarks.common.grids import fine_steps
 from benchmarks.common.options import mistake
 from benchmarks.common.store import Store, write_text
 from benchmarks.common.tables import put_block
+from domains.exits import FIXED_SIZE, run_command
 from domains.progress import WorkProgress
 from domains.yaml_options import read_options
 from ld3 import ProbabilityFlow, State, get_solver

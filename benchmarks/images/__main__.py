@@ -16,13 +16,13 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from benchmarks.common.exits import run_command
 from benchmarks.common.grids import saved_grids
 from benchmarks.common.tables import console
 from benchmarks.images.options import Options, check
 from benchmarks.images.plots import plot_distances, plot_grids, plot_samples
 from benchmarks.images.run import run
 from benchmarks.images.summary import caption, search, sentence, table
+from domains.exits import run_command
 from domains.images.conditioned import ConditionedFlow
 from domains.images.models.load import load
 from ld3.learn import other_flows

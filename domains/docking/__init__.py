@@ -13,8 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from domains.docking.dock_files import dock
     from domains.docking.docked_poses import DockedPoses
-    from domains.docking.engine import dock
     from domains.docking.fits import learn_grid
     from domains.docking.networks.weights import DockingModel, load_model
     from domains.docking.poses.files import write_sdf
@@ -25,7 +25,7 @@ __all__ = ["DockedPoses", "DockingModel", "dock", "learn_grid", "load_model", "r
 _HOMES = {
     "DockedPoses": "docked_poses",
     "DockingModel": "networks.weights",
-    "dock": "engine",
+    "dock": "dock_files",
     "learn_grid": "fits",
     "load_model": "networks.weights",
     "read": "structures.complexes",

@@ -17,8 +17,8 @@ from image_models import write_small
 from rich.console import Console
 from safetensors.torch import load_file, save_file
 
-from benchmarks.common.exits import run_command
 from benchmarks.images import __main__ as images
+from domains.exits import run_command
 
 QUICK = ("--samples", "6", "--nfe", "4", "--teacher-nfe", "8", "--fit-pairs", "5", "--fit-steps", "3", "--batch", "5")
 FULL = (

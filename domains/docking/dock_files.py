@@ -1,0 +1,220 @@
+"""Docks what files hold in one call, `dock("protein.pdb", "ligand.sdf")`, or complexes that were read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, final, overload
+
+import torch
+from rdkit import Chem
+
+from domains.docking import engine
+from domains.docking.dock_options import DockOptions
+from domains.docking.docked_poses import DockedPoses
+from domains.docking.engine import Cache, OnProgress
+from domains.docking.general_grids import general_fit, grid_path
+from domains.docking.networks.weights import DEMO_WEIGHTS, DockingModel, load_model
+from domains.docking.ranked_docking import DockPlan, dock_ranked
+from domains.docking.ranked_poses import RankedPose, RankedPoses
+from domains.docking.ranking.consensus import Consensus
+from domains.docking.ranking.ranker import Ranker
+from domains.docking.samplers import Method, Sampler, hand_made_sampler, sampler_of
+from domains.docking.settings import SOLVER
+from domains.docking.structures.complexes import Complex, read
+from domains.docking.structures.pairs import Pair
+from domains.errors import InputError, InputProblem
+from ld3.fingerprint import fingerprint
+from ld3.learn import FitResult
+
+_LARGEST_SEED: Final = 2**31 - 1  # RDKit's
+_FALLBACK: Final = "edm"
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Docked:
+    """What came of docking files: the poses of each ligand, best first, and what could not be docked.
+
+    Attributes:
+        ligands: small ones first.
+        problems: what of the input was left out.
+        remarks: about the run as a whole.
+    """
+
+    ligands: tuple[RankedPoses, ...]
+    problems: tuple[InputProblem, ...]
+    remarks: tuple[str, ...]
+
+    @property
+    def poses(self) -> list[RankedPose]:
+        """All poses of all ligands: those of the first ligand, best first, then those of the second, ..."""
+        return [pose for ligand in self.ligands for pose in ligand]
+
+    @property
+    def best(self) -> RankedPose:
+        """The best pose of the first ligand."""
+        return self.ligands[0].best
+
+
+@overload
+def dock(
+    model: DockingModel,
+    complexes: Sequence[Complex],
+    method: Method,
+    /,
+    *,
+    samples: int = 10,
+    seed: int = 0,
+    at_once: int | None = None,
+    cache: Cache | None = None,
+    on_progress: OnProgress | None = None,
+) -> DockedPoses: ...
+
+
+@overload
+def dock(
+    protein: Path | str,
+    ligand: Path | str | Chem.Mol,
+    /,
+    *,
+    pocket: str = "ligand",
+    nfe: int = 10,
+    samples: int = 10,
+    weights: Path | str | None = None,
+    grid: Path | str | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    conformers: int = 1,
+    known_poses: bool = False,
+    check: bool = True,
+    ranking: Literal["consensus"] = "consensus",
+    on_progress: OnProgress | None = None,
+) -> Docked: ...
+
+
+def dock(
+    first: DockingModel | Path | str, second: object, method: Method | None = None, /, **options: object
+) -> object:
+    """Dock a protein's file and a ligand, or complexes that were read.
+
+    With files, `dock("protein.pdb", "ligand.sdf")` or `dock("protein.cif", "CC(=O)Nc1ccc(O)cc1", pocket="point:1,2,3")`
+    returns ranked poses; the options are those of :class:`domains.docking.dock_options.DockOptions`, as `ld3 dock` has
+    them. With a model, complexes and a method, see :func:`domains.docking.engine.dock`.
+
+    Raises:
+        InputError: if nothing can be docked, or a file or option cannot be used.
+        ValueError: see :func:`domains.docking.engine.dock`.
+    """
+    if isinstance(first, DockingModel):
+        if method is None:
+            raise TypeError("method is missing; give a fit, a grid or a number of network evaluations")
+        return engine.dock(first, second, method, **options)  # type: ignore[arg-type]
+    if method is not None:
+        raise TypeError(f"with files there is no third argument, got {method!r}; give a grid as grid=FILE")
+    return _dock_pair(first, second, **options)  # type: ignore[arg-type]
+
+
+def _dock_pair(
+    protein: Path | str, ligand: Path | str | Chem.Mol, on_progress: OnProgress | None = None, **given: object
+) -> Docked:
+    paths = {name: Path(str(given[name])) for name in ("weights", "grid") if given.get(name) is not None}
+    options = DockOptions(**{**given, **paths})  # type: ignore[arg-type]
+    plan, remarks = plan_of(options)
+    complexes, problems = read_inputs(Pair(Path(protein), ligand), options)
+    if not complexes:
+        raise InputError(problems[0])
+    found = list(dock_ranked(plan, complexes, on_progress))
+    ligands = tuple(own for own in found if isinstance(own, RankedPoses))
+    problems += [own for own in found if isinstance(own, InputProblem)]
+    if not ligands:
+        raise InputError(problems[0])
+    return Docked(ligands, tuple(problems), tuple(remarks))
+
+
+def read_inputs(source: Path | Pair, options: DockOptions) -> tuple[list[Complex], list[InputProblem]]:
+    """The complexes of a table or of a pair of files, and what could not be used.
+
+    Raises:
+        InputError: naming the option that cannot be used.
+    """
+    try:
+        return read(source, pocket=options.pocket, known_poses=options.known_poses or None, seed=options.seed)
+    except ValueError as error:
+        raise mistake("pocket", str(error), "choose one of these") from error
+
+
+def plan_of(options: DockOptions) -> tuple[DockPlan, list[str]]:
+    """How to dock, and remarks about it.
+
+    Raises:
+        InputError: naming the option, or the file, that cannot be used.
+    """
+    for name in ("nfe", "samples", "conformers"):
+        if (number := getattr(options, name)) < 1:
+            raise mistake(name, f"got {number}", "give a number >= 1")
+    if not 0 <= options.seed <= _LARGEST_SEED:
+        raise mistake("seed", f"got {options.seed}", f"give a number from 0 to {_LARGEST_SEED}")
+    try:
+        torch.empty(1, device=torch.device(options.device))
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise mistake(
+            "device", f"'{options.device}' cannot be used ({reason})", "use cpu, or cuda where there is a GPU"
+        ) from error
+    model = load_model(options.weights or DEMO_WEIGHTS, options.device)
+    sampler, name, remarks = _sampler(model, options)
+    weights = f"{model.path.name if model.path else 'no file'} {fingerprint(model.network)[:12]}"
+    tags = {"nfe": str(sampler.nfe), "seed": str(options.seed), "grid": name, "weights": weights}
+    plan = DockPlan(
+        model=model,
+        sampler=sampler,
+        ranker=ranker_of(options, model),
+        samples=options.samples,
+        seed=options.seed,
+        conformers=options.conformers,
+        refine=False,
+        check=options.check,
+        processes=2,
+        tags=tags,
+    )
+    return plan, remarks
+
+
+def ranker_of(options: DockOptions, model: DockingModel) -> Ranker:
+    """What orders the poses."""
+    rankers: Mapping[str, Callable[[], Ranker]] = {"consensus": Consensus}
+    return rankers[options.ranking]()
+
+
+def _sampler(model: DockingModel, options: DockOptions) -> tuple[Sampler, str, list[str]]:
+    """The sampler, the name of its grid, and remarks.
+
+    Raises:
+        InputError: if the grid's file is no fit, or does not go with the weights.
+    """
+    if options.grid is not None:
+        try:
+            return sampler_of(model, FitResult.load(options.grid)), options.grid.name, []
+        except ValueError as error:
+            raise mistake(
+                "grid", str(error), "give a grid that was learned for these weights, or leave it out"
+            ) from error
+    fit = general_fit(model, options.nfe)
+    if fit is not None and not fit.grid.mismatch(model.noise_range.clock(model.score_scale), end=False):
+        assert model.path is not None
+        return sampler_of(model, fit), grid_path(model.path, SOLVER, options.nfe).name, []
+    try:
+        sampler = hand_made_sampler(_FALLBACK, SOLVER, options.nfe)
+    except ValueError as error:
+        raise mistake("nfe", str(error), "give another number") from error
+    why = (
+        f"no grid of {options.nfe} evaluations was learned for these weights: the hand-made grid '{_FALLBACK}' is used"
+    )
+    return sampler, f"{_FALLBACK}, hand-made", [why]
+
+
+def mistake(option: str, message: str, remedy: str) -> InputError:
+    """The error for a value of an option."""
+    return InputError(InputProblem(f"--{option.replace('_', '-')}", "", message, remedy))

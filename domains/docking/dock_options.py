@@ -1,0 +1,37 @@
+"""What can be said about docking, whether on a command line or in Python; needs none of the docking packages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class DockOptions:
+    """How ligands are docked and ranked."""
+
+    pocket: str = "ligand"
+    """where to dock: ligand (around the ligand's own pose), a ligand FILE that lies in the pocket, point:X,Y,Z, or
+    protein; ligand:RADIUS, FILE:RADIUS and point:X,Y,Z,RADIUS say how far residues reach (Å)"""
+    nfe: int = 10
+    """network evaluations a pose"""
+    samples: int = 10
+    """poses a ligand"""
+    weights: Path | None = None
+    """weights of domains.docking.train; without it, the demo weights"""
+    grid: Path | None = None
+    """a learned grid, as fits and benchmarks save it; without it, the one that comes with the weights"""
+    seed: int = 0
+    """of all random numbers"""
+    device: str = "cpu"
+    """as torch writes it: cpu, cuda, cuda:1"""
+    conformers: int = 1
+    """conformers of a ligand that its poses start from; sampling turns torsions, so that rings and macrocycles keep the
+    shape of theirs"""
+    known_poses: bool = False
+    """the ligand files hold bound poses, to which RMSDs are added; said already by a pocket around the ligand itself"""
+    check: bool = True
+    """ask PoseBusters about every pose"""
+    ranking: Literal["consensus"] = "consensus"
+    """what the poses are ordered by"""

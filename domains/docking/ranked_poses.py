@@ -1,0 +1,129 @@
+"""Poses of one ligand, best first, with all that is known of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+from rdkit import Chem
+
+from domains.docking.poses.files import posed
+from domains.docking.poses.metrics import clusters, symmetric_rmsd
+from domains.docking.poses.validity import Validity
+from domains.docking.ranking.consensus import CUTOFF, symmetries
+from domains.docking.ranking.ranker import PoseScores
+from domains.docking.structures.complexes import Complex
+
+
+@final
+@dataclass(frozen=True)
+class RankedPose:
+    """One pose.
+
+    Attributes:
+        mol: heavy atoms at the pose, Å, in the protein's frame, with all below as properties.
+        rank: 1 is the best.
+        score: higher is better.
+        parts: what the score is made of.
+        cluster: number of its cluster at 2 Å, 1 is that of the best pose.
+        sample: which of the ligand's samples it was.
+        moved: Å, RMSD by which refinement moved it; None without refinement.
+        rmsd: Å, to the known pose; None where there is none.
+        validity: what PoseBusters says; None where it was not asked.
+    """
+
+    mol: Chem.Mol
+    rank: int
+    score: float
+    parts: Mapping[str, float]
+    cluster: int
+    sample: int
+    moved: float | None
+    rmsd: float | None
+    validity: Validity | None
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class RankedPoses:
+    """The S poses of one ligand that did not fail, best first.
+
+    Attributes:
+        complex: what was docked.
+        positions: (S, A, 3) Å, in the protein's frame.
+        samples: (S,) which of the ligand's samples each one is.
+        scores: of each.
+        moved: (S,) Å, RMSD by which refinement moved each; None without refinement.
+        validities: what PoseBusters says of each; None where it was not asked.
+        failed: samples whose coordinates are not finite.
+        tags: what all of them have in common: nfe, seed, grid, weights.
+        seconds: stage -> wall time.
+    """
+
+    complex: Complex
+    positions: NDArray[np.float32]
+    samples: NDArray[np.intp]
+    scores: PoseScores
+    moved: NDArray[np.float64] | None
+    validities: tuple[Validity, ...] | None
+    failed: tuple[int, ...]
+    tags: Mapping[str, str]
+    seconds: Mapping[str, float]
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __iter__(self) -> Iterator[RankedPose]:
+        rmsd, cluster = self.rmsd, self.clusters
+        for i in range(len(self)):
+            validity = None if self.validities is None else self.validities[i]
+            pose = RankedPose(
+                mol=posed(self.complex.ligand.mol, self.positions[i]),
+                rank=i + 1,
+                score=float(self.scores.score[i]),
+                parts={name: float(part[i]) for name, part in self.scores.parts.items()},
+                cluster=int(cluster[i]),
+                sample=int(self.samples[i]),
+                moved=None if self.moved is None else float(self.moved[i]),
+                rmsd=None if rmsd is None else float(rmsd[i]),
+                validity=validity,
+            )
+            pose.mol.SetProp("_Name", self.complex.name)
+            for key, value in self.sdf_tags(pose).items():
+                pose.mol.SetProp(key, value)
+            yield pose
+
+    @property
+    def best(self) -> RankedPose:
+        """The first one."""
+        return next(iter(self))
+
+    @property
+    def clusters(self) -> NDArray[np.intp]:
+        """(S,) at 2 Å, symmetry-corrected, numbered from 1 in the order of their best poses."""
+        return clusters(self.positions, symmetries(self.complex), CUTOFF) + 1
+
+    @property
+    def rmsd(self) -> NDArray[np.float64] | None:
+        """(S,) Å, symmetry-corrected, to the known pose; None where there is none."""
+        if self.complex.reference is None:
+            return None
+        return symmetric_rmsd(self.positions, self.complex.reference, symmetries(self.complex))
+
+    def sdf_tags(self, pose: RankedPose) -> dict[str, str]:
+        """What a file of poses says of one."""
+        tags = {"rank": str(pose.rank), "score": f"{pose.score:.4f}"}
+        tags |= {f"score_{name}": f"{part:.4f}" for name, part in pose.parts.items()}
+        tags |= {"cluster": str(pose.cluster), "sample": str(pose.sample)}
+        if pose.validity is not None:
+            tags["valid"] = {True: "yes", False: "no", None: "not known"}[pose.validity.valid]
+            if pose.validity.failed:
+                tags["failed_checks"] = ", ".join(pose.validity.failed)
+        if pose.moved is not None:
+            tags["moved_by_refinement"] = f"{pose.moved:.3f}"
+        if pose.rmsd is not None:
+            tags["rmsd"] = f"{pose.rmsd:.3f}"
+        return tags | dict(self.tags)

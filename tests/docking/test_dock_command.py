@@ -1,0 +1,157 @@
+"""`ld3 dock` and the one call from Python, end to end on real complexes with an untrained model."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from benchmark_runs import write_weights
+from docking_models import complexes
+from rdkit import Chem
+
+from domains.command import main
+from domains.docking import dock, load_model
+from domains.docking.poses.metrics import symmetric_rmsd
+from domains.docking.structures.complexes import read
+from domains.docking.structures.pairs import Pair
+from domains.docking.structures.symmetry import automorphisms
+from domains.errors import InputError
+
+DATA = Path(__file__).parents[1] / "data"
+PROTEIN, LIGAND = DATA / "6o5u_protein.pdb", DATA / "6o5u_ligand.sdf"
+
+
+@dataclass(frozen=True)
+class Run:
+    status: int
+    out: Path
+    stdout: str
+    stderr: str
+
+    def rows(self, file: str) -> list[dict[str, str]]:
+        with (self.out / file).open() as lines:
+            return list(csv.DictReader(lines))
+
+
+def run(capsys: pytest.CaptureFixture[str], out: Path, *words: str | Path) -> Run:
+    weights = out.parent / "model.safetensors"
+    if not weights.exists():
+        write_weights(weights)
+    given = [str(word) for word in words]
+    status = main(["dock", *given, "--weights", str(weights), "--out", str(out), "--nfe", "3", "--samples", "4"])
+    printed = capsys.readouterr()
+    return Run(status, out, printed.out, printed.err)
+
+
+def test_two_files_become_ranked_poses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every file is there; tags agree with the tables and with figures computed from the coordinates."""
+    found = run(capsys, tmp_path / "out", PROTEIN, LIGAND, "--no-check")
+    assert found.status == 0, found.stderr
+    assert {path.name for path in found.out.iterdir()} == {
+        *("poses.sdf", "best.sdf", "summary.csv", "failures.csv", "run.json", "receptor.pdb", "reference.sdf")
+    }
+    mols = list(Chem.SDMolSupplier(str(found.out / "poses.sdf")))
+    assert [mol.GetProp("rank") for mol in mols] == ["1", "2", "3", "4"]
+    scores = [float(mol.GetProp("score")) for mol in mols]
+    assert scores == sorted(scores, reverse=True)
+    (best,) = Chem.SDMolSupplier(str(found.out / "best.sdf"))
+    assert best.GetPropsAsDict() == mols[0].GetPropsAsDict()
+    ligand = read(Pair(PROTEIN, LIGAND))[0][0].ligand
+    (reference,) = Chem.SDMolSupplier(str(found.out / "reference.sdf"))
+    for mol, row in zip(mols, found.rows("summary.csv"), strict=True):
+        assert row["score"] == mol.GetProp("score") and row["nfe"] == "3"
+        pose = mol.GetConformer().GetPositions()[None]
+        rmsd = symmetric_rmsd(pose, reference.GetConformer().GetPositions(), automorphisms(ligand))
+        assert float(mol.GetProp("rmsd")) == pytest.approx(rmsd[0], abs=2e-3)
+    content = json.loads((found.out / "run.json").read_text())
+    assert content["config"]["seed"] == 0 and content["versions"]["torch"]
+    assert "no grid of 3 evaluations was learned" in found.stderr
+    assert found.rows("failures.csv") == []
+
+
+def test_a_table_with_a_bad_row_docks_the_others_and_goes_on_where_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "jobs.csv"
+    smiles = "CC(=O)Nc1ccc(O)cc1"
+    lines = [
+        f"good,{PROTEIN},{LIGAND},",
+        f"bad,{PROTEIN},none.sdf,",
+        f"worse,none.pdb,{LIGAND},",
+        f"new,{PROTEIN},{smiles},",
+    ]
+    table.write_text("\n".join(["complex_name,protein_path,ligand_description,protein_sequence", *lines]) + "\n")
+    words = ("--csv", table, "--no-check", "--pocket", LIGAND, "--diffdock-layout")
+    found = run(capsys, tmp_path / "out", *words)
+    assert found.status == 0, found.stderr
+    assert [row["name"] for row in found.rows("summary.csv")] == ["good", "new"]
+    failures = [" ".join(row.values()) for row in found.rows("failures.csv")]
+    assert all(file in failure for file, failure in zip(("none.sdf", "none.pdb"), failures, strict=True))
+    layout = sorted(path.name for path in (found.out / "new").glob("rank*"))
+    assert layout[0] == "rank1.sdf" and len(layout) == 5 and layout[1].startswith("rank1_confidence")
+    before = (found.out / "good" / "poses.sdf").stat().st_mtime_ns
+    poses = (found.out / "new" / "poses.sdf").read_bytes()
+    (found.out / "new" / "run.json").unlink()
+    again = run(capsys, tmp_path / "out", *words)
+    assert "1 of 2 are docked already" in again.stderr
+    assert (found.out / "good" / "poses.sdf").stat().st_mtime_ns == before
+    assert (found.out / "new" / "poses.sdf").read_bytes() == poses
+    assert [row["name"] for row in again.rows("summary.csv")] == ["good", "new"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "PROTEIN and LIGAND and --csv are missing"),
+        ((PROTEIN,), "LIGAND and --csv are missing"),
+        ((PROTEIN, LIGAND, "--csv", "a.csv"), "a protein or a ligand was given as well"),
+        ((PROTEIN, "none.sdf"), "nothing can be docked"),
+        ((PROTEIN, "CCO"), "a SMILES has no pose to put the pocket around"),
+        ((PROTEIN, LIGAND, "--pocket", "hole"), "pocket is 'hole'"),
+        ((PROTEIN, LIGAND, "--conformers", "0"), "--conformers: got 0"),
+        ((PROTEIN, LIGAND, "--grid", "none.json"), "--grid"),
+        ((PROTEIN, LIGAND, "--device", "abacus"), "'abacus' cannot be used"),
+    ],
+)
+def test_what_cannot_run_says_so_and_ends_with_status_2(
+    words: tuple[str | Path, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = run(capsys, tmp_path / "out", *words)
+    assert found.status == 2
+    assert message in found.stderr
+    assert not (found.out / "run.json").exists()
+
+
+def test_one_call_from_python_gives_molecules_with_scores(tmp_path: Path) -> None:
+    """The same poses as the command line's engine makes; a ligand with a pose of its own, and a SMILES without."""
+    weights = write_weights(tmp_path / "model.safetensors")
+    found = dock(PROTEIN, LIGAND, weights=weights, nfe=3, samples=3, check=False)
+    assert [pose.rank for pose in found.poses] == [1, 2, 3]
+    assert all(isinstance(pose.mol, Chem.Mol) and pose.rmsd is not None for pose in found.poses)
+    assert found.best.mol.GetProp("score") == f"{found.best.score:.4f}"
+    from_smiles = dock(PROTEIN, "CCOC=O", pocket=str(LIGAND), weights=weights, nfe=3, samples=2, check=False)
+    assert [pose.rmsd for pose in from_smiles.poses] == [None, None]
+    with pytest.raises(InputError, match="no pose to put the pocket around"):
+        dock(PROTEIN, "CCO", weights=weights)
+    with pytest.raises(TypeError, match="method is missing"):
+        dock(load_model(weights), list(complexes()))  # type: ignore[call-overload]
+
+
+def test_conformers_share_the_samples(tmp_path: Path) -> None:
+    """Of a ligand with rings, two conformers: even samples have the input's bond geometry, odd ones another."""
+    weights = write_weights(tmp_path / "model.safetensors")
+    found = dock(PROTEIN, LIGAND, weights=weights, nfe=3, samples=5, conformers=2, check=False)
+    alone = dock(PROTEIN, LIGAND, weights=weights, nfe=3, samples=3, check=False)
+    (own,), (input_only,) = found.ligands, alone.ligands
+    assert sorted(own.samples.tolist()) == [0, 1, 2, 3, 4]
+    by_sample = own.positions[np.argsort(own.samples)]
+    expected = input_only.positions[np.argsort(input_only.samples)]
+    np.testing.assert_allclose(by_sample[::2], expected, atol=1e-3)
+    bonds = own.complex.ligand.bond_index
+    lengths = np.linalg.norm(by_sample[:, bonds[0]] - by_sample[:, bonds[1]], axis=-1)
+    np.testing.assert_allclose(lengths[1], lengths[3], atol=1e-3)
+    assert np.abs(lengths[0] - lengths[1]).max() > 0.005
