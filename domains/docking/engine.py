@@ -26,6 +26,7 @@ from domains.docking.samplers import Method, Sampler, sampler_of
 from domains.docking.settings import poses_at_once
 from domains.docking.structures.batch import collate
 from domains.docking.structures.complexes import Complex
+from domains.errors import InputError
 from domains.seeds import seed_of
 from ld3.fingerprint import fingerprint
 from ld3.learn import Teacher, run_teacher
@@ -137,7 +138,7 @@ def dock(
 
     Raises:
         ValueError: if there is nothing to dock, two complexes share a name, or the method does not go with the model.
-        InputError: if the general grid's file is no saved fit.
+        InputError: if the general grid's file is no saved fit, or the model cannot dock a complex.
     """
     sampler = sampler_of(model, method)
     return dock_groups(make_groups(model, complexes, samples, seed, at_once), sampler, cache, on_progress)
@@ -146,10 +147,11 @@ def dock(
 def make_groups(
     model: DockingModel, complexes: Sequence[Complex], samples: int, seed: int, at_once: int | None = None
 ) -> list[Group]:
-    """All complexes, sorted by size so that little is padded, with their starts.
+    """All complexes as the model docks them, sorted by size so that little is padded, with their starts.
 
     Raises:
         ValueError: if there is nothing to dock, or two complexes share a name.
+        InputError: if the model cannot dock one of them; :meth:`DockingModel.prepare` says which.
     """
     at_once = poses_at_once(model.device) if at_once is None else at_once
     for name, value in (("samples", samples), ("at_once", at_once), ("the number of complexes", len(complexes))):
@@ -158,6 +160,9 @@ def make_groups(
     names = [c.name for c in complexes]
     if doubled := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"complexes must have names of their own, got {doubled[0]!r} twice")
+    complexes, problems = model.prepare(complexes)
+    if problems:
+        raise InputError(problems[0])
     width = max(1, at_once // samples)
     order = sorted(complexes, key=size)
     return [_group(model, order[i : i + width], samples, seed, at_once) for i in range(0, len(order), width)]
@@ -189,8 +194,8 @@ def starts(
         alone = collate([found])
         alone = replace(alone, conformer=alone.conformer.double())
         generators = (torch.Generator().manual_seed(seed_of(seeds[found.name], "start", str(i))) for i in range(n))
-        torsions, noise_range = found.ligand.n_torsions, encoded.model.noise_range
-        moves = [draw_prior(1, torsions, noise_range, generator) for generator in generators]
+        torsions, spread = found.ligand.n_torsions, float(encoded.model.start_spread(alone)[0])
+        moves = [draw_prior(1, torsions, spread, generator) for generator in generators]
         if n:
             move = {factor: torch.cat([m[factor] for m in moves]) for factor in moves[0]}
             own = placed(alone, torch.zeros(n, dtype=torch.long), move).positions.float()

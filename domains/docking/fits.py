@@ -17,6 +17,7 @@ from domains.docking.poses.pose import Poses
 from domains.docking.settings import FIT_POSES, SOLVER, TEACHER, fit_config, poses_at_once
 from domains.docking.structures.batch import collate
 from domains.docking.structures.complexes import Complex
+from domains.errors import InputError
 from domains.seeds import seed_of
 from ld3.learn import FitConfig, FitResult, Teacher
 from ld3.solvers import get_solver
@@ -29,7 +30,10 @@ def fit_starts(model: DockingModel, complexes: Sequence[Complex], poses: int, se
     """
     generator = torch.Generator().manual_seed(seed_of(seed, "fit"))
     drawn = [complexes[i] for i in torch.randperm(len(complexes), generator=generator)[:poses].tolist()]
-    chosen = sorted(drawn, key=size)
+    prepared, problems = model.prepare(drawn)
+    if problems:
+        raise InputError(problems[0])
+    chosen = sorted(prepared, key=size)
     samples = (torch.arange(poses) % len(chosen)).bincount(minlength=len(chosen)).tolist()
     encoded = model.encode(collate(chosen))
     start = starts(encoded, chosen, samples, {c.name: seed_of(seed, "fit", c.name) for c in chosen})

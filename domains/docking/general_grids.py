@@ -1,7 +1,7 @@
 """Grids learned once for a model, on its training complexes: they need no fit, and a fit starts from them.
 
-They lie beside the weights: those of ``NAME.safetensors`` in the folder ``NAME.grids``, one file for each solver and
-number of evaluations.
+They lie beside the weights: those of ``NAME.safetensors`` in the folder ``NAME.grids``, those of a DiffDock release in
+its folder ``grids``; one file for each solver and number of evaluations.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from ld3.solvers import get_solver
 
 def grid_path(weights: Path, solver: str, nfe: int) -> Path:
     """Where the general grid of a model lies."""
-    return weights.with_suffix(".grids") / f"{solver}_{nfe}.json"
+    folder = weights / "grids" if weights.is_dir() else weights.with_suffix(".grids")
+    return folder / f"{solver}_{nfe}.json"
 
 
 def general_fit(model: DockingModel, nfe: int, solver: str = SOLVER) -> FitResult | None:

@@ -10,6 +10,7 @@ from domains.docking.general_grids import general_fit
 from domains.docking.networks.weights import DockingModel
 from domains.docking.poses.diffdock_sampler import Noise, sample_ode, sample_sde
 from domains.docking.poses.flow import DockingFlow
+from domains.docking.poses.low_temperature_sde import PUBLISHED, sample_low_temperature_sde
 from domains.docking.poses.pose import Poses
 from domains.docking.settings import SOLVER
 from ld3.fingerprint import fingerprint
@@ -84,6 +85,19 @@ def diffdock_sde(score_scale: float | None = 1.0, steps: int = DIFFDOCK_STEPS) -
         return sample_sde(flow, start, steps, noise, on_step)
 
     return Sampler(solve, f"sde-{steps}", steps, score_scale, {"solver": "euler_maruyama", "grid": "uniform_t"})
+
+
+def diffdock_low_temperature_sde(model: DockingModel) -> Sampler:
+    """DiffDock's published sampler, with the temperatures and steps that the model's weights say; the published ones
+    where they say none.
+    """
+    chosen = model.low_temperature or PUBLISHED
+
+    def solve(flow: DockingFlow, start: Poses, noise: Noise, on_step: OnStep) -> Poses:
+        return sample_low_temperature_sde(flow, start, noise, chosen, on_step)
+
+    settings = {"solver": "euler_maruyama", "grid": "uniform_t", "low_temperature": chosen.plain()}
+    return Sampler(solve, f"low-temperature-{fingerprint(chosen)}", chosen.run, 1.0, settings)
 
 
 def diffdock_ode(score_scale: float | None = 1.0, steps: int = DIFFDOCK_STEPS) -> Sampler:

@@ -8,7 +8,7 @@ from conftest import shared
 from diffdock_reference import complex_6o5u, largest_difference, part_of
 
 from domains.docking.networks.diffdock import ComplexGraph, ConfidenceModel, LigandGraph, ReceptorAtoms, ReceptorGraph
-from domains.docking.networks.diffdock.confidence import ConfidenceConfig, Ranker
+from domains.docking.networks.diffdock.confidence import ConfidenceConfig
 from domains.docking.networks.diffdock.release import load_state
 
 
@@ -71,7 +71,6 @@ def small_complex() -> ComplexGraph:
 
 def test_poses_side_by_side_and_moved_together() -> None:
     model, graph = small_model(), small_complex()
-    assert isinstance(model, Ranker)
     generator = torch.Generator().manual_seed(2)
     poses = graph.receptor.positions[:3, None] + 4 * torch.randn(3, 33, 3, generator=generator, dtype=torch.float64)
     together = model.confidence(graph, poses)

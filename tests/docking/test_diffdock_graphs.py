@@ -84,7 +84,7 @@ def test_small_receptor_has_all_pairs(tmp_path: Path) -> None:
 
 def test_atoms_of_the_confidence_model(tmp_path: Path) -> None:
     protein = peptide(tmp_path, 12)
-    atoms = receptor_graph(protein, None, all_atoms=True).atoms
+    atoms = receptor_graph(protein, None, atoms=(8, None)).atoms
     assert atoms is not None
     assert atoms.features.shape == (12 * 14, 4)  # the published table has no OXT
     assert atoms.edges.shape == (2, 12 * 14 * 8)

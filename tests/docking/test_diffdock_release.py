@@ -11,7 +11,7 @@ import yaml
 from diffdock_reference import case, complex_6o5u, network, parameters, state
 from torch import Tensor
 
-from domains.docking.networks.diffdock.release import load_score_model
+from domains.docking.networks.diffdock.release import load_release
 from domains.errors import InputError
 
 
@@ -27,7 +27,7 @@ def release(folder: Path, tensors: dict[str, Tensor] | None = None, **options: o
 
 def complaint(folder: Path) -> str:
     with pytest.raises(InputError) as caught:
-        load_score_model(folder)
+        load_release(folder)
     text = str(caught.value)
     assert "\n" not in text
     return text
@@ -36,7 +36,7 @@ def complaint(folder: Path) -> str:
 @pytest.mark.parametrize("inner", [False, True])
 def test_release_gives_the_same_network(tmp_path: Path, inner: bool) -> None:
     folder = release(tmp_path)
-    model = load_score_model(folder / "score_model" if inner else folder)
+    model = load_release(folder / "score_model" if inner else folder).score
     for name, value in network("small").state_dict().items():
         assert torch.equal(model.state_dict()[name], value)
     poses, t, sigma = case(0)
@@ -46,13 +46,8 @@ def test_release_gives_the_same_network(tmp_path: Path, inner: bool) -> None:
 
 def test_state_inside_a_checkpoint_loads(tmp_path: Path) -> None:
     folder = release(tmp_path, {"epoch": 3, "model": {f"module.{k}": v for k, v in state("small").items()}})  # type: ignore[dict-item]
-    model = load_score_model(folder)
+    model = load_release(folder).score
     assert torch.equal(model.final_conv.batch_norm.weight, state("small")["final_conv.batch_norm.weight"])
-
-
-def test_cropping_that_is_not_done_is_said(tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match="crop_beyond = 20 Å is not applied"):
-        load_score_model(release(tmp_path, crop_beyond=20.0))
 
 
 def test_what_is_no_release_is_named(tmp_path: Path) -> None:

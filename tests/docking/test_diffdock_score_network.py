@@ -22,7 +22,7 @@ from domains.docking.structures.protein import Protein
 from domains.docking.structures.residues import ATOM_NAME_VOCABULARY
 
 
-def batch_6o5u(names: tuple[str, ...] = ("6o5u",)) -> ComplexBatch:
+def batch_6o5u(names: tuple[str, ...] = ("6o5u",), embedding: torch.Tensor | None = None) -> ComplexBatch:
     """The published graph's residues as a pocket of alpha carbons and nitrogens, and the ligand of the SDF."""
     receptor = complex_6o5u().receptor
     positions = receptor.positions.numpy().repeat(2, 0)
@@ -42,6 +42,8 @@ def batch_6o5u(names: tuple[str, ...] = ("6o5u",)) -> ComplexBatch:
     unread = cast("Protein", None)  # a batch is made of pockets
     batch = collate([Complex(name, ligand, pocket, None, unread) for name in names])
     # The published features hold chirality tags that the hydrogens' order in the file decides.
+    if embedding is not None:
+        batch = replace(batch, residue_embedding=embedding.expand(len(names), -1, -1))
     return replace(batch, atom_features=complex_6o5u().ligand.atom_features.expand(len(names), -1, -1))
 
 
@@ -50,8 +52,8 @@ def test_scores_are_those_of_the_model(i: int) -> None:
     receptor = complex_6o5u().receptor
     assert receptor.language_model is not None
     model = network("small")
-    adapter = DiffDock(model, {"a": receptor.language_model, "b": receptor.language_model})
-    batch = batch_6o5u(("a", "b"))
+    adapter = DiffDock(model)
+    batch = batch_6o5u(("a", "b"), receptor.language_model)
     encoding = adapter.encode(batch)
     assert len(encoding.first_residue) == 1  # one receptor for both
     poses, t, sigma = case(i)
@@ -63,10 +65,10 @@ def test_scores_are_those_of_the_model(i: int) -> None:
 
 
 def test_missing_embeddings_are_named() -> None:
-    with pytest.raises(ValueError, match="6o5u has 268 residues, got none rows"):
+    with pytest.raises(ValueError, match=r"6o5u .* its 268 residues, got \(0, 0\)"):
         DiffDock(network("small")).encode(batch_6o5u())
-    with pytest.raises(ValueError, match="6o5u has 268 residues, got 5 rows"):
-        DiffDock(network("small"), {"6o5u": torch.zeros(5, 1280)}).encode(batch_6o5u())
+    with pytest.raises(ValueError, match=r"6o5u .* its 268 residues, got \(5, 1280\)"):
+        DiffDock(network("small")).encode(batch_6o5u(embedding=torch.zeros(5, 1280)))
 
 
 def test_slopes_by_the_noise_levels() -> None:
@@ -75,8 +77,8 @@ def test_slopes_by_the_noise_levels() -> None:
     assert receptor.language_model is not None
     model = network("small", torch.float64)
     model.torsion_norm = type(model.torsion_norm)()
-    adapter = DiffDock(model, {"6o5u": receptor.language_model})
-    batch = batch_6o5u()
+    adapter = DiffDock(model)
+    batch = batch_6o5u(embedding=receptor.language_model)
     batch = replace(batch, pocket_positions=batch.pocket_positions.double())
     encoding, poses = adapter.encode(batch), case(1, torch.float64)[0]
     weights = {

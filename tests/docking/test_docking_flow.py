@@ -100,7 +100,7 @@ def test_prior_is_gaussian_in_the_centroid_and_uniform_in_the_rest() -> None:
 
 def test_prior_scale_is_the_standard_deviation_of_what_the_prior_draws() -> None:
     """Of each coordinate of translation, rotation vector and torsion angle, within five standard errors."""
-    drawn = draw_prior(20_000, 3, NoiseRange(), generator(4))
+    drawn = draw_prior(20_000, 3, NoiseRange().tr[1], generator(4))
     scale = DockingFlow(model().encode(batch())).prior_scale
     for factor, values in drawn.items():
         for column in values.double().T:

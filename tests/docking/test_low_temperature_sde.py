@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from itertools import count
 
@@ -18,6 +19,7 @@ from domains.docking.poses import kinematics
 from domains.docking.poses.diffdock_sampler import noise_from, sample_ode, sample_sde
 from domains.docking.poses.low_temperature_sde import (
     PUBLISHED,
+    LowTemperature,
     Temperature,
     low_temperature_update,
     sample_low_temperature_sde,
@@ -71,7 +73,7 @@ def test_recorded_updates_follow_from_scores_and_noise() -> None:
     limits = {"tr": (0.1, 19.0), "rot": (0.03, 1.55), "tor": (0.0314, 3.14)}
     times = torch.tensor([*RUN["sde_default_temps/schedule"], 0.0], dtype=torch.float64)
     for f, values in zip(FACTORS, temperatures, strict=True):
-        assert Temperature(*(float(v) for v in values)) == PUBLISHED[f]
+        assert Temperature(*(float(v) for v in values)) == PUBLISHED.temperatures[f]
         sigmas = limits[f][0] ** (1 - times) * limits[f][1] ** times
         scores, noise = RUN[f"sde_default_temps/{f}_score"], RUN[f"sde_default_temps/{f}_z"]
         updates = RUN[f"sde_default_temps/{f}_update"]
@@ -79,7 +81,7 @@ def test_recorded_updates_follow_from_scores_and_noise() -> None:
         for i, expected in enumerate(updates):
             d = sigmas[i].square() * torch.from_numpy(scores[i]).double()
             z = torch.from_numpy(noise[i]).double() if i < 18 else torch.zeros_like(d)
-            update = low_temperature_update(d, z, sigmas, i, i + 1 if i < 18 else 20, PUBLISHED[f]).numpy()
+            update = low_temperature_update(d, z, sigmas, i, i + 1 if i < 18 else 20, PUBLISHED.temperatures[f]).numpy()
             np.testing.assert_allclose(update, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
 
 
@@ -133,13 +135,15 @@ def test_network_and_sampler_follow_the_recorded_run() -> None:
     assert away.max() < 0.1
 
 
-@pytest.mark.parametrize("steps", [5, 20])
-def test_network_and_ode_follow_the_recorded_run(steps: int) -> None:
+@pytest.mark.parametrize(("steps", "crop"), [(5, None), (20, None), (5, 20.0), (20, 20.0)])
+def test_network_and_ode_follow_the_recorded_run(steps: int, crop: float | None) -> None:
+    """`crop`: residues farther than 3 σ_tr and this from the ligand are left out at every step."""
     record = np.load(data("diffdock_runs.npz"))
-    flow = ScoreModelFlow(network("small_ode"), complex_6o5u())
+    flow = ScoreModelFlow(network("small_ode", crop_beyond=crop), complex_6o5u())
     poses: list[Tensor] = []
     sample_ode(flow, torch.tensor(record["ode/start_pos"]), steps, on_step=lambda i, n, x: poses.append(x))
-    wanted = torch.tensor(record[f"ode/{steps}steps/traj_pos"])
+    suffix = "" if crop is None else f"_crop{crop:g}"
+    wanted = torch.tensor(record[f"ode/{steps}steps{suffix}/traj_pos"])
     assert (torch.stack(poses) - wanted).abs().max() < 1e-3
 
 
@@ -148,7 +152,10 @@ def test_temperature_one_without_more_noise_is_the_plain_sde() -> None:
     start = flow.prior(50, torch.Generator().manual_seed(0))
     plain = sample_sde(flow, start, 12, noise_from(torch.Generator().manual_seed(1)))
     warm = sample_low_temperature_sde(
-        flow, start, noise_from(torch.Generator().manual_seed(1)), {"x": Temperature(1.0, 0.0, 0.5)}, 12, 12
+        flow,
+        start,
+        noise_from(torch.Generator().manual_seed(1)),
+        LowTemperature({"x": Temperature(1.0, 0.0, 0.5)}, 12, 12),
     )
     torch.testing.assert_close(warm, plain)
 
@@ -158,7 +165,10 @@ def test_colder_samples_spread_less() -> None:
     start = flow.prior(4000, torch.Generator().manual_seed(0))
     spreads = [
         sample_low_temperature_sde(
-            flow, start, noise_from(torch.Generator().manual_seed(1)), {"x": Temperature(t, 0.5, 0.8)}, 60, 60
+            flow,
+            start,
+            noise_from(torch.Generator().manual_seed(1)),
+            LowTemperature({"x": Temperature(t, 0.5, 0.8)}, 60, 60),
         ).std(0)
         for t in (1.0, 3.0)
     ]
@@ -169,6 +179,12 @@ def test_what_cannot_be_run_is_refused() -> None:
     start = torch.zeros(2, 3, dtype=torch.float64)
     noise, one = noise_from(torch.Generator()), {"x": Temperature(1.0, 0.0, 0.5)}
     with pytest.raises(ValueError, match="run must be from 1 to the number of steps, 5, got 6"):
-        sample_low_temperature_sde(GaussianFlow(VE(0.02, 20.0)), start, noise, one, 5, 6)
+        LowTemperature(one, 5, 6)
+    with pytest.raises(ValueError, match="x must have sampling > 0"):
+        LowTemperature({"x": Temperature(0.0, 0.0, 0.5)})
     with pytest.raises(ValueError, match="score scale 1"):
-        sample_low_temperature_sde(GaussianFlow(VE(0.02, 20.0), 2.0), start, noise, one, 5, 5)
+        sample_low_temperature_sde(GaussianFlow(VE(0.02, 20.0), 2.0), start, noise, LowTemperature(one, 5, 5))
+
+
+def test_settings_are_read_as_they_were_written() -> None:
+    assert LowTemperature.of_plain(json.loads(json.dumps(PUBLISHED.plain()))) == PUBLISHED

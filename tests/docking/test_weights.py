@@ -135,7 +135,7 @@ def make_folder(path: Path) -> None:
 FIRST = "emit.0.weight"
 BREAK: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (lambda p: p.unlink(), "there is no such weights file"),
-    "folder": (make_folder, "there is no such weights file"),
+    "folder": (make_folder, "this is no release of DiffDock"),
     "empty": (lambda p: p.write_bytes(b""), "this is no safetensors file"),
     "text": (lambda p: p.write_text("weights\n" * 9), "this is no safetensors file"),
     "cut off": (lambda p: p.write_bytes(p.read_bytes()[:-100]), "this is no safetensors file"),

@@ -15,6 +15,7 @@ from typing import Generic, NamedTuple, TypeVar
 from torch import Tensor, nn
 
 from domains.docking.structures.batch import ComplexBatch
+from domains.docking.structures.complexes import Complex
 
 Encoding = TypeVar("Encoding")
 
@@ -35,6 +36,14 @@ class ScoreNetwork(nn.Module, ABC, Generic[Encoding]):
     """
 
     config: object
+
+    def prepare(self, complex_: Complex) -> Complex:
+        """The complex as this network docks it; what it changes is said among the remarks. Done again, nothing changes.
+
+        Raises:
+            InputError: if the network cannot dock it.
+        """
+        return complex_
 
     @abstractmethod
     def encode(self, batch: ComplexBatch) -> Encoding:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from domains.docking.networks.weights import EncodedBatch
 from domains.docking.poses import kinematics
-from domains.docking.poses.diffusion import FACTORS, NoiseRange, score_norms
+from domains.docking.poses.diffusion import FACTORS, score_norms
 from domains.docking.poses.pose import Poses, mean_square_displacement, retract, tangent_sizes
 from domains.docking.structures.batch import ComplexBatch
 from ld3.fingerprint import fingerprint
@@ -39,15 +39,18 @@ class DockingFlow(ProbabilityFlow[Poses]):
     def __init__(self, complexes: EncodedBatch, score_scale: float | None = None) -> None:
         self.model, self.batch, self._encoding = complexes.model, complexes.batch, complexes.encoding
         self.clock = self.model.noise_range.clock(self.model.score_scale if score_scale is None else score_scale)
-        self.prior_scale = {"tr": self.model.noise_range.tr[1], "rot": UNIFORM_ROTATION, "tor": UNIFORM_ANGLE}
+        spread = float(self.model.start_spread(self.batch).mean())
+        self.prior_scale = {"tr": spread, "rot": UNIFORM_ROTATION, "tor": UNIFORM_ANGLE}
 
     def prior(self, n: int, generator: torch.Generator) -> Poses:
         """Pure noise (:func:`draw_prior`) for `n` poses, dealt to the complexes in turn; drawn on the generator's
         device, and returned on that of the complexes.
         """
-        row = torch.arange(n, device=self.batch.conformer.device) % len(self.batch)
+        dealt = torch.arange(n) % len(self.batch)
+        row = dealt.to(self.batch.conformer.device)
         torsions = tangent_sizes(self.batch)["tor"]
-        return placed(self.batch, row, draw_prior(n, torsions, self.model.noise_range, generator))
+        spread = self.model.start_spread(self.batch)[dealt].to(generator.device).unsqueeze(-1)
+        return placed(self.batch, row, draw_prior(n, torsions, spread, generator))
 
     def displacement(self, x: Poses, levels: Levels) -> Tangent:
         sigma = self.clock.sigma(levels)
@@ -74,13 +77,13 @@ class DockingFlow(ProbabilityFlow[Poses]):
         return fingerprint("docking", network.config, network, self.model.noise_range, self.batch, self.clock)
 
 
-def draw_prior(n: int, torsions: int, noise_range: NoiseRange, generator: torch.Generator) -> dict[str, Tensor]:
-    """Moves from the prior: "tr" (n, 3) Å, Gaussian at the largest noise level; "rot" (n, 3) rad, uniform rotations;
-    "tor" (n, torsions) rad, uniform angles.
+def draw_prior(n: int, torsions: int, spread: float | Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    """Moves from the prior: "tr" (n, 3) Å, Gaussian of standard deviation `spread`, a number or (n, 1); "rot" (n, 3)
+    rad, uniform rotations; "tor" (n, torsions) rad, uniform angles.
     """
     device = generator.device
     return {
-        "tr": noise_range.tr[1] * torch.randn((n, 3), generator=generator, device=device),
+        "tr": spread * torch.randn((n, 3), generator=generator, device=device),
         "rot": so3.uniform(n, generator),
         "tor": (2 * torch.rand((n, torsions), generator=generator, device=device) - 1) * math.pi,
     }

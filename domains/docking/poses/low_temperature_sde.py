@@ -12,8 +12,8 @@ In the terms of :mod:`domains.docking.poses.diffdock_sampler`, h = ln(σ/σ_next
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import asdict, dataclass
+from typing import Any, Final, final
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ from ld3.grids import uniform_t
 from ld3.state import State
 
 
+@final
 @dataclass(frozen=True)
 class Temperature:
     """Of one factor.
@@ -44,24 +45,57 @@ class Temperature:
         return (data + sigma) / (data + sigma / self.sampling) + self.sampling * self.psi / 2
 
 
-PUBLISHED: Final[Mapping[str, Temperature]] = {
-    "tr": Temperature(1.170050527854316, 0.727287304570729, 0.9299802531572672),
-    "rot": Temperature(2.06391612594481, 0.9022615585677628, 0.7464326999906034),
-    "tor": Temperature(7.044261621607846, 0.5946212391366862, 0.6943254174849822),
-}
-"""DiffDock-L's, from its default_inference_args.yaml."""
+@final
+@dataclass(frozen=True)
+class LowTemperature:
+    """What of the sampler is chosen for a set of weights.
 
-PUBLISHED_STEPS: Final = 20
-PUBLISHED_RUN: Final = 19
+    Attributes:
+        temperatures: factor -> its temperature.
+        steps: n, of equal length in t.
+        run: how many of them are run.
+
+    Raises:
+        ValueError: if there are fewer steps than are to be run, none to run, or a temperature is not positive.
+    """
+
+    temperatures: Mapping[str, Temperature]
+    steps: int = 20
+    run: int = 19
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.run <= self.steps:
+            raise ValueError(f"run must be from 1 to the number of steps, {self.steps}, got {self.run}")
+        for name, temperature in self.temperatures.items():
+            if not (temperature.sampling > 0 and temperature.psi > -1):
+                raise ValueError(f"temperatures: {name} must have sampling > 0 and psi > -1, got {temperature}")
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it; :meth:`of_plain` reads it."""
+        return asdict(self)
+
+    @staticmethod
+    def of_plain(values: Mapping[str, Any]) -> LowTemperature:
+        """What :meth:`plain` wrote; KeyError, TypeError or ValueError if it is something else."""
+        found = {name: Temperature(**own) for name, own in values["temperatures"].items()}
+        return LowTemperature(found, int(values["steps"]), int(values["run"]))
+
+
+PUBLISHED: Final = LowTemperature(
+    {
+        "tr": Temperature(1.170050527854316, 0.727287304570729, 0.9299802531572672),
+        "rot": Temperature(2.06391612594481, 0.9022615585677628, 0.7464326999906034),
+        "tor": Temperature(7.044261621607846, 0.5946212391366862, 0.6943254174849822),
+    }
+)
+"""DiffDock-L's, from its default_inference_args.yaml."""
 
 
 def sample_low_temperature_sde(
     flow: ProbabilityFlow[State],
     start: State,
     noise: Noise,
-    temperatures: Mapping[str, Temperature] = PUBLISHED,
-    steps: int = PUBLISHED_STEPS,
-    run: int = PUBLISHED_RUN,
+    settings: LowTemperature = PUBLISHED,
     on_step: OnStep[State] | None = None,
 ) -> State:
     """Steps from t = 1, 1 - 1/n, ...; the last of those that are run ends at t = 0 and is without noise.
@@ -70,18 +104,15 @@ def sample_low_temperature_sde(
         flow: with a clock of score scale 1, which temperatures take the place of.
         start: B samples of pure noise.
         noise: called once in every step but the last.
-        temperatures: of each factor.
-        steps: n.
-        run: how many of them are run, one network evaluation each.
+        settings: temperatures and steps; one network evaluation for each step that is run.
         on_step: called as `on_step(i, run, x)` after step i = 1..run.
 
     Raises:
-        ValueError: if there are fewer steps than are to be run, none to run, or the clock has another score scale.
+        ValueError: if the clock has another score scale.
     """
-    if not 1 <= run <= steps:
-        raise ValueError(f"run must be from 1 to the number of steps, {steps}, got {run}")
     if flow.clock.score_scale != 1:
         raise ValueError(f"flow must have score scale 1: temperatures take its place, got {flow.clock.score_scale}")
+    steps, run, temperatures = settings.steps, settings.run, settings.temperatures
     grid = uniform_t(flow.clock, steps)
     sigmas = flow.clock.sigma(grid.solver)
     x = start

@@ -41,6 +41,7 @@ class ComplexBatch:
     pocket_element: Tensor  # (K, P) int64
     pocket_residue: Tensor  # (K, P) int64
     pocket_atom_name: Tensor  # (K, P) int64
+    residue_embedding: Tensor  # (K, Q, W), of the pocket's alpha carbons in turn; Q = W = 0 without a language model
 
     def __len__(self) -> int:
         return len(self.names)
@@ -74,6 +75,7 @@ class ComplexBatch:
             pocket_element=self.pocket_element[:, :pocket],
             pocket_residue=self.pocket_residue[:, :pocket],
             pocket_atom_name=self.pocket_atom_name[:, :pocket],
+            residue_embedding=self.residue_embedding,
         )
 
 
@@ -89,6 +91,11 @@ def _bond_matrix(ligand: Ligand) -> NDArray[np.int64]:
     matrix = np.zeros((ligand.n_atoms, ligand.n_atoms), dtype=np.int64)
     matrix[ligand.bond_index[0], ligand.bond_index[1]] = 1 + ligand.bond_type
     return matrix
+
+
+def _embeddings(complexes: Sequence[Complex]) -> Tensor:
+    found = [np.zeros((0, 0), np.float32) if c.embedding is None else c.embedding for c in complexes]
+    return _pad(found, (max(len(x) for x in found), max(x.shape[1] for x in found)), torch.float32)
 
 
 def collate(complexes: Sequence[Complex]) -> ComplexBatch:
@@ -120,4 +127,5 @@ def collate(complexes: Sequence[Complex]) -> ComplexBatch:
         pocket_element=_pad([p.element for p in pockets], (n_p,), long),
         pocket_residue=_pad([p.residue for p in pockets], (n_p,), long),
         pocket_atom_name=_pad([p.atom_name for p in pockets], (n_p,), long),
+        residue_embedding=_embeddings(complexes),
     )

@@ -33,6 +33,8 @@ class Complex:
     reference  (A, 3) float32, Å, the bound pose in the protein's frame; ``None`` if nobody says that it is known.
     protein    without copies of the ligand, see :mod:`domains.docking.structures.copies`.
     remarks    lines about what was kept, left out, taken for something or changed when it was read.
+    embedding  (Q, W) float32, of a language model, one row for each alpha carbon of the pocket; ``None`` for networks
+               that need none.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Complex:
     reference: NDArray[np.float32] | None
     protein: Protein
     remarks: tuple[str, ...] = ()
+    embedding: NDArray[np.float32] | None = None
 
 
 def read(

@@ -1,7 +1,6 @@
 """DiffDock's published score network, which runs the weights of a release."""
 
 from domains.docking.networks.diffdock.confidence import ConfidenceModel as ConfidenceModel
-from domains.docking.networks.diffdock.confidence import Ranker as Ranker
 from domains.docking.networks.diffdock.config import DiffDockConfig as DiffDockConfig
 from domains.docking.networks.diffdock.graphs import ComplexGraph as ComplexGraph
 from domains.docking.networks.diffdock.graphs import LigandGraph as LigandGraph

@@ -7,7 +7,6 @@ time in all embeddings, and a residue's columns in the order that the weights we
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, final
@@ -30,14 +29,6 @@ _RESIDUE_REACH: Final = 30.0  # Å, end of the distance embedding among residues
 _CROSS_REACH: Final = 20.0  # Å, residues that the ligand's atoms hear
 
 
-class Ranker(ABC):
-    """Puts poses of one complex in order."""
-
-    @abstractmethod
-    def confidence(self, complex_: ComplexGraph, positions: Tensor) -> Tensor:
-        """(B,) of poses (B, A, 3) Å in the frame of the receptor; the higher, the better."""
-
-
 @final
 @dataclass(frozen=True)
 class ConfidenceConfig:
@@ -55,6 +46,10 @@ class ConfidenceConfig:
     cross_max_distance: float = 80.0
     dropout: float = 0.0
     outputs: int = 1
+    c_alpha_max_neighbors: int = 24
+    receptor_radius: float = 15.0
+    atom_max_neighbors: int = 8
+    atom_radius: float = 5.0
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, Any]) -> ConfidenceConfig:
@@ -77,6 +72,10 @@ class ConfidenceConfig:
             cross_max_distance=number(parameters, "cross_max_distance", 80.0),
             dropout=number(parameters, "dropout", 0.0),
             outputs=len(cutoffs) + 1 if isinstance(cutoffs, list) else 1,
+            c_alpha_max_neighbors=int(number(parameters, "c_alpha_max_neighbors", 24)),
+            receptor_radius=number(parameters, "receptor_radius", 15.0),
+            atom_max_neighbors=int(number(parameters, "atom_max_neighbors", 8)),
+            atom_radius=number(parameters, "atom_radius", 5.0),
         )
 
     def nodes(self, layer: int) -> o3.Irreps:
@@ -154,7 +153,7 @@ class _Kind(NamedTuple):
 
 
 @final
-class ConfidenceModel(nn.Module, Ranker):
+class ConfidenceModel(nn.Module):
     """Logits of poses: of the classes RMSD < cutoff first."""
 
     def __init__(self, config: ConfidenceConfig) -> None:

@@ -29,10 +29,9 @@ class DiffDockConfig:
         max_radius: Å, ligand atoms closer than this exchange messages.
         cross_max_distance: Å, end of the distance embedding of ligand and residues, and with `dynamic_max_cross` false
             their cutoff, which is 3 σ_tr + 20 Å otherwise.
-        crop_beyond: Å; residues farther than 3 σ_tr + this from all ligand atoms are left out by
-            the published code, not here. None keeps all.
+        crop_beyond: Å; residues farther than 3 σ_tr + this from all ligand atoms are left out. None keeps all.
         c_alpha_max_neighbors: residues that each residue sends messages to.
-        receptor_radius: Å, cutoff of that graph with `knn_only_graph` false.
+        receptor_radius: Å, cutoff of that graph with `knn_only_graph` false, as in yaml files that do not name it.
         differentiate_convolutions: one weight network for each kind of edge instead of one for all.
         fixed_center_conv: the head for translation and rotation reads each atom's scalars. False in old checkpoints,
             which read those of atom number b of the batch for pose b; here they read the pose's own first atom, which
@@ -90,7 +89,7 @@ class DiffDockConfig:
             crop_beyond=None if crop is None else number(parameters, "crop_beyond", 0.0),
             c_alpha_max_neighbors=int(number(parameters, "c_alpha_max_neighbors", 24)),
             receptor_radius=number(parameters, "receptor_radius", 15.0),
-            knn_only_graph=not get("not_knn_only_graph", False),
+            knn_only_graph=not get("not_knn_only_graph", True),
             differentiate_convolutions=not get("no_differentiate_convolutions", False),
             tp_weights_layers=int(number(parameters, "tp_weights_layers", 2)),
             fixed_center_conv=not get("not_fixed_center_conv", True),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -50,12 +51,21 @@ class ReceptorGraph:
         return len(self.residue_type)
 
 
+Graph = TypeVar("Graph", LigandGraph, ReceptorGraph, ReceptorAtoms)
+
+
 @dataclass(frozen=True)
 class ComplexGraph:
     """A ligand and the receptor that it binds to; complexes of one receptor share the object."""
 
     receptor: ReceptorGraph
     ligand: LigandGraph
+
+    def to(self, device: torch.device) -> ComplexGraph:
+        """The same graph with its tensors on `device`."""
+        receptor, atoms = self.receptor, self.receptor.atoms
+        moved = None if atoms is None else _moved(atoms, device)
+        return ComplexGraph(replace(_moved(receptor, device), atoms=moved), _moved(self.ligand, device))
 
 
 @dataclass(frozen=True)
@@ -156,6 +166,13 @@ def torsion_edges(layout: PoseLayout, positions: Tensor, reach: float) -> Edges:
     bond, a = (near & layout.atom_mask[pose]).nonzero(as_tuple=True)
     sender = _rows(layout.atom_mask)[pose[bond], a]
     return Edges(bond, sender, positions[sender] - middle[bond])
+
+
+def _moved(graph: Graph, device: torch.device) -> Graph:
+    tensors: dict[str, Any] = {
+        name: value.to(device) for name, value in vars(graph).items() if isinstance(value, Tensor)
+    }
+    return replace(graph, **tensors)
 
 
 def _first(counts: Tensor, width: int) -> Tensor:

@@ -165,6 +165,8 @@ class DiffDockScoreModel(nn.Module):
         """
         poses, apart = len(complex_row), t.requires_grad and t.dim() > 0
         t, tr, rot, tor = (value.to(positions).expand(poses) for value in (t, sigma["tr"], sigma["rot"], sigma["tor"]))
+        if self.config.crop_beyond is not None:
+            encoding, complex_row = self._cropped(encoding, complex_row, positions, 3 * tr + self.config.crop_beyond)
         rows = encoding.receptor[complex_row]
         complexes = [encoding.complexes[i] for i in complex_row.tolist()]
         first = encoding.first_residue[rows].tolist()
@@ -173,6 +175,20 @@ class DiffDockScoreModel(nn.Module):
         time = time_embedding(t, self.config.sigma_embed_dim, self.config.embedding_scale)
         atoms = self._joint_layers(encoding, layout, x, time, _share(encoding, rows, t, apart), tr)
         return RawScores(*self._rigid(layout, atoms, x, time, tr, rot), self._torsions(layout, atoms, x, tor))
+
+    def _cropped(
+        self, encoding: Encoding, complex_row: Tensor, positions: Tensor, reach: Tensor
+    ) -> tuple[Encoding, Tensor]:
+        """Complexes of the poses with the residues that have an atom of the ligand within `reach` (B,) Å.
+
+        As the published code does at every step: the receptor's own layers see what is left, which is another for each
+        pose. Where nothing is left out, poses go on sharing their receptor.
+        """
+        complexes = [encoding.complexes[i] for i in complex_row.tolist()]
+        cut = [_near_ligand(found, x, r) for found, x, r in zip(complexes, positions, reach, strict=True)]
+        if all(new is old for new, old in zip(cut, complexes, strict=True)):
+            return encoding, complex_row
+        return self.encode(cut), torch.arange(len(cut), device=complex_row.device)
 
     def _language_model(self, receptors: Sequence[ReceptorGraph]) -> Tensor | None:
         if not self.config.language_model:
@@ -347,6 +363,28 @@ def _share(encoding: Encoding, receptor: Tensor, t: Tensor, apart: bool) -> _Sha
     first_of_pose = size[receptor].cumsum(0) - size[receptor]
     pose_edges = edges[:, pose_edge] + (first_of_pose - first_here[which])[pose]
     return _Shared(example, residue, residue_receptor, edge, edge_receptor, edges, of_pose, pose_edge, pose_edges)
+
+
+def _near_ligand(complex_: ComplexGraph, positions: Tensor, reach: Tensor) -> ComplexGraph:
+    """The complex with the residues near atoms (A, 3), or the nearest one alone, and the edges among them."""
+    receptor = complex_.receptor
+    x = positions[: len(complex_.ligand)]
+    nearest = torch.cdist(receptor.positions, x, compute_mode="donot_use_mm_for_euclid_dist").amin(1)
+    kept = nearest < reach
+    if bool(kept.all()):
+        return complex_
+    kept[nearest.argmin()] = True
+    row = kept.cumsum(0) - 1
+    embedding = receptor.language_model
+    return ComplexGraph(
+        ReceptorGraph(
+            receptor.residue_type[kept],
+            None if embedding is None else embedding[kept],
+            receptor.positions[kept],
+            row[receptor.edges[:, kept[receptor.edges].all(0)]],
+        ),
+        complex_.ligand,
+    )
 
 
 def _ragged(first: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:

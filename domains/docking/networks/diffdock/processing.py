@@ -28,7 +28,6 @@ _READERS: Final[Mapping[str, Callable[..., Chem.Mol | None]]] = {
 }
 _BOND_TYPES: Final = 4
 _UNKNOWN_RESIDUE: Final = 37  # the last of 38; the first 20 are those of RESIDUE_VOCABULARY
-_ATOM_NEIGHBOURS: Final = 8
 _BACKBONE: Final = ("N", "CA", "C", "O")
 _NAMES: Final = (*sorted(name for name in ATOM_NAME_VOCABULARY if name != "other"), "misc")
 # The element and the letter of the place in the chain; S* stands for no atom of the 20 residues.
@@ -95,7 +94,7 @@ def receptor_graph(
     neighbours: int = 24,
     reach: float | None = None,
     *,
-    all_atoms: bool = False,
+    atoms: tuple[int, float | None] | None = None,
 ) -> ReceptorGraph:
     """The graph of a receptor, in the frame of :func:`receptor_centre`.
 
@@ -104,7 +103,7 @@ def receptor_graph(
         language_model: (residues, 1280) in the same order.
         neighbours: nearest residues, that each residue sends messages to.
         reach: Å; neighbours beyond it are left out, but for the nearest one. None keeps all.
-        all_atoms: with the atoms that the confidence model sees.
+        atoms: with the atoms that the confidence model sees, and this many neighbours within that reach of each.
 
     Raises:
         InputError: if there are not as many embeddings as residues, or a single residue.
@@ -123,7 +122,7 @@ def receptor_graph(
         language_model,
         torch.from_numpy(positions),
         torch.from_numpy(nearest(positions, neighbours, reach)),
-        _atoms(protein) if all_atoms else None,
+        _atoms(protein, *atoms) if atoms else None,
     )
 
 
@@ -149,7 +148,7 @@ def nearest(positions: NDArray[np.float32], neighbours: int, reach: float | None
     return np.stack([index[keep], np.broadcast_to(itself, index.shape)[keep]]).astype(np.int64)
 
 
-def _atoms(protein: Protein) -> ReceptorAtoms:
+def _atoms(protein: Protein, neighbours: int, reach: float | None) -> ReceptorAtoms:
     """Backbone and side-chain atoms of the 20 residues, by residues that have an alpha carbon."""
     place = np.full(len(protein.residue_ids), -1)
     place[protein.residue_index[protein.is_ca]] = np.arange(int(protein.is_ca.sum()))
@@ -168,6 +167,6 @@ def _atoms(protein: Protein) -> ReceptorAtoms:
     return ReceptorAtoms(
         torch.tensor(np.array(features, dtype=np.int64)),
         torch.from_numpy(positions),
-        torch.from_numpy(nearest(positions, _ATOM_NEIGHBOURS, None)),
+        torch.from_numpy(nearest(positions, neighbours, reach)),
         torch.from_numpy(place[protein.residue_index[rows]]),
     )

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import pickle
-import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, final
 
 import torch
 import yaml
 from torch import Tensor, nn
 
 from domains.docking.networks.diffdock.confidence import ConfidenceConfig, ConfidenceModel
-from domains.docking.networks.diffdock.config import DiffDockConfig
+from domains.docking.networks.diffdock.config import DiffDockConfig, number, unsupported, whole
 from domains.docking.networks.diffdock.network import DiffDockScoreModel
+from domains.docking.poses.low_temperature_sde import PUBLISHED, LowTemperature, Temperature
 from domains.weight_files import problem
 
 SCORE_FOLDERS: Final = ("score_model", "paper_score_model")
@@ -22,57 +23,116 @@ SCORE_WEIGHTS: Final = ("best_ema_inference_epoch_model.pt",)
 CONFIDENCE_FOLDERS: Final = ("confidence_model", "paper_confidence_model")
 CONFIDENCE_WEIGHTS: Final = ("best_model_epoch75.pt",)
 PARAMETERS: Final = "model_parameters.yml"
+ARGUMENTS: Final = "default_inference_args.yaml"
+PUBLISHED_START: Final = 1.4601642460337794
+"""DiffDock-L's initial_noise_std_proportion."""
 
 Network = TypeVar("Network", bound=nn.Module)
 
 _RELEASE: Final = "give the unpacked folder of a DiffDock release, such as workdir/v1.1, or its score_model"
+_DEFAULTS: Final = "without it DiffDock-L's own numbers are taken"
 _NAMED: Final = 3
+_ONLY_SAMPLING: Final[Mapping[str, tuple[object, ...]]] = {
+    "ode": (False,),
+    "no_random": (False,),
+    "different_schedules": (False,),
+    "choose_residue": (False,),
+    "no_final_step_noise": (True,),
+    "sigma_schedule": ("expbeta",),
+    "inf_sched_alpha": (1, None),
+    "inf_sched_beta": (1, None),
+}
 
 
-def load_score_model(folder: Path) -> DiffDockScoreModel:
-    """The score network of a release, in evaluation mode.
+@final
+@dataclass(frozen=True, eq=False)
+class Release:
+    """What a release folder holds.
+
+    Attributes:
+        score: the score network.
+        confidence: the confidence model; None where the folder has none.
+        parameters: of the score network, the contents of its yaml file.
+        sampler: temperatures and steps.
+        start_proportion: p of the starts, see :class:`domains.docking.networks.weights.DockingModel`.
+    """
+
+    score: DiffDockScoreModel
+    confidence: ConfidenceModel | None
+    parameters: Mapping[str, Any]
+    sampler: LowTemperature
+    start_proportion: float | None
+
+
+def load_release(path: Path) -> Release:
+    """Networks in evaluation mode, and how the published code samples with them.
 
     Args:
-        folder: of the release, with `score_model` in it, or that folder itself.
+        path: of the release's folder, with `score_model` in it, of that folder itself, or of the .pt file in it.
 
     Raises:
-        InputError: if the folder is no release, a file is missing or cannot be read (the weights are opened without
-            running any code in them), an option is not supported, or keys or shapes do not fit the yaml.
-
-    Warns:
-        UserWarning: if the model was trained with `crop_beyond`, which is not applied here.
+        InputError: if it is no release, a file is missing or cannot be read (the weights are opened without running any
+            code in them), an option is not supported, or keys or shapes do not fit the yaml.
     """
-    model = _load(folder, SCORE_FOLDERS, SCORE_WEIGHTS, lambda p: DiffDockScoreModel(DiffDockConfig.from_parameters(p)))
-    if model.config.crop_beyond is not None:
-        warnings.warn(
-            f"{folder}: crop_beyond = {model.config.crop_beyond:g} Å is not applied, so that scores differ from the "
-            "published code's where residues lie farther than that from the ligand; give the pocket's residues alone",
-            stacklevel=2,
-        )
-    return model
+    folder = path if path.is_dir() or path.suffix != ".pt" else path.parent
+    place = model_folder(folder, SCORE_FOLDERS)
+    parameters = read_parameters(place)
+    score = _built(place, lambda: DiffDockScoreModel(DiffDockConfig.from_parameters(parameters)))
+    score = _loaded(score, weights_file(place, SCORE_WEIGHTS) if folder == path else path)
+    confidence = None
+    if any((folder / name).is_dir() for name in CONFIDENCE_FOLDERS):
+        confidence = load_confidence_model(folder)
+    sampler, proportion = sampling_arguments(place, folder, folder.parent, folder.parent.parent)
+    return Release(score, confidence, parameters, sampler, proportion)
 
 
 def load_confidence_model(folder: Path) -> ConfidenceModel:
-    """The confidence model of a release, in evaluation mode; arguments and errors as :func:`load_score_model`."""
-    return _load(
-        folder,
-        CONFIDENCE_FOLDERS,
-        CONFIDENCE_WEIGHTS,
-        lambda p: ConfidenceModel(ConfidenceConfig.from_parameters(p)),
-    )
-
-
-def _load(
-    folder: Path, folders: tuple[str, ...], files: tuple[str, ...], build: Callable[[Mapping[str, Any]], Network]
-) -> Network:
-    place = model_folder(folder, folders)
+    """The confidence model of a release; arguments and errors as :func:`load_release`."""
+    place = model_folder(folder, CONFIDENCE_FOLDERS)
     parameters = read_parameters(place)
+    model = _built(place, lambda: ConfidenceModel(ConfidenceConfig.from_parameters(parameters)))
+    return _loaded(model, weights_file(place, CONFIDENCE_WEIGHTS))
+
+
+def sampling_arguments(*places: Path) -> tuple[LowTemperature, float | None]:
+    """Temperatures, steps and the starts' proportion of the first `default_inference_args.yaml` in `places`.
+
+    Where there is none they are the published ones. The file lies in the repository, two folders above a release.
+
+    Raises:
+        InputError: if the file cannot be read, or asks for a sampler that is not the low-temperature SDE.
+    """
+    path = next((place / ARGUMENTS for place in places if (place / ARGUMENTS).is_file()), None)
+    if path is None:
+        return PUBLISHED, PUBLISHED_START
+    values = _table(path)
     try:
-        network = build(parameters)
+        unsupported(values, _ONLY_SAMPLING)
+        temperatures = {
+            factor: Temperature(
+                number(values, f"temp_sampling_{factor}", 1.0),
+                number(values, f"temp_psi_{factor}", 0.0),
+                number(values, f"temp_sigma_data_{factor}", 0.5),
+            )
+            for factor in ("tr", "rot", "tor")
+        }
+        steps = whole(values, "inference_steps") if "inference_steps" in values else 20
+        run = whole(values, "actual_steps") if values.get("actual_steps") is not None else steps
+        proportion = number(values, "initial_noise_std_proportion", -1.0)
+        return LowTemperature(temperatures, steps, run), proportion if proportion >= 0 else None
+    except ValueError as error:
+        raise problem(path, str(error), f"use the file of DiffDock-L, or remove it: {_DEFAULTS}") from error
+
+
+def _built(place: Path, build: Callable[[], Network]) -> Network:
+    try:
+        return build()
     except ValueError as error:
         remedy = "use a release with the models of DiffDock-L (v1.1)"
         raise problem(place / PARAMETERS, str(error), remedy) from error
-    path = weights_file(place, files)
+
+
+def _loaded(network: Network, path: Path) -> Network:
     load_state(network, read_state(path), path)
     return network.eval().requires_grad_(False)
 
@@ -100,13 +160,18 @@ def read_parameters(place: Path) -> Mapping[str, Any]:
     path = place / PARAMETERS
     if not path.is_file():
         raise problem(path, "there is no such file", "unpack the release again: the yaml belongs to the weights")
+    return _table(path)
+
+
+def _table(path: Path) -> Mapping[str, Any]:
     try:
-        parameters = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise problem(path, f"it cannot be read ({error})", "unpack the release again") from error
-    if not isinstance(parameters, dict) or not all(isinstance(name, str) for name in parameters):
+        first = " ".join(str(error).split())
+        raise problem(path, f"it cannot be read ({first})", "unpack the release again") from error
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
         raise problem(path, "it holds no table of names and values", "unpack the release again")
-    return parameters
+    return values
 
 
 def weights_file(place: Path, names: tuple[str, ...]) -> Path:

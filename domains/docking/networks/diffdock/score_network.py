@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import final
+from dataclasses import replace
+from typing import Final, final
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from domains.docking.networks.diffdock.config import DiffDockConfig
+from domains.docking.networks.diffdock.config import LANGUAGE_MODEL_WIDTH, DiffDockConfig
 from domains.docking.networks.diffdock.graphs import ComplexGraph, LigandGraph, ReceptorGraph
+from domains.docking.networks.diffdock.language_model import LanguageModel
 from domains.docking.networks.diffdock.network import DiffDockScoreModel, Encoding
-from domains.docking.networks.diffdock.processing import nearest, residue_types
+from domains.docking.networks.diffdock.processing import ligand_graph, nearest, residue_types
 from domains.docking.networks.score import ScoreNetwork, Scores
 from domains.docking.poses.diffusion import FACTORS, score_norms
 from domains.docking.structures.batch import ComplexBatch
+from domains.docking.structures.complexes import Complex
+from domains.docking.structures.ligand import Ligand
+from domains.docking.structures.pocket import whole_protein
 from domains.docking.structures.residues import ATOM_NAME_VOCABULARY
+from domains.docking.structures.torsions import torsions
+from domains.errors import InputError, InputProblem
 
-_BOND_TYPES = 4
+WHOLE_PROTEIN: Final = "docked to the whole protein, as DiffDock's weights were trained; the ligand's pose is not used"
+
+_ALPHA: Final = ATOM_NAME_VOCABULARY.index("CA")
+_BOND_TYPES: Final = 4
 
 
 @final
@@ -27,15 +37,39 @@ class DiffDock(ScoreNetwork[Encoding]):
 
     Args:
         model: the network.
-        embeddings: complex -> (Q, 1280) of a language model, one row for each alpha carbon of its pocket, in the
-            pocket's order; needed where the network was trained with them.
+        language_model: gives the residues' embeddings, where the network was trained with them; ESM-2 in the user's
+            cache if None.
     """
 
     config: DiffDockConfig
 
-    def __init__(self, model: DiffDockScoreModel, embeddings: Mapping[str, Tensor] | None = None) -> None:
+    def __init__(self, model: DiffDockScoreModel, language_model: LanguageModel | None = None) -> None:
         super().__init__()
-        self.model, self.config, self.embeddings = model, model.config, embeddings or {}
+        self.model, self.config, self.language_model = model, model.config, language_model or LanguageModel()
+
+    def prepare(self, complex_: Complex) -> Complex:
+        """With DiffDock's torsions, embeddings of the whole chains, and the whole protein unless a point was chosen.
+
+        Raises:
+            InputError: if the features have no place for one of the ligand's bonds, the receptor has a single residue,
+                or there is no language model.
+        """
+        ligand = _ligand_for_diffdock(complex_)
+        pocket, remarks = complex_.pocket, complex_.remarks
+        if pocket.spec.startswith("ligand"):
+            pocket = whole_protein(complex_.protein)
+            remarks = (*remarks, WHOLE_PROTEIN)
+        alpha = pocket.atom_name == _ALPHA
+        if alpha.sum() < 2:
+            message = f"there are {alpha.sum()} residues with an alpha carbon to dock to ({pocket.spec})"
+            raise InputError(InputProblem(complex_.name, "", message, "choose a larger pocket"))
+        embedding = None
+        if self.config.language_model:
+            protein = complex_.protein
+            rows = {place.tobytes(): row for row, place in enumerate(protein.positions[protein.is_ca])}
+            chosen = [rows[place.tobytes()] for place in pocket.positions[alpha]]
+            embedding = self.language_model.embed(protein)[chosen]
+        return replace(complex_, ligand=ligand, pocket=pocket, remarks=remarks, embedding=embedding)
 
     def encode(self, batch: ComplexBatch) -> Encoding:
         """Graphs of the complexes, those with the same residues sharing them; and the features of the residues.
@@ -64,22 +98,31 @@ class DiffDock(ScoreNetwork[Encoding]):
         return Scores(tr, rot, pad(tor, (0, torsions - tor.shape[1])))
 
     def _receptor(self, batch: ComplexBatch, k: int) -> ReceptorGraph:
-        alpha = (batch.pocket_atom_name[k] == ATOM_NAME_VOCABULARY.index("CA")) & batch.pocket_mask[k]
+        alpha = (batch.pocket_atom_name[k] == _ALPHA) & batch.pocket_mask[k]
         positions = batch.pocket_positions[k, alpha]
-        config, embedding = self.config, self.embeddings.get(batch.names[k])
-        if config.language_model and (embedding is None or len(embedding) != len(positions)):
-            given = "none" if embedding is None else len(embedding)
+        config, embedding = self.config, batch.residue_embedding[k, : len(positions)]
+        if config.language_model and embedding.shape != (len(positions), LANGUAGE_MODEL_WIDTH):
+            shape = tuple(batch.residue_embedding[k].shape)
             raise ValueError(
-                f"embeddings: {batch.names[k]} has {len(positions)} residues, got {given} rows of a language model"
+                f"residue_embedding of {batch.names[k]} must have a row of {LANGUAGE_MODEL_WIDTH} numbers for each of "
+                f"its {len(positions)} residues, got {shape}; prepare complexes before they are put together"
             )
         reach = None if config.knn_only_graph else config.receptor_radius
         edges = nearest(positions.cpu().numpy(), config.c_alpha_max_neighbors, reach)
         return ReceptorGraph(
             residue_types(batch.pocket_residue[k, alpha]),
-            None if embedding is None or not config.language_model else embedding.to(positions),
+            embedding.to(positions) if config.language_model else None,
             positions,
             torch.from_numpy(edges).to(positions.device),
         )
+
+
+def _ligand_for_diffdock(complex_: Complex) -> Ligand:
+    """The complex's ligand with every bond turning that DiffDock turns."""
+    ligand = complex_.ligand
+    ligand_graph(ligand.mol, complex_.name)
+    turning, mask = torsions(ligand.mol, "diffdock")
+    return replace(ligand, torsion_bonds=turning, torsion_mask=mask)
 
 
 def _ligand(batch: ComplexBatch, k: int) -> LigandGraph:
