@@ -61,7 +61,7 @@ LOCK := out/lock
 lock:
 	$(PYTHON) -m venv --clear $(LOCK)
 	$(LOCK)/bin/python -m pip $(INSTALL_TORCH)
-	$(LOCK)/bin/python -m pip install --constraint requirements.lock '.[docking,vina,screening,ray,images,diffusers,dev,docs]'
+	$(LOCK)/bin/python -m pip install --constraint requirements.lock '.[docking,vina,screening,ray,images,diffdock,diffusers,dev,docs]'
 	head -n 1 requirements.lock > $(LOCK)/pins
 	$(LOCK)/bin/python -m pip freeze --all --exclude pip --exclude ld3 | grep -vE '^(nvidia|cuda|triton)' | sed 's/+cpu$$//' >> $(LOCK)/pins
 	mv $(LOCK)/pins requirements.lock

@@ -80,7 +80,7 @@ class DockingModel:
         return found, problems
 
     def start_spread(self, batch: ComplexBatch) -> Tensor:
-        """(K,) Å on the CPU, standard deviation of each coordinate of a start's translation from the pocket's origin."""
+        """(K,) Å, on the CPU: standard deviation of each coordinate of starts around the pocket's origin."""
         if self.start_proportion is None:
             return torch.full((len(batch),), self.noise_range.tr[1], dtype=torch.float64)
         alpha = batch.pocket_mask & (batch.pocket_atom_name == ATOM_NAME_VOCABULARY.index("CA"))
