@@ -30,6 +30,7 @@ class Clock:
     Attributes:
         schedules: factor -> its noise schedule.
         score_scale: c > 0; 1 samples the model's distribution p.
+        clean_end: a grid's last step goes on past λ at t_min, to no noise at all (:class:`ld3.grids.Grid`).
 
     Raises:
         ValueError: if there is no factor or the score scale is not positive and finite.
@@ -37,6 +38,7 @@ class Clock:
 
     schedules: Mapping[str, Schedule]
     score_scale: float = 1.0
+    clean_end: bool = False
 
     def __post_init__(self) -> None:
         if not self.schedules:

@@ -76,6 +76,7 @@ class ArrayFlow(ProbabilityFlow[State]):
         shape: shape of one sample.
         score_scale: c of `Clock`.
         dtype: floating type of the prior.
+        clean_end: of `Clock`.
     """
 
     def __init__(
@@ -85,11 +86,12 @@ class ArrayFlow(ProbabilityFlow[State]):
         score_scale: float = 1.0,
         *,
         dtype: torch.dtype = torch.float32,
+        clean_end: bool = False,
     ) -> None:
         self.schedule = schedule
         self.shape = tuple(shape)
         self.dtype = dtype
-        self.clock = Clock({"x": schedule}, score_scale)
+        self.clock = Clock({"x": schedule}, score_scale, clean_end)
         self.prior_scale = {"x": math.exp(-self.clock.bounds["x"][0])}
 
     @abstractmethod
@@ -124,7 +126,9 @@ class ArrayFlow(ProbabilityFlow[State]):
         return {"x": torch.linalg.vector_norm(v["x"].flatten(1), dim=1)}
 
     def decode(self, x: State) -> Tensor:
-        """Data x_t = α(t_min) x̂ from the state where a grid ends, shape (B, *shape)."""
+        """Data from the state where a grid ends, shape (B, *shape): x_t = α(t_min) x̂, or x̂ itself without noise."""
+        if self.clock.clean_end:
+            return tensors(x)["x"]
         return self.schedule.alpha(torch.tensor(self.schedule.t_min, dtype=torch.float64)) * tensors(x)["x"]
 
     def fingerprint(self) -> str:

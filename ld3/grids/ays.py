@@ -51,7 +51,7 @@ def ays(clock: Clock, n: int, model: str) -> Grid:
             )
         inner = [-_log_noise(table, k / n) for k in range(1, n)]
         levels[factor] = torch.tensor([start, *inner, end], dtype=torch.float64)
-    return Grid.coupled(levels, f"ays_{model}", clock.score_scale)
+    return Grid.coupled(levels, f"ays_{model}", clock.score_scale, clock.clean_end)
 
 
 def _log_noise(table: tuple[float, ...], share: float) -> float:

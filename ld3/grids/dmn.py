@@ -43,7 +43,7 @@ def dmn(clock: Clock, n: int, power: float = 1.0) -> Grid:
     c = clock.score_scale  # the solver's weights are those of steps in cλ
     found = {(a, b): least_error_levels(c * a, c * b, n, c, power) / c for a, b in {*clock.bounds.values()}}
     levels = {factor: torch.from_numpy(found[bounds]) for factor, bounds in clock.bounds.items()}
-    return Grid.coupled(levels, "dmn" if power == 1.0 else f"dmn(power={power:g})", c)
+    return Grid.coupled(levels, "dmn" if power == 1.0 else f"dmn(power={power:g})", c, clock.clean_end)
 
 
 def least_error_levels(start: float, end: float, n: int, score_scale: float = 1.0, power: float = 1.0) -> Array:

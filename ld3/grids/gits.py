@@ -116,7 +116,7 @@ def jump_costs(
         for i in range(nodes - 1):
             way = dict(moves[i])
             for j in range(i + 1, nodes):
-                jump = {f: -torch.expm1(c * (lam[i] - lam[j])) * displacements[i][f] for f, lam in fine.solver.items()}
+                jump = {f: -torch.expm1(c * (lam[i] - lam[j])) * displacements[i][f] for f, lam in fine.stops.items()}
                 total[i, j] += _length(flow, {f: jump[f] - way[f] for f in way}).sum()
                 if j < nodes - 1:
                     way = {f: way[f] + moves[j][f] for f in way}
@@ -153,7 +153,7 @@ def cheapest_path(costs: Tensor, n: int, growth: float = GROWTH) -> list[int]:
 def thinned(fine: Grid, path: Sequence[int]) -> Grid:
     """The grid through some nodes of another, the first and the last among them."""
     levels = {factor: lam[list(path)] for factor, lam in fine.solver.items()}
-    return Grid.coupled(levels, "gits", fine.score_scale)
+    return Grid.coupled(levels, "gits", fine.score_scale, fine.clean_end)
 
 
 def _length(flow: ProbabilityFlow[State], v: Tangent) -> Tensor:

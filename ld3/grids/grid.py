@@ -34,6 +34,8 @@ class Grid:
             `solver[:-1]`.
         name: where the grid comes from.
         score_scale: c of the clock that it was made for; at another it is refused, unless :meth:`at` says so.
+        clean_end: the last step goes on past the last node, onto the clean prediction at λ = +inf, as samplers do that
+            end in no noise. The node still bounds the levels of the others, from which it can be learned like any.
 
     Raises:
         ValueError: naming the factor, the index and the value that break these rules.
@@ -43,6 +45,7 @@ class Grid:
     network: Levels
     name: str = "custom"
     score_scale: float = 1.0
+    clean_end: bool = False
 
     def __post_init__(self) -> None:
         if not self.solver or self.solver.keys() != self.network.keys():
@@ -58,14 +61,21 @@ class Grid:
             _check(f"network[{factor!r}]", self.network[factor], n_steps, infinite_end=False)
 
     @classmethod
-    def coupled(cls, solver: Levels, name: str = "custom", score_scale: float = 1.0) -> Grid:
+    def coupled(cls, solver: Levels, name: str = "custom", score_scale: float = 1.0, clean_end: bool = False) -> Grid:
         """The grid whose network is given the solver's own levels."""
-        return cls(solver, {factor: levels[:-1] for factor, levels in solver.items()}, name, score_scale)
+        return cls(solver, {factor: levels[:-1] for factor, levels in solver.items()}, name, score_scale, clean_end)
 
     @property
     def n_steps(self) -> int:
         """N."""
         return len(next(iter(self.solver.values()))) - 1
+
+    @property
+    def stops(self) -> Levels:
+        """Factor -> λ where the steps lead: `solver`, but +inf at the end of a grid that ends clean."""
+        if not self.clean_end:
+            return self.solver
+        return {f: torch.cat([levels[:-1], levels.new_full((1,), math.inf)]) for f, levels in self.solver.items()}
 
     def at(self, score_scale: float) -> Grid:
         """The same levels for flows of another score scale, for which they were neither made nor learned."""
@@ -79,6 +89,9 @@ class Grid:
             return f"it has the factors {sorted(self.solver)}, the flow {sorted(clock.schedules)}"
         if self.score_scale != clock.score_scale:
             return f"it is for score scale {self.score_scale:g}, the flow has {clock.score_scale:g}"
+        if end and self.clean_end != clock.clean_end:
+            own, other = ("no noise" if clean else "the last level" for clean in (self.clean_end, clock.clean_end))
+            return f"it ends at {own}, the flow at {other}"
         for factor, ends in clock.bounds.items():
             own = self.solver[factor][[0, -1]].tolist()
             if abs(own[0] - ends[0]) > _SAME_END or (end and abs(own[1] - ends[1]) > _SAME_END):
@@ -90,7 +103,8 @@ class Grid:
 
     def equals(self, other: Grid) -> bool:
         """Whether two grids take the same steps to rounding, whatever their names."""
-        if (self.solver.keys(), self.score_scale) != (other.solver.keys(), other.score_scale):
+        mine, its = ((g.solver.keys(), g.score_scale, g.clean_end) for g in (self, other))
+        if mine != its:
             return False
         return all(
             a.shape == b.shape and torch.allclose(a, b, rtol=_EQUAL, atol=_EQUAL) for a, b in self._pairs_with(other)
@@ -99,7 +113,7 @@ class Grid:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Grid):
             return NotImplemented
-        mine, its = ((g.name, g.score_scale, g.solver.keys()) for g in (self, other))
+        mine, its = ((g.name, g.score_scale, g.clean_end, g.solver.keys()) for g in (self, other))
         return mine == its and all(torch.equal(a, b) for a, b in self._pairs_with(other))
 
     def __hash__(self) -> int:
@@ -117,13 +131,16 @@ class Grid:
         rows = [columns.keys(), *zip(*columns.values(), strict=True)]
         lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
         scale = "" if self.score_scale == 1.0 else f", for score scale {self.score_scale:g}"
+        if self.clean_end:
+            scale += ", the last one to no noise"
         return "\n".join([f"{self.name}: {self.n_steps} steps{scale}, half log-SNR at the nodes", *lines])
 
     def __str__(self) -> str:
         return self.describe()
 
     def to_dict(self) -> dict[str, object]:
-        """Plain data for JSON: schema, version, name, score scale, and the λ of solver and network; loses no digit."""
+        """Plain data for JSON: schema, version, name, score scale, whether it ends clean where it does, and the λ of
+        solver and network; loses no digit."""
         return {
             "schema": SCHEMA,
             "version": VERSION,
@@ -131,6 +148,7 @@ class Grid:
             "score_scale": self.score_scale,
             "solver": {factor: _to_list(levels) for factor, levels in self.solver.items()},
             "network": {factor: _to_list(levels) for factor, levels in self.network.items()},
+            **({"clean_end": True} if self.clean_end else {}),
         }
 
     @classmethod
@@ -147,7 +165,10 @@ class Grid:
             {factor: _from_list(f"{part}[{factor!r}]", row) for factor, row in value_of(content, part, table).items()}
             for part in ("solver", "network")
         )
-        return cls(solver, network, value_of(content, "name", text), value_of(content, "score_scale", positive))
+        clean = content.get("clean_end", False)
+        if not isinstance(clean, bool):
+            raise ValueError(f"clean_end must be true or false, got {clean!r}")
+        return cls(solver, network, value_of(content, "name", text), value_of(content, "score_scale", positive), clean)
 
     def to_json(self) -> str:
         """`to_dict` as text."""

@@ -64,7 +64,7 @@ def hand_made(clock: Clock, n: int) -> dict[str, Grid]:
 
 
 def _grid(clock: Clock, levels: Levels, name: str) -> Grid:
-    return Grid.coupled(levels, name, clock.score_scale)
+    return Grid.coupled(levels, name, clock.score_scale, clock.clean_end)
 
 
 def _ramp(start: float, end: float, n: int) -> Tensor:

@@ -84,12 +84,14 @@ def check_fit(
     """The flow's fingerprint and the grids that a fit may start from; computes nothing that costs.
 
     Raises:
-        ValueError: if the solver cannot spend `nfe` or has no coefficients to learn; `config.initial_grid` names no
-            grid; one of `starting_grids` has a hand-made one's name, other steps, another range or score scale, or
-            cannot be learned as `config` says; or `config.radius` is of other factors.
+        ValueError: if the solver cannot spend `nfe`, end where the flow ends, or has no coefficients to learn;
+            `config.initial_grid` names no grid; one of `starting_grids` has a hand-made one's name, other steps,
+            another range or score scale, or cannot be learned as `config` says; or `config.radius` is of other factors.
         TypeError: if the flow cannot be hashed.
     """
     identity, n_steps = flow.fingerprint(), solver.steps(nfe)
+    if solver.finite_end and flow.clock.clean_end:
+        raise ValueError(f"solver must be one that can end without noise, as the flow does; {solver.name} cannot")
     for name, grid in starting_grids.items():
         if name in (*HAND_MADE, "best"):
             raise ValueError(f"starting_grids must not use the name of a hand-made grid, got {name!r}")

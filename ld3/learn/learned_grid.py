@@ -73,7 +73,8 @@ class LearnedGrid(nn.Module):
         """The grid, differentiable in the parameters."""
         solver: Levels = {f: self.nodes(f) for f in self.factors}
         network: Levels = {f: self.network_levels(f) for f in self.factors}
-        return Grid(solver, network, f"learned from {self.init.name}", self.init.score_scale)
+        init = self.init
+        return Grid(solver, network, f"learned from {init.name}", init.score_scale, init.clean_end)
 
     @torch.no_grad()
     def project(self) -> None:

@@ -67,14 +67,15 @@ class Warp(nn.Module):
         progress = torch.linspace(0, 1, n + 1, dtype=torch.float64)
         solver: dict[str, Tensor] = {}
         network: dict[str, Tensor] = {}
-        for factor, init in self.init.solver.items():
+        for factor, nodes in self.init.solver.items():
             clock = 0 if self.shared else self.factors.index(factor)
-            knots = scaled_gaps(init, self.gaps[clock] + share * self.drift[clock])
+            knots = scaled_gaps(nodes, self.gaps[clock] + share * self.drift[clock])
             given = progress[:-1] + share * (self._network_progress(clock, progress[:-1]) - progress[:-1])
             # The ends are exact, whatever the cubic rounds.
-            solver[factor] = torch.cat([init[:1], monotone_cubic(knots, progress[1:-1]), init[-1:]])
+            solver[factor] = torch.cat([nodes[:1], monotone_cubic(knots, progress[1:-1]), nodes[-1:]])
             network[factor] = monotone_cubic(knots, given)
-        return Grid(solver, network, f"warp from {self.init.name}", self.init.score_scale)
+        init = self.init
+        return Grid(solver, network, f"warp from {init.name}", init.score_scale, init.clean_end)
 
     def _network_progress(self, clock: int, progress: Tensor) -> Tensor:
         """R at `progress`."""

@@ -45,14 +45,15 @@ def solve(
     """
     if solver.coefficients is not None:
         solver.coefficients.check(grid, corrects=solver.corrector is not None)
-    for name, levels in grid.solver.items():
+    stops = grid.stops
+    for name, levels in stops.items():
         if solver.finite_end and torch.isinf(levels[-1]):
             raise ValueError(f"grid must end at a finite λ for {solver.name}, got solver[{name!r}] = +inf")
     n_steps, c = grid.n_steps, grid.score_scale
     learned = solver.coefficients
     memory = max(solver.order, learned.depth) if learned else solver.order
-    nodes = [{name: c * levels[i] for name, levels in grid.solver.items()} for i in range(n_steps + 1)]
-    asked = [*(_at(grid.network, i) for i in range(n_steps)), _at(grid.solver, n_steps)]
+    nodes = [{name: c * levels[i] for name, levels in stops.items()} for i in range(n_steps + 1)]
+    asked = [*(_at(grid.network, i) for i in range(n_steps)), _at(stops, n_steps)]
 
     def node(i: int, clean: Tangent) -> Mapping[str, Node]:
         return {name: Node(nodes[i][name], -d * torch.exp(c * asked[i][name]), d) for name, d in clean.items()}
