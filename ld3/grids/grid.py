@@ -90,8 +90,8 @@ class Grid:
         if self.score_scale != clock.score_scale:
             return f"it is for score scale {self.score_scale:g}, the flow has {clock.score_scale:g}"
         if end and self.clean_end != clock.clean_end:
-            own, other = ("no noise" if clean else "the last level" for clean in (self.clean_end, clock.clean_end))
-            return f"it ends at {own}, the flow at {other}"
+            here, there = ("no noise" if clean else "the last level" for clean in (self.clean_end, clock.clean_end))
+            return f"it ends at {here}, the flow at {there}"
         for factor, ends in clock.bounds.items():
             own = self.solver[factor][[0, -1]].tolist()
             if abs(own[0] - ends[0]) > _SAME_END or (end and abs(own[1] - ends[1]) > _SAME_END):
