@@ -114,7 +114,7 @@ def load_state(path: Path, parts: Mapping[str, Part], generator: torch.Generator
         InputError: if the file is damaged or belongs to another network.
     """
     try:
-        state: dict[str, Any] = torch.load(path, weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         for name, part in parts.items():
             part.load_state_dict(state[name])
         generator.set_state(state["generator"])

@@ -8,7 +8,15 @@ from docking_models import batch, moved_poses, network
 from torch import Tensor
 
 from domains.docking.networks.pocket_net.heads import project, torque_about_bonds
-from domains.docking.networks.pocket_net.tensor_field import gather, softened_distance, with_moments
+from domains.docking.networks.pocket_net.tensor_field import (
+    EquivariantLinear,
+    gather,
+    mix_vectors,
+    side_by_side,
+    softened_distance,
+    vector_linear,
+    with_moments,
+)
 from domains.docking.poses.diffusion import FACTORS
 from domains.docking.poses.kinematics import centroid, flex, move_rigidly
 
@@ -19,7 +27,7 @@ ALL = torch.arange(4)
 def test_the_direct_term_of_a_torsion_is_the_same_from_either_end() -> None:
     data, x = batch(), moved_poses(batch(), ALL)
     g = torch.Generator().manual_seed(2)
-    s, v, noise = (torch.randn(4, *n, generator=g, dtype=F64) for n in ((x.shape[1], 16), (x.shape[1], 4, 3), (16,)))
+    s, v, noise = (torch.randn(4, *n, generator=g, dtype=F64) for n in ((x.shape[1], 16), (x.shape[1], 3, 4), (16,)))
     there, back = (
         network().twist(s, v, noise, x, bonds) for bonds in (data.torsion_bonds, data.torsion_bonds.flip(-1))
     )
@@ -85,7 +93,7 @@ def test_gathering_moments_is_a_sum_over_neighbours() -> None:
     x, p = torch.randn(2, 5, 3, generator=g, dtype=F64), torch.randn(2, 7, 3, generator=g, dtype=F64)
     s, v = torch.randn(2, 7, n_s, generator=g, dtype=F64), torch.randn(2, 7, n_v, 3, generator=g, dtype=F64)
     weight = torch.rand(2, 5, channels, 7, generator=g, dtype=F64)
-    found_s, found_v = gather(weight, with_moments(torch.cat([s, v.flatten(-2)], -1), p), x, n_s, n_v)
+    found_s, found_v = gather(weight, with_moments(s, v.mT, p), x, n_s)
     r = p[:, None] - x[:, :, None]
     along = torch.einsum("kijx,kjvx->kijv", r, v) / 3**0.5
     scalars = torch.cat([s[:, None].expand(-1, 5, -1, -1), along], -1)
@@ -93,7 +101,25 @@ def test_gathering_moments_is_a_sum_over_neighbours() -> None:
     expected_s = torch.einsum("kibj,kijc->kibc", weight, scalars)
     expected_v = torch.einsum("kibj,kijcx->kibcx", weight, vectors)
     torch.testing.assert_close(found_s, expected_s.flatten(2))
-    torch.testing.assert_close(found_v, expected_v.flatten(2, 3))
+    torch.testing.assert_close(found_v, expected_v.flatten(2, 3).mT)
+
+
+def test_linear_maps_are_those_of_e3nn() -> None:
+    """The same weights in e3nn's own map, which keeps directions last."""
+    g = torch.Generator().manual_seed(5)
+    s, v = torch.randn(4, 6, 3, generator=g, dtype=F64), torch.randn(4, 6, 5, 3, generator=g, dtype=F64)
+    maps = [EquivariantLinear(3, 5, out, 2).double() for out in (4, 7)]
+    for one in maps:
+        torch.nn.init.normal_(one.linear.bias)
+    wide = side_by_side(maps, s, v.mT)
+    for one, (wide_s, wide_v) in zip(maps, wide, strict=True):
+        expected = one.linear(torch.cat([s, v.flatten(-2)], -1))
+        n = wide_s.shape[-1]
+        for found_s, found_v in (one(s, v.mT), (wide_s, wide_v)):
+            torch.testing.assert_close(found_s, expected[..., :n])
+            torch.testing.assert_close(found_v.mT.flatten(-2), expected[..., n:])
+    mix = vector_linear(5, 2).double()
+    torch.testing.assert_close(mix_vectors(mix, v.mT).mT.flatten(-2), mix(v.flatten(-2)))
 
 
 def test_distances_are_smooth_where_points_meet() -> None:

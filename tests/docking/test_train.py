@@ -170,6 +170,20 @@ def test_it_overfits_one_complex(config: TrainConfig) -> None:
     assert now["rot"] < before["rot"]
 
 
+def test_half_precision_takes_nearly_the_same_steps(config: TrainConfig) -> None:
+    """bfloat16 keeps eight bits: losses agree to some per cent, and are not the same."""
+    config = replace(config, learning_rate=0.05, pocket=replace(SMALL, dropout=0.0))
+    batch = collate(complexes()[:2])
+    losses = {}
+    for precision in ("float32", "bf16"):
+        own = replace(config, precision=precision)
+        run = new_run(own)
+        losses[precision] = torch.tensor([list(train_step(run, batch, own).values()) for _ in range(6)])
+        assert all(parameter.dtype == torch.float32 for parameter in run.network.parameters())
+    assert not torch.equal(losses["float32"], losses["bf16"])
+    torch.testing.assert_close(losses["bf16"], losses["float32"], rtol=0.05, atol=0.05)
+
+
 def test_a_gradient_that_is_not_finite_stops_the_run_and_keeps_the_weights(config: TrainConfig) -> None:
     run, batch = new_run(config), collate(complexes()[:2])
     before = [value.clone() for value in run.network.parameters()]
@@ -251,6 +265,7 @@ def test_mistakes_get_one_line(data: Path, tmp_path: Path, capsys: pytest.Captur
         ("ema", ["1"], "ema must be in [0, 1), got 1.0"),
         ("embedded-weight", ["0"], "embedded_weight must be positive"),
         ("pocket-radii", ["7", "5"], "pocket_radii must be two lengths"),
+        ("device", ["abacus"], "device is 'abacus', which cannot be used here"),
     ):
         with pytest.raises(SystemExit) as stop:
             cli(["--data", str(data), "--out", out, f"--{option}", *values])

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import final
+from typing import Literal, final
+
+import torch
 
 from domains.docking.networks.pocket_net import PocketNetConfig
 from domains.docking.poses.diffusion import NoiseRange
 from domains.docking.training.data import SPLITS
 from domains.training import check_settings
+
+Precision = Literal["float32", "bf16"]
 
 
 @final
@@ -58,6 +62,10 @@ class TrainConfig:
     """written into the weights file; chosen by domains.docking.score_scale afterwards"""
     seed: int = 0
     threads: int = 2
+    device: str = "cpu"
+    """as torch writes it: cpu, cuda, cuda:1"""
+    precision: Precision = "float32"
+    """bf16: matrix products of the network in bfloat16 (autocast), everything else in float32"""
     pocket: PocketNetConfig = field(default_factory=PocketNetConfig)
     """sizes of the network"""
     noise: NoiseRange = field(default_factory=NoiseRange)
@@ -66,6 +74,12 @@ class TrainConfig:
         whole = ("steps", "warm_up", "complexes", "poses", "validate_every", "dock_every", "threads")
         positive = ("learning_rate", "embedded_weight", "dock_score_scale", "save_minutes", "score_scale")
         check_settings(self, whole, positive, ("decay", "ema"))
+        if self.precision not in ("float32", "bf16"):
+            raise ValueError(f"precision is {self.precision!r}; use 'float32' or 'bf16'")
+        try:
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError) as error:  # a torch without CUDA asserts that it has it
+            raise ValueError(f"device is {self.device!r}, which cannot be used here ({error})") from error
         low, high = self.pocket_radii
         if not 0 < low <= high:
             raise ValueError(f"pocket_radii must be two lengths > 0, the smaller one first, got {self.pocket_radii}")

@@ -14,7 +14,7 @@ from domains.docking.networks.score import ScoreNetwork
 from domains.docking.networks.weights import save_weights
 from domains.docking.poses.diffusion import NoiseRange, denoising_losses, perturb
 from domains.docking.structures.batch import ComplexBatch
-from domains.docking.training.config import TrainConfig
+from domains.docking.training.config import Precision, TrainConfig
 from domains.training import Part, descend, follow, learning_rate, load_state, save_state
 
 _CLIP = 5.0  # largest norm of a step's gradient
@@ -55,8 +55,8 @@ class Run:
 def new_run(config: TrainConfig) -> Run:
     """A run at step 0; the initial weights, the draws and the dropout depend on `config.seed` alone."""
     torch.manual_seed(config.seed)
-    network = build(config.pocket)
-    average = build(config.pocket)
+    network = build(config.pocket).to(config.device)
+    average = build(config.pocket).to(config.device)
     average.eval().requires_grad_(False)
     average.load_state_dict(network.state_dict())
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
@@ -64,13 +64,27 @@ def new_run(config: TrainConfig) -> Run:
 
 
 def losses_of(
-    network: ScoreNetwork[Any], batch: ComplexBatch, poses: int, noise: NoiseRange, generator: torch.Generator
+    network: ScoreNetwork[Any],
+    batch: ComplexBatch,
+    poses: int,
+    noise: NoiseRange,
+    generator: torch.Generator,
+    precision: Precision = "float32",
 ) -> dict[str, Tensor]:
-    """Denoising losses, by factor, of `poses` noisy poses of each complex of a batch."""
+    """Denoising losses, by factor, of `poses` noisy poses of each complex of a batch on the CPU.
+
+    The noise is drawn on the CPU whatever device the network is on, so that the same seed gives the same steps.
+    """
+    device = next(network.parameters()).device
     row = torch.arange(len(batch)).repeat(poses)
     noisy = perturb(batch, row, noise, generator)
-    scores = network.score(network.encode(batch), row, noisy.poses.positions, noisy.sigma)
-    return denoising_losses(scores, noisy.target, batch.torsion_mask[row])
+    target = {factor: value.to(device) for factor, value in noisy.target.items()}
+    sigma = {factor: value.to(device) for factor, value in noisy.sigma.items()}
+    positions, row, batch = noisy.poses.positions.to(device), row.to(device), batch.to(device)
+    encoding = network.encode(batch)
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        scores = network.score(encoding, row, positions, sigma)
+    return denoising_losses(scores, target, batch.torsion_mask[row])
 
 
 def train_step(run: Run, batch: ComplexBatch, config: TrainConfig) -> dict[str, float]:
@@ -80,7 +94,7 @@ def train_step(run: Run, batch: ComplexBatch, config: TrainConfig) -> dict[str, 
         FloatingPointError: if the gradient is not finite; the weights are as they were.
     """
     run.network.train()
-    losses = losses_of(run.network, batch, config.poses, config.noise, run.generator)
+    losses = losses_of(run.network, batch, config.poses, config.noise, run.generator, config.precision)
     loss = torch.stack(list(losses.values())).sum()
     if not descend(loss, run.network, run.optimiser, learning_rate(run.step, config), _CLIP):
         raise FloatingPointError(f"the gradient of step {run.step} is not finite, with {', '.join(batch.names)}")

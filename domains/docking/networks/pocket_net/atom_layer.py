@@ -48,7 +48,7 @@ class AtomLayer(nn.Module):
         super().__init__()
         s, v, ms, mv = config.scalars, config.vectors, config.message_scalars, config.message_vectors
         basis = ligand_channels(config)
-        self.ms, self.mv = ms, mv
+        self.ms = ms
         self.send = EquivariantLinear(s, v, ms, mv)
         self.receive = EquivariantLinear((ms + mv) * basis, (ms + mv) * basis, s, v)
         self.update = nn.Sequential(
@@ -64,21 +64,21 @@ class AtomLayer(nn.Module):
 
         Args:
             s: (B, A, S).
-            v: (B, A, V, 3).
+            v: (B, A, 3, V).
             x: (B, A, 3) Å.
             noise: (B, A, S), the embedded noise levels.
             weight: (B, A, ligand_channels, A).
-            environment: (B, A, S) and (B, A, V, 3), what the atoms see of the pocket.
+            environment: (B, A, S) and (B, A, 3, V), what the atoms see of the pocket.
         """
         sent_s, sent_v = self.send(s, v)
-        moments = with_moments(torch.cat([sent_s, sent_v.flatten(-2)], -1), x)
-        around_s, around_v = self.receive(*gather(weight, moments, x, self.ms, self.mv))
+        moments = with_moments(sent_s, sent_v, x)
+        around_s, around_v = self.receive(*gather(weight, moments, x, self.ms))
         env_s, env_v = environment
         # Lengths of vectors and their products are the only scalars that vectors may turn into.
         mixed = mix_vectors(self.vector_mix, v)
-        products = torch.cat([v.square().sum(-1), (mixed * (around_v + env_v)).sum(-1)], -1)
+        products = torch.cat([v.square().sum(-2), (mixed * (around_v + env_v)).sum(-2)], -1)
         out = self.update(torch.cat([s + noise, around_s, env_s, products / 3.0], -1))
         ds, gate_keep, gate_around, gate_env = out.split([self.s, self.v, self.v, self.v], -1)
-        v = v + gate_keep.unsqueeze(-1) * mixed + gate_around.unsqueeze(-1) * around_v + gate_env.unsqueeze(-1) * env_v
+        v = v + gate_keep.unsqueeze(-2) * mixed + gate_around.unsqueeze(-2) * around_v + gate_env.unsqueeze(-2) * env_v
         scale = (v.square().mean((-1, -2), keepdim=True) + 1.0).rsqrt()
         return F.layer_norm(s + ds, (self.s,)), v * scale

@@ -32,14 +32,15 @@ class Twist(nn.Module):
         )
 
     def forward(self, s: Tensor, v: Tensor, noise: Tensor, x: Tensor, bonds: Tensor) -> Tensor:
-        """Atoms s (B, A, S), v (B, A, V, 3), noise (B, S), x (B, A, 3) Å, bonds (B, R, 2) -> (B, R)."""
+        """Atoms s (B, A, S), v (B, A, 3, V), noise (B, S), x (B, A, 3) Å, bonds (B, R, 2) -> (B, R)."""
         row = torch.arange(len(x), device=x.device).unsqueeze(1)
-        axis = bond_axes(x, bonds).unsqueeze(2)
+        axis = bond_axes(x, bonds).unsqueeze(-1)
         u, w = v[row, bonds[..., 0]], v[row, bonds[..., 1]]
         there, back = (
-            torch.linalg.cross(mix_vectors(self.left, a), mix_vectors(self.right, b)) for a, b in ((u, w), (w, u))
+            torch.linalg.cross(mix_vectors(self.left, a), mix_vectors(self.right, b), dim=-2)
+            for a, b in ((u, w), (w, u))
         )
-        channels = ((there - back) * axis).sum(-1)
+        channels = ((there - back) * axis).sum(-2)
         ends = s[row, bonds[..., 0]] + s[row, bonds[..., 1]]
         gate = self.gate(torch.cat([ends, noise.unsqueeze(1).expand_as(ends)], -1))
         twist: Tensor = (gate * channels).sum(-1) / 4.0

@@ -20,6 +20,7 @@ from domains.docking.networks.pocket_net.tensor_field import (
     EquivariantLinear,
     gather,
     mix_vectors,
+    side_by_side,
     softened_distance,
     vector_linear,
 )
@@ -32,7 +33,7 @@ class PocketEncoding(NamedTuple):
     """Pose-independent features of K complexes."""
 
     batch: ComplexBatch
-    pocket: Tensor  # (K, P, 4 (S + 3 V)) scalars and vectors with their first moments, zero on padding
+    pocket: Tensor  # (K, P, 4 (S + V)) scalars and vectors with their first moments, zero on padding
     ligand: Tensor  # (K, A, scalars)
     pair: Tensor  # (K, A, PAIR_CHANNELS, A) bond types and topological distances, one-hot
 
@@ -98,20 +99,23 @@ class PocketNet(ScoreNetwork[PocketEncoding]):
         s = encoding.ligand.index_select(0, complex_row)
         noise = self.noise(sigma, len(positions)).unsqueeze(1).expand_as(s)
         from_centroid = positions - centroid(positions, mask).unsqueeze(1)
-        v = mix_vectors(self.place, torch.stack([positions, from_centroid], -2) / 5.0)
-        seen = self._see_pocket(encoding, complex_row, positions)
+        v = mix_vectors(self.place, torch.stack([positions, from_centroid], -1) / 5.0)
+        environments = side_by_side(self.environment, *self._see_pocket(encoding, complex_row, positions))
         weight = ligand_weight(self.ligand_basis, positions, encoding.pair[complex_row])
-        for layer, environment in zip(self.layers, self.environment, strict=True):
-            s, v = layer(s, v, positions, noise, weight, environment(*seen))
-        gates = self.gate(torch.cat([s, noise], -1)).unsqueeze(-1).chunk(3, -2)
-        fields = [emit((gate * v).flatten(-2)) for emit, gate in zip(self.emit, gates, strict=True)]
-        scores = project(batch, complex_row, positions, fields)
-        twist = self.twist(s, v, noise[:, 0], positions, batch.torsion_bonds[complex_row])
+        for layer, environment in zip(self.layers, environments, strict=True):
+            s, v = layer(s, v, positions, noise, weight, environment)
+        gates = self.gate(torch.cat([s, noise], -1)).unsqueeze(-2).chunk(3, -1)
+        fields = [mix_vectors(emit, gate * v).squeeze(-1) for emit, gate in zip(self.emit, gates, strict=True)]
+        # Torques are differences of large numbers, which half precision would round away.
+        with torch.autocast(positions.device.type, enabled=False):
+            scores = project(batch, complex_row, positions, [field.to(positions) for field in fields])
+            ends = [tensor.to(positions) for tensor in (s, v, noise[:, 0])]
+            twist = self.twist(*ends, positions, batch.torsion_bonds[complex_row])
         tor = scores.tor + twist * batch.torsion_mask[complex_row]
         return scores._replace(tor=F.pad(tor, (0, torsions - tor.shape[1])))
 
     def _see_pocket(self, encoding: PocketEncoding, complex_row: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """The pocket around every ligand atom, (B, A, c) and (B, A, c, 3), c = (S + V) pocket_basis."""
+        """The pocket around every ligand atom, (B, A, c) and (B, A, 3, c), c = (S + V) pocket_basis."""
         pocket = encoding.batch.pocket_positions[complex_row].unsqueeze(1)
         distance = softened_distance(pocket, positions.unsqueeze(2))
         return gather(
@@ -119,5 +123,4 @@ class PocketNet(ScoreNetwork[PocketEncoding]):
             encoding.pocket.index_select(0, complex_row),
             positions,
             self.config.pocket_scalars,
-            self.config.pocket_vectors,
         )

@@ -37,18 +37,18 @@ class PocketLayer(MessagePassing):  # type: ignore[misc]  # torch-geometric has 
         self.vector_mix = vector_linear(vectors, vectors)
 
     def forward(self, s: Tensor, v: Tensor, edges: Tensor, basis: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
-        """New s (N, S) and v (N, V, 3), given edges (2, E) = (source, receiver), basis (E, b), direction (E, 3)."""
+        """New s (N, S) and v (N, 3, V), given edges (2, E) = (source, receiver), basis (E, b), direction (E, 3)."""
         out = self.propagate(edges, weight=self.source(s), v=v, filtered=self.filter(basis), direction=direction)
-        ds, dv = out[:, : self.scalars], out[:, self.scalars :].unflatten(-1, (self.vectors, 3))
+        ds, dv = out[:, : self.scalars], out[:, self.scalars :].unflatten(-1, (3, self.vectors))
         v = v + mix_vectors(self.vector_mix, v + dv)
-        s = s + self.mix(torch.cat([s, ds, v.square().sum(-1)], -1))
+        s = s + self.mix(torch.cat([s, ds, v.square().sum(-2)], -1))
         return F.layer_norm(s, (self.scalars,)), v
 
     def message(self, weight_j: Tensor, v_j: Tensor, filtered: Tensor, direction: Tensor) -> Tensor:
         """(E, S + 3 V): gated scalars of the source, and its direction and vectors, gated as well."""
         gate = 0.25 * weight_j * filtered
         scalar, along, carry = torch.split(gate, [self.scalars, self.vectors, self.vectors], -1)
-        vector = along.unsqueeze(-1) * direction.unsqueeze(1) + carry.unsqueeze(-1) * v_j
+        vector = along.unsqueeze(1) * direction.unsqueeze(-1) + carry.unsqueeze(1) * v_j
         return torch.cat([scalar, vector.flatten(1)], -1)
 
 
@@ -70,19 +70,19 @@ class PocketEncoder(nn.Module):
         self.out = EquivariantLinear(hidden, config.pocket_vectors, config.pocket_scalars, config.pocket_vectors)
 
     def forward(self, batch: ComplexBatch) -> Tensor:
-        """(K, P, 4 (pocket_scalars + 3 pocket_vectors)): features with their first moments, zero on padding."""
+        """(K, P, 4 (pocket_scalars + pocket_vectors)): features with their first moments, zero on padding."""
         kind = batch.pocket_residue * len(ATOM_NAME_VOCABULARY) + batch.pocket_atom_name
         s = self.element(batch.pocket_element) + self.residue(batch.pocket_residue) + self.kind(kind)
         s = F.layer_norm(s.flatten(0, 1), s.shape[-1:])
-        v = s.new_zeros(len(s), self.vectors, 3)
+        v = s.new_zeros(len(s), 3, self.vectors)
         edges, step = close_pairs(batch.pocket_positions, batch.pocket_mask, self.reach)
         distance = softened_distance(step, torch.zeros_like(step))
         basis = self.basis(distance.unsqueeze(-1)).squeeze(-1)
         for layer in self.layers:
             s, v = layer(s, v, edges, basis, step / distance.unsqueeze(-1))
         s, v = self.out(s, v)
-        features = torch.cat([s, v.flatten(-2)], -1).view(*batch.pocket_mask.shape, -1)
-        return with_moments(features * batch.pocket_mask.unsqueeze(-1), batch.pocket_positions)
+        s, v = s.view(*batch.pocket_mask.shape, -1), v.view(*batch.pocket_mask.shape, 3, -1)
+        return with_moments(s, v, batch.pocket_positions) * batch.pocket_mask.unsqueeze(-1)
 
 
 def close_pairs(positions: Tensor, mask: Tensor, reach: float) -> tuple[Tensor, Tensor]:
