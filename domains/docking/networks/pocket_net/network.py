@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, final
+from typing import NamedTuple, cast, final
 
 import torch
 import torch.nn.functional as F
@@ -100,7 +100,8 @@ class PocketNet(ScoreNetwork[PocketEncoding]):
         noise = self.noise(sigma, len(positions)).unsqueeze(1).expand_as(s)
         from_centroid = positions - centroid(positions, mask).unsqueeze(1)
         v = mix_vectors(self.place, torch.stack([positions, from_centroid], -1) / 5.0)
-        environments = side_by_side(self.environment, *self._see_pocket(encoding, complex_row, positions))
+        maps = cast(list[EquivariantLinear], list(self.environment))  # nn.ModuleList has no type for what is in it
+        environments = side_by_side(maps, *self._see_pocket(encoding, complex_row, positions))
         weight = ligand_weight(self.ligand_basis, positions, encoding.pair[complex_row])
         for layer, environment in zip(self.layers, environments, strict=True):
             s, v = layer(s, v, positions, noise, weight, environment)
