@@ -43,6 +43,7 @@ def saved_fit(
         loss_hand_made=0.2,
         loss_initial=0.2,
         loss_learned=0.1,
+        test=None,
         curve=(),
         network_evaluations=0,
         gradient_evaluations=0,

@@ -65,6 +65,9 @@ class Results:
         (self._out / file).parent.mkdir(exist_ok=True)
         fit.save(self._out / file)
         entry = {name: _plain(value) for name, value in vars(fit).items() if name not in _NOT_IN_ENTRY}
+        entry["test"] = None if fit.test is None else _plain(fit.test.to_dict())
+        if not fit.learned:
+            self.remarks.append(f"{fit.nfe} NFE: {fit.verdict()}")
         self._fits.append({**entry, "file": str(file), "fitted_here": fitted_here})
 
     def write(self, *, complete: bool, **parts: object) -> None:

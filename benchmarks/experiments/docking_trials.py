@@ -273,7 +273,7 @@ class _Seed:
 
     def _fitted(self, trial: Trial, flow: DockingFlow, pairs: Pairs[Poses], bar: WorkProgress) -> FitResult:
         general = self.general.grid if trial.general and self.general else None
-        train, valid = pairs.split(self.seed)
+        train, valid, _ = pairs.split(self.seed)  # without a final test: all trials are compared on other poses
         config = replace(trial.config(self.options.nfe), seed=self.seed, chunk=poses_at_once(self.model.device))
         return fit(
             flow,

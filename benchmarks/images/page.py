@@ -22,6 +22,7 @@ from benchmarks.common.tables import bullets, made_by, with_block
 from benchmarks.images.options import Options as RunOptions
 from benchmarks.images.report import SCHEMA
 from benchmarks.images.summary import ImageRow, search, sentence, table
+from ld3.learn import FinalTest
 
 BLOCK: Final = "digits"
 PICTURES: Final = ("samples.png", "distance_vs_nfe.png", "grids.png")
@@ -71,7 +72,8 @@ def _fit(fit: Mapping[str, Any]) -> str:
         return f"{fit['nfe']} NFE: the learned grid is one that an earlier run had saved"
     return (
         f"{fit['nfe']} NFE: the fit took {fit['network_evaluations']} evaluations ({fit['gradient_evaluations']} of "
-        f"them differentiated) and {fit['seconds']:.0f} s"
+        f"them differentiated) and {fit['seconds']:.0f} s; "
+        + ("final test: none was made" if fit["test"] is None else FinalTest.from_dict(fit["test"]).describe())
     )
 
 

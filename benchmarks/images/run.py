@@ -120,7 +120,7 @@ def _fit(
                 start=start,
                 config=options.fit_config(),
                 teacher=replace(teacher, checked=1),
-                starting_grids=grids,
+                baselines=grids,
                 folder=store.folder,
                 on_progress=progress.follow(),
             )

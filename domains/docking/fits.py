@@ -62,7 +62,8 @@ def learn_grid(
         complexes: with names of their own.
         nfe: network evaluations a pose.
         solver: a name of ld3.solvers.
-        poses: teacher runs, one in five of them to choose the best grid by; none is one that `dock` starts from.
+        poses: teacher runs, one in five of them to choose the best grid by and one in five for the final test; with
+            fewer than 20 for it, the best grid made by hand comes back. None is one that `dock` starts from.
         seed: of starts and batches.
         config: of the fit; the default for docking if None.
         teacher: that it learns from.

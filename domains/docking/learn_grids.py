@@ -85,8 +85,7 @@ def main(config: LearnConfig, console: Console) -> None:
                 )
             path = grid_path(config.weights, config.solver, nfe)
             result.save(path)
-            gain = f"validation loss {result.loss_learned:.4f}, {min(result.hand_made.values()):.4f} by hand"
-            console.print(f"{path}: {gain}", highlight=False, soft_wrap=True)
+            console.print(f"{path}: {result.verdict()}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _stage(nfe: int) -> str:

@@ -37,8 +37,8 @@ FIT: Final = FitConfig(
 worth following; distances are bounded so that such a pose counts as one miss and the others decide. What else
 was tried is in docs/docking_fits.md."""
 
-FIT_POSES: Final = 320
-"""Teacher pairs of a fit, one in five of them to choose the best grid by."""
+FIT_POSES: Final = 400
+"""Teacher pairs of a fit, one in five of them to choose the best grid by, and one in five for the final test."""
 
 _STEP_EVALUATIONS: Final = 160
 

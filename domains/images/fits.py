@@ -37,7 +37,8 @@ def learn_grid(
         solver: a name of ld3.solvers.
         learn: what: "times" (of the solver alone, which every other sampler can take), "joint" (also the levels that
             the network is given, better), "coefficients" (of a multistep solver) or "all"; or settings of a fit.
-        pairs: teacher runs, one in five of them to choose the best grid by; none is one that `sample` starts from.
+        pairs: teacher runs, one in five of them to choose the best grid by and one in five for the final test; with
+            fewer than 20 for it, the best grid made by hand comes back. None is one that `sample` starts from.
         seed: of starts and batches.
         batch: images side by side; lower it where memory runs out.
         teacher: that it learns from.
@@ -61,7 +62,7 @@ def learn_grid(
         start=model.starts(pairs, seed_of(seed, "fit")),
         config=replace(FITS[learn] if isinstance(learn, str) else learn, seed=seed, chunk=batch),
         teacher=replace(teacher, chunk=batch),
-        starting_grids={} if table is None else {"ays": ays(model.clock, steps, table)},
+        baselines={} if table is None else {"ays": ays(model.clock, steps, table)},
         folder=folder,
         on_progress=on_progress,
     )

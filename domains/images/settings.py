@@ -33,8 +33,8 @@ FITS: Final[Mapping[Learn, FitConfig]] = {
 fit does not end farther from the teacher than without them on the pairs to choose by; in docs/coefficients.md, moving
 all from the first gradient on was better for some solvers and worse for others."""
 
-FIT_PAIRS: Final = 320
-"""Teacher pairs of a fit, one in five of them to choose the best grid by."""
+FIT_PAIRS: Final = 400
+"""Teacher pairs of a fit, one in five of them to choose the best grid by, and one in five for the final test."""
 
 BATCH: Final = 128
 """Images side by side."""

@@ -1,6 +1,7 @@
 """Learning a grid: teacher pairs, the soft surrogate loss, and the fit."""
 
 from ld3.learn.config import FitConfig
+from ld3.learn.final_test import Comparison, FinalTest
 from ld3.learn.fit import check_fit, fit, most_evaluations
 from ld3.learn.fit_warp import WarpConfig, fit_warp
 from ld3.learn.learn_grid import learn_grid
@@ -14,6 +15,8 @@ from ld3.learn.warp import Warp
 from ld3.learn.warp_result import WarpFit
 
 __all__ = [
+    "Comparison",
+    "FinalTest",
     "FitConfig",
     "FitResult",
     "LearnedCoefficients",

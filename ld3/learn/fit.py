@@ -4,7 +4,8 @@ Phases, each from the best student so far: by default first the solver's times a
 the network is given; the solver's coefficients can be learned as well (:mod:`ld3.learn.student`). The mean loss over
 teacher pairs is lowered either by Adam, whose learning rate falls when validation stops improving (or, where the loss
 is too noisy to tell, linearly), or by quasi-Newton steps (:mod:`ld3.learn.quasi_newton`). The student that wins on the
-validation pairs is kept. Its starts may move in a ball (:mod:`ld3.learn.ball`), at no evaluation of its own.
+validation pairs is kept, and has to win against the best hand-made grid on pairs held back for that
+(:mod:`ld3.learn.final_test`). Its starts may move in a ball (:mod:`ld3.learn.ball`), at no evaluation of its own.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, final
 
@@ -29,6 +30,7 @@ from ld3.grids.grid import Grid
 from ld3.grids.hand_made import HAND_MADE, hand_made
 from ld3.learn.ball import radii
 from ld3.learn.config import FitConfig
+from ld3.learn.final_test import FEWEST, FinalTest, judge
 from ld3.learn.objective import Cost, Objective, mean_of_all
 from ld3.learn.progress import Progress
 from ld3.learn.quasi_newton import QuasiNewton
@@ -39,7 +41,7 @@ from ld3.path_points import trace
 from ld3.solvers.solver import Solver
 from ld3.state import State, tensors
 
-_FORMAT = 5  # of the saved fit; raise it when its content changes, so that no older one is taken up
+_FORMAT = 6  # of the saved fit; raise it when its content changes, so that no older one is taken up
 
 
 def fit(
@@ -50,7 +52,9 @@ def fit(
     nfe: int,
     config: FitConfig,
     *,
+    test: Pairs[State] | None = None,
     starting_grids: Mapping[str, Grid] | None = None,
+    baselines: Mapping[str, Grid] | None = None,
     folder: Path | None = None,
     on_progress: Callable[[Point], None] | None = None,
 ) -> FitResult:
@@ -60,21 +64,27 @@ def fit(
         flow: whose starts and ends the pairs are.
         train: pairs that the gradients come from.
         valid: pairs that decide which grid is kept; never differentiated, their starts never moved.
+        test: pairs for the final test, of no influence on anything before. Unless the learned student wins it against
+            the hand-made grid that the validation pairs like best, that grid is what comes back. None = no test: what
+            was learned comes back as it is, for those who test it themselves.
         starting_grids: grids to start from besides the hand-made ones, such as one learned on other data, by name.
+        baselines: the same, for grids made without learning (such as Align Your Steps): they count as hand-made.
         folder: where the fit is saved on the way; one that was interrupted there goes on.
-        on_progress: called after every validation.
+        on_progress: called after every validation, and after the test.
 
-    Pairs that are not finite are left out of both sets, and counted in the result.
+    Pairs that are not finite are left out of all sets, and counted in the result.
 
     Raises:
         ValueError, TypeError: before anything is computed, as :func:`check_fit`, and if nothing is left to learn from
             or to choose by; later, if with no grid to start from the validation samples stay finite.
     """
-    run = _Fit(flow, train, valid, solver, nfe, config, starting_grids or {}, folder, on_progress)
+    given = _Given(starting_grids or {}, baselines or {})
+    run = _Fit(flow, train, valid, test, solver, nfe, config, given, folder, on_progress)
     if not run.restore():
         run.choose_initial_grid()
     for phase in config.phases[len(run.at.finished) :]:
         run.learn(phase)
+    run.examine()
     return run.result()
 
 
@@ -113,7 +123,7 @@ def check_fit(
     return identity, grids
 
 
-def most_evaluations(config: FitConfig, n_train: int, n_valid: int, nfe: int, n_given: int = 0) -> int:
+def most_evaluations(config: FitConfig, n_train: int, n_valid: int, nfe: int, n_given: int = 0, n_test: int = 0) -> int:
     """The most network evaluations, per sample, that a fit can make, for progress bars; without runs that are repeated
     because a sample broke.
 
@@ -123,10 +133,11 @@ def most_evaluations(config: FitConfig, n_train: int, n_valid: int, nfe: int, n_
         n_valid: pairs to choose by.
         nfe: evaluations that a sample costs.
         n_given: grids to start from besides the hand-made ones.
+        n_test: pairs of the final test.
     """
     gradients = len(config.phases) * config.steps
     validations = len(HAND_MADE) + n_given + len(config.phases) * -(-config.steps // config.validate_every)
-    return nfe * (validations * n_valid + gradients * (min(config.batch, n_train) or n_train))
+    return nfe * (validations * n_valid + gradients * (min(config.batch, n_train) or n_train) + 2 * n_test)
 
 
 @final
@@ -169,6 +180,21 @@ class _Descent:
             group["lr"] = rate * group["share"]
 
 
+@final
+@dataclass(frozen=True)
+class _Given:
+    """Grids besides the hand-made ones: `start` to start from, `compare` to be compared with as well."""
+
+    start: Mapping[str, Grid]
+    compare: Mapping[str, Grid]
+
+    @property
+    def grids(self) -> dict[str, Grid]:
+        if both := self.start.keys() & self.compare.keys():
+            raise ValueError(f"starting_grids and baselines must have names of their own, got {min(both)!r} in both")
+        return {**self.compare, **self.start}
+
+
 class _Fit(Generic[State]):
     """One fit under way."""
 
@@ -177,24 +203,33 @@ class _Fit(Generic[State]):
         flow: ProbabilityFlow[State],
         train: Pairs[State],
         valid: Pairs[State],
+        test: Pairs[State] | None,
         solver: Solver,
         nfe: int,
         config: FitConfig,
-        starting_grids: Mapping[str, Grid],
+        given: _Given,
         folder: Path | None,
         on_progress: Callable[[Point], None] | None,
     ) -> None:
         self.flow, self.solver, self.nfe, self.config, self.on_progress = flow, solver, nfe, config, on_progress
-        self.fingerprint, self.grids = check_fit(flow, solver, nfe, config, starting_grids)
+        self.fingerprint, self.grids = check_fit(flow, solver, nfe, config, given.grids)
+        self.by_hand = {*HAND_MADE, *given.compare}
         train, valid, self.dropped = finite_parts(train, valid)
-        self.n_train, self.n_valid = len(train), len(valid)
+        self.test = None if test is None else test.finite()
+        if test is not None and self.test is not None:
+            self.dropped += len(test) - len(self.test)
+        self.n_train, self.n_valid, self.n_test = len(train), len(valid), len(self.test) if self.test else 0
         self.objective = Objective(flow, train, valid, nfe, config)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.path: Path | None = None
         if folder is not None:
-            pairs = [tensors(x) for x in (train.start, train.end, valid.start, valid.end)]
+            held = () if self.test is None else (self.test.start, self.test.end)
+            pairs = [tensors(x) for x in (train.start, train.end, valid.start, valid.end, *held)]
+            groups = None if self.test is None else self.test.groups
             learned = replace(config, chunk=1, checkpoint=False)  # these are questions of memory alone
-            key = fingerprint(_FORMAT, self.fingerprint, pairs, solver.name, nfe, learned, self.grids)
+            key = fingerprint(
+                _FORMAT, self.fingerprint, pairs, solver.name, nfe, learned, self.grids, groups, sorted(self.by_hand)
+            )
             self.path = folder / f"fit-{key}.pt"
         self.earlier, self.started = 0.0, time.monotonic()
 
@@ -293,8 +328,9 @@ class _Fit(Generic[State]):
     def phase_is_over(self) -> bool:
         config, at = self.config, self.at
         late = config.seconds is not None and self.seconds > config.seconds
-        step = self.nfe * (self.batch + self.n_valid)  # of the next one, and the verdict on it
-        spent = config.max_evaluations is not None and self.objective.cost.evaluations + step > config.max_evaluations
+        # Of the next step, the verdict on it, and the final test.
+        ahead = self.nfe * (self.batch + self.n_valid + 2 * self.n_test)
+        spent = config.max_evaluations is not None and self.objective.cost.evaluations + ahead > config.max_evaluations
         if config.optimiser == "adam":
             settled = at.rate < config.min_learning_rate and not config.anneal
         else:
@@ -312,6 +348,28 @@ class _Fit(Generic[State]):
             self.restart(phase, self.at.rate * self.config.decay)
         self.record(phase, train, valid)
 
+    def examine(self) -> None:
+        """The final test, if there are pairs for it and it has not been made."""
+        if self.test is None or self.at.test is not None:
+            return
+        self.student.load_state_dict(self.at.best)
+        against = self.best_by_hand()
+        theirs = self.grids[against]
+        with torch.no_grad():
+            grid, solver = self.student()
+        if grid.equals(theirs) and not self.student.has_coefficients:
+            self.at.test = FinalTest(self.n_test, against, "nothing learned")
+        else:
+            sides = ((grid, solver), (theirs, self.solver)) if self.n_test >= FEWEST else ()
+            losses = [self.objective.losses(self.test, *side) for side in sides] or [torch.zeros(self.n_test)] * 2
+            self.at.test = judge(losses[0], losses[1], self.config.scale is None, self.test.groups, against)
+        self.record("test", None, self.at.best_loss)
+
+    def best_by_hand(self) -> str:
+        """The hand-made grid or baseline that the validation pairs like best."""
+        tried = {name: loss for name, loss in self.at.tried.items() if name in self.by_hand}
+        return min(tried, key=tried.__getitem__)
+
     def record(self, phase: str, train: float | None, valid: float) -> None:
         spent = self.objective.cost.evaluations
         self.at.curve.append(Point(phase, self.at.step, train, valid, spent, self.seconds))
@@ -323,7 +381,9 @@ class _Fit(Generic[State]):
         self.student.load_state_dict(self.at.best)
         self.student.requires_grad_(False)
         at, cost, (grid, solver) = self.at, self.objective.cost, self.student()
-        by_hand = {name: loss for name, loss in at.tried.items() if name in HAND_MADE}
+        if at.test is not None and not at.test.accepted:
+            grid, solver = self.grids[at.test.against], self.solver
+        by_hand = {name: loss for name, loss in at.tried.items() if name in self.by_hand}
         return FitResult(
             grid=grid,
             solver=solver.name,
@@ -334,6 +394,7 @@ class _Fit(Generic[State]):
             loss_hand_made=by_hand.get(at.initial_grid, min(by_hand.values())),
             loss_initial=at.tried[at.initial_grid],
             loss_learned=at.best_loss,
+            test=at.test,
             curve=tuple(at.curve),
             network_evaluations=cost.evaluations,
             gradient_evaluations=cost.gradients,

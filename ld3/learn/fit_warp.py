@@ -16,6 +16,7 @@ from ld3.flow import ProbabilityFlow
 from ld3.grids.grid import Grid
 from ld3.grids.hand_made import HAND_MADE
 from ld3.learn.config import FitConfig, check_numbers
+from ld3.learn.final_test import FEWEST, FinalTest, judge
 from ld3.learn.objective import Objective, mean_of_all
 from ld3.learn.quasi_newton import QuasiNewton, Variable
 from ld3.learn.teacher import Pairs, finite_parts
@@ -71,6 +72,7 @@ def fit_warp(
     nfe: Sequence[int],
     config: WarpConfig,
     *,
+    test: Pairs[State] | None = None,
     on_progress: Callable[[int, float], None] | None = None,
 ) -> WarpFit:
     """Learn a warp whose grids are good at every budget of `nfe`.
@@ -83,6 +85,9 @@ def fit_warp(
         train: pairs that the gradients come from.
         valid: pairs that decide which warp is kept; never differentiated.
         nfe: budgets.
+        test: pairs for the final test: unless the learned warp is nearer to the teacher than the hand-made one that it
+            started from, that one comes back. Compared are losses as shares of that one's mean loss at each budget,
+            averaged over budgets. None = no test.
         on_progress: called after every iteration with its number and the validation objective.
 
     Raises:
@@ -92,7 +97,7 @@ def fit_warp(
     """
     if not nfe:
         raise ValueError("nfe must hold at least one budget, got none")
-    return _WarpFit(flow, train, valid, solver, nfe, config, on_progress).run()
+    return _WarpFit(flow, train, valid, test, solver, nfe, config, on_progress).run()
 
 
 @final
@@ -115,6 +120,7 @@ class _WarpFit(Generic[State]):
         flow: ProbabilityFlow[State],
         train: Pairs[State],
         valid: Pairs[State],
+        test: Pairs[State] | None,
         solver: Solver,
         nfe: Sequence[int],
         config: WarpConfig,
@@ -124,6 +130,9 @@ class _WarpFit(Generic[State]):
         self.fingerprint = flow.fingerprint()  # before anything is computed: it may be refused
         self.steps = {budget: solver.steps(budget) for budget in nfe}
         train, valid, self.dropped = finite_parts(train, valid)
+        self.test = None if test is None else test.finite()
+        if test is not None and self.test is not None:
+            self.dropped += len(test) - len(self.test)
         settings = FitConfig(chunk=config.chunk, scale=config.scale, checkpoint=config.checkpoint)
         self.objectives = {budget: Objective(flow, train, valid, budget, settings) for budget in nfe}
         self.rows = torch.arange(len(train))
@@ -135,6 +144,9 @@ class _WarpFit(Generic[State]):
         initial_grid, loss_initial = self.warp.init.name, self.best_losses
         QuasiNewton(self.variables(), scale=1.0).run(self.evaluate, self.is_over, self.keep_if_better)
         self.warp.load_state_dict(self.best)
+        test = self.examine(initial_grid)
+        if test is not None and not test.accepted:
+            self.warp.load_state_dict(self.first)
         costs = [objective.cost for objective in self.objectives.values()]
         return WarpFit(
             warp=self.warp.requires_grad_(False),
@@ -143,6 +155,7 @@ class _WarpFit(Generic[State]):
             initial_grid=initial_grid,
             loss_initial=loss_initial,
             loss_learned=self.best_losses,
+            test=test,
             iterations=self.iteration,
             network_evaluations=sum(cost.evaluations for cost in costs),
             gradient_evaluations=sum(cost.gradients for cost in costs),
@@ -168,7 +181,7 @@ class _WarpFit(Generic[State]):
             raise ValueError(
                 f"config.initial_grid must be a grid with which samples stay finite, got {config.initial_grid!r}"
             )
-        self.best = copy.deepcopy(self.warp.state_dict())
+        self.first = self.best = copy.deepcopy(self.warp.state_dict())
 
     def variables(self) -> list[Variable]:
         """The parameters that are learned. The first network level may lie beyond the solver's, not before it."""
@@ -198,6 +211,22 @@ class _WarpFit(Generic[State]):
     def is_over(self) -> bool:
         late = self.iteration - self.best_iteration >= self.config.patience
         return late or self.iteration >= self.config.iterations
+
+    @torch.no_grad()
+    def examine(self, against: str) -> FinalTest | None:
+        """The final test of the present warp."""
+        if self.test is None:
+            return None
+        if all(torch.equal(value, self.first[name]) for name, value in self.best.items()):
+            return FinalTest(len(self.test), against, "nothing learned")
+        sums = [torch.zeros(len(self.test), dtype=torch.float64) for _ in range(2)]
+        if len(self.test) >= FEWEST:
+            by_hand = Warp(self.warp.init, self.warp.fewest, self.warp.shared)
+            for budget, n in self.steps.items():
+                sides = [self.objectives[budget].losses(self.test, w(n), self.solver) for w in (self.warp, by_hand)]
+                for total, losses in zip(sums, sides, strict=True):
+                    total += losses.double().cpu() / float(sides[1][sides[1].isfinite()].mean()) / len(self.steps)
+        return judge(sums[0], sums[1], self.config.scale is None, self.test.groups, against)
 
     def validate(self, warp: Warp) -> dict[int, float]:
         """Budget -> plain mean loss on the validation pairs."""

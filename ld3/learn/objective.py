@@ -58,17 +58,21 @@ class Objective(Generic[State]):
         self.ball = Ball(flow, train.start, config.radius, config.shift_rate)
         self.cost = Cost()
 
-    @torch.no_grad()
     def validate(self, grid: Grid, solver: Solver) -> float:
         """Mean plain loss on the validation pairs."""
-        losses = []
-        for rows in torch.arange(len(self.valid)).split(self.config.chunk):
-            start, end = take(self.valid.start, rows), take(self.valid.end, rows)
-            losses.append(soft_loss(self.flow, start, None, end, grid, solver, scale=self.config.scale))
-        self.cost.evaluations += self.nfe * len(self.valid)
-        loss = torch.cat(losses)
+        return float(self.losses(self.valid, grid, solver).mean())
+
+    @torch.no_grad()
+    def losses(self, pairs: Pairs[State], grid: Grid, solver: Solver) -> Tensor:
+        """Plain loss of each of n pairs, (n,); infinite where a sample broke, or 1 where the distance is bounded."""
+        found = []
+        for rows in torch.arange(len(pairs)).split(self.config.chunk):
+            start, end = take(pairs.start, rows), take(pairs.end, rows)
+            found.append(soft_loss(self.flow, start, None, end, grid, solver, scale=self.config.scale))
+        self.cost.evaluations += self.nfe * len(pairs)
+        loss = torch.cat(found)
         miss = math.inf if self.config.scale is None else 1.0  # the bounded distance of a sample at infinity
-        return float(torch.where(loss.isfinite(), loss, miss).mean())
+        return torch.where(loss.isfinite(), loss, miss)
 
     def differentiate(self, student: Learner, rows: Tensor) -> Tensor:
         """The gradient of the mean loss of these training pairs, left in the student's parameters; their losses.

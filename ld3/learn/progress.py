@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ld3.learn.final_test import FinalTest
 from ld3.learn.quasi_newton import Answer
 from ld3.learn.result import Point
 
@@ -27,6 +28,7 @@ class Progress:
         worse: validations without improvement.
         origin, rows, answers: of a phase of BFGS: the parameters that it started from, its batch, and the losses and
             gradients that the minimiser was given.
+        test: what the final test found.
     """
 
     tried: dict[str, float] = field(default_factory=dict)
@@ -42,12 +44,15 @@ class Progress:
     origin: dict[str, Tensor] = field(default_factory=dict)
     rows: list[int] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
+    test: FinalTest | None = None
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint, in plain types and tensors."""
-        return {**vars(self), "curve": [asdict(point) for point in self.curve]}
+        test = None if self.test is None else self.test.to_dict()
+        return {**vars(self), "curve": [asdict(point) for point in self.curve], "test": test}
 
     @classmethod
     def restored(cls, state: Mapping[str, Any]) -> Progress:
         """From a checkpoint."""
-        return cls(**{**state, "curve": [Point(**row) for row in state["curve"]]})
+        test = None if state["test"] is None else FinalTest.from_dict(state["test"])
+        return cls(**{**state, "curve": [Point(**row) for row in state["curve"]], "test": test})

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ld3.grids.grid import Grid
+from ld3.learn.final_test import FinalTest
 from ld3.path_points import FactorPath
 from ld3.saved_values import (
     cause_of,
@@ -25,7 +26,7 @@ from ld3.saved_values import (
 from ld3.solvers import Coefficients, Solver, get_solver
 
 SCHEMA: Final = "ld3.fit"
-VERSION: Final = 4
+VERSION: Final = 5
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,10 @@ class Point:
     """One row of the training curve: losses are means over pairs.
 
     Attributes:
-        phase: "start", then the phases of the fit.
+        phase: "start", then the phases of the fit, and "test".
         step: gradient steps taken so far.
-        train: loss of the step's pairs, with their shifted starts; None before the first step.
-        valid: plain loss on the validation pairs.
+        train: loss of the step's pairs, with their shifted starts; None before the first step and after the last.
+        valid: plain loss on the validation pairs; with the test, that of the learned student.
         network_evaluations: spent so far, forward passes per sample.
         seconds: wall time so far.
     """
@@ -49,26 +50,28 @@ class Point:
     seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FitResult:
-    """A learned grid and how it came about.
+    """A learned grid and how it came about; or the hand-made one that it could not be shown to beat.
 
     Attributes:
-        grid: the grid with the lowest validation loss.
-        solver: name of the solver it was learned for.
+        grid: the learned grid, the one with the lowest validation loss; unless it lost the final test: then the best
+            hand-made one.
+        solver: name of the solver it is for.
         nfe: evaluations that it spends.
         coefficients: learned with the grid, to be added to the solver's weights; None leaves it as published.
         initial_grid: name of the grid that the fit started from.
-        hand_made: validation loss of every hand-made grid (of "dmn" up to 128 steps only).
+        hand_made: validation loss of every hand-made grid (of "dmn" up to 128 steps only), and of the baselines given.
         loss_hand_made: of the initial grid if it is one of them, else of the best.
         loss_initial: validation loss of the initial grid.
-        loss_learned: validation loss of `grid`.
+        loss_learned: validation loss of the learned student, whether it came back or not.
+        test: what the final test found; None where no pairs were held back for one.
         curve: losses over the fit.
-        network_evaluations: all forward evaluations of the network, per sample: hand-made grids, training and
-            validation; the teacher's are recorded with its pairs.
+        network_evaluations: all forward evaluations of the network, per sample: hand-made grids, training,
+            validation and test; the teacher's are recorded with its pairs.
         gradient_evaluations: those of them that were also differentiated.
         failed: times that a training sample came out of the student not finite, and was left out of its step.
-        dropped: pairs that were left out of training and validation, because the teacher's end is not finite.
+        dropped: pairs that were left out, because the teacher's end is not finite.
         seconds: wall time.
         config: settings, seed included.
         flow: fingerprint of the flow.
@@ -84,6 +87,7 @@ class FitResult:
     loss_hand_made: float
     loss_initial: float
     loss_learned: float
+    test: FinalTest | None
     curve: tuple[Point, ...]
     network_evaluations: int
     gradient_evaluations: int
@@ -93,6 +97,35 @@ class FitResult:
     config: Mapping[str, object]
     flow: str
     path: Mapping[str, FactorPath]
+
+    @property
+    def learned(self) -> bool:
+        """Whether what was learned came back: it won the final test, or there was none."""
+        return self.test is None or self.test.accepted
+
+    @property
+    def loss(self) -> float:
+        """Validation loss of `grid`."""
+        return self.loss_learned if self.test is None or self.test.accepted else self.hand_made[self.test.against]
+
+    def verdict(self) -> str:
+        """The final test in one line."""
+        return "final test: none was made" if self.test is None else self.test.describe()
+
+    def describe(self) -> str:
+        """What was fitted, what the validation pairs say, and the final test: three lines."""
+        best = min(self.hand_made, key=self.hand_made.__getitem__)
+        weights = "" if self.coefficients is None else " with learned coefficients"
+        return "\n".join(
+            [
+                f"{self.grid.name}: {self.solver}{weights}, {self.nfe} network evaluations",
+                f"validation: learned {self.loss_learned:.4g}, {self.hand_made[best]:.4g} by hand ({best})",
+                self.verdict(),
+            ]
+        )
+
+    def __repr__(self) -> str:
+        return f"FitResult({self.grid.name!r}, {self.solver}, {self.nfe} NFE, loss {self.loss:.4g}; {self.verdict()})"
 
     def student(self) -> Solver:
         """The solver that goes with the grid: `integrate(flow, x, result.grid, result.student())`."""
@@ -106,6 +139,7 @@ class FitResult:
             "coefficients": coefficients,
             "curve": [asdict(point) for point in self.curve],
             "path": {factor: asdict(part) for factor, part in self.path.items()},
+            "test": None if self.test is None else self.test.to_dict(),
         }
         write_saved(path, SCHEMA, VERSION, {**plain, "grid": self.grid.to_dict()})
 
@@ -140,12 +174,16 @@ def _coefficients(name: str, value: object) -> Coefficients | None:
     return Coefficients.from_dict({part: table(part, rows) for part, rows in table(name, value).items()})
 
 
+def _test(name: str, value: object) -> FinalTest | None:
+    return None if value is None else FinalTest.from_dict(table(name, value))
+
+
 def _curve(name: str, value: object) -> tuple[Point, ...]:
     return tuple(_point(row) for row in rows(name, value))
 
 
 def _point(row: Mapping[str, object]) -> Point:
-    first = row.get("phase") == "start" and row.get("train") is None
+    first = row.get("phase") in ("start", "test") and row.get("train") is None
     return Point(**values_of(row, {**_POINT, "train": (lambda _, value: value) if first else loss}))
 
 
@@ -160,6 +198,7 @@ _READERS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "loss_hand_made": loss,
     "loss_initial": loss,
     "loss_learned": loss,
+    "test": _test,
     "curve": _curve,
     "network_evaluations": count,
     "gradient_evaluations": count,
@@ -176,6 +215,8 @@ def _read(content: Mapping[str, object]) -> FitResult:
     found = values_of(content, _READERS)
     fit = FitResult(**{**found, "path": _path(found["path"], found["grid"])})
     solver = get_solver(fit.solver)
+    if fit.test is not None and fit.test.against not in fit.hand_made:
+        raise ValueError(f"test.against must be one of hand_made {sorted(fit.hand_made)}, got {fit.test.against!r}")
     if solver.steps(fit.nfe) != fit.grid.n_steps:
         raise ValueError(f"nfe must fit the grid's {fit.grid.n_steps} steps of {solver.name}, got {fit.nfe}")
     if fit.coefficients is not None:

@@ -46,6 +46,11 @@ class Student(nn.Module):
         """The grid and the solver of this moment."""
         return self.grid(), self.solver if self.coefficients is None else self.coefficients()
 
+    @property
+    def has_coefficients(self) -> bool:
+        """Whether a coefficient is not zero."""
+        return self.coefficients is not None and any(bool(p.any()) for p in self.coefficients.parameters())
+
     def select(self, phase: Phase) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
         """Let only the parameters of `phase` move; returns those of them that are times, and coefficients."""
         network = self.grid.network_parameters()

@@ -18,6 +18,7 @@ from ld3.fingerprint import fingerprint
 from ld3.flow import ProbabilityFlow
 from ld3.grids.hand_made import HAND_MADE
 from ld3.learn.config import check_numbers
+from ld3.learn.final_test import FEWEST
 from ld3.solvers.integrate import integrate
 from ld3.solvers.registry import get_solver
 from ld3.state import State, cat, rebuild, size, take, tensors
@@ -73,6 +74,8 @@ class Pairs(Generic[State]):
         disagreement: distances (m,) of the first m ends from the same run at twice the steps.
         converged: their median is within the tolerance.
         network_evaluations: spent on all of it, check included; those of a reused run count as well.
+        groups: (n,) whole numbers, which pairs belong together (poses of one complex, images of one prompt) and are to
+            be divided, and counted in intervals, as one; None = every pair stands for itself.
     """
 
     start: State
@@ -80,25 +83,30 @@ class Pairs(Generic[State]):
     disagreement: Tensor
     converged: bool
     network_evaluations: int
+    groups: Tensor | None = None
 
     def __len__(self) -> int:
         return size(self.start)
 
     def take(self, index: slice | Tensor) -> Pairs[State]:
         """Some of the pairs, with the same record of the check."""
-        return replace(self, start=take(self.start, index), end=take(self.end, index))
+        groups = None if self.groups is None else self.groups[index]
+        return replace(self, start=take(self.start, index), end=take(self.end, index), groups=groups)
 
-    def split(self, seed: int) -> tuple[Pairs[State], Pairs[State]]:
-        """Pairs to learn from, and one in five, drawn with `seed`, to choose the best grid by; both in this order.
+    def split(self, seed: int) -> tuple[Pairs[State], Pairs[State], Pairs[State]]:
+        """Pairs to learn from, to choose the best grid by and for the final test, drawn with `seed`; :func:`parts` says
+        how many. All are in this order; groups are not torn apart.
 
         Raises:
             ValueError: if there are fewer than two.
         """
-        if len(self) < 2:
-            raise ValueError(f"pairs must be at least 2, one to learn from and one to choose by, got {len(self)}")
-        drawn = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
-        n_valid = len(self) // 5 or 1
-        return self.take(drawn[n_valid:].sort().values), self.take(drawn[:n_valid].sort().values)
+        groups = torch.arange(len(self)) if self.groups is None else self.groups.cpu()
+        names = groups.unique()
+        _, n_valid, n_test = parts(len(names))
+        drawn = names[torch.randperm(len(names), generator=torch.Generator().manual_seed(seed))]
+        chosen = drawn[:n_valid], drawn[n_valid : n_valid + n_test]
+        valid, test = (torch.isin(groups, part) for part in chosen)
+        return self.take(_rows(~(valid | test))), self.take(_rows(valid)), self.take(_rows(test))
 
     def finite(self) -> Pairs[State]:
         """Those whose start and end are finite numbers."""
@@ -106,7 +114,28 @@ class Pairs(Generic[State]):
         sound = [
             v.isfinite().reshape(len(v), math.prod(v.shape[1:])).all(1).cpu() for v in values if v.is_floating_point()
         ]
-        return self.take(torch.stack(sound).all(0).nonzero()[:, 0])
+        return self.take(_rows(torch.stack(sound).all(0)))
+
+
+def parts(n: int) -> tuple[int, int, int]:
+    """How many of n pairs (or groups of them) are to learn from, to choose the best grid by, and for the final test.
+
+    One in five to choose by, and as many for the test; where there are few, up to a third, as long as it falls short of
+    the fewest that a test can be made on.
+
+    Raises:
+        ValueError: if there are fewer than two.
+    """
+    if n < 2:
+        raise ValueError(f"pairs must be at least 2, one to learn from and one to choose by, got {n}")
+    n_valid = n // 5 or 1
+    n_test = max(n // 5, min(FEWEST, n // 3))
+    n_test = min(n_test, n - n_valid - 1)
+    return n - n_valid - n_test, n_valid, n_test
+
+
+def _rows(mask: Tensor) -> Tensor:
+    return mask.nonzero()[:, 0]
 
 
 def finite_parts(train: Pairs[State], valid: Pairs[State]) -> tuple[Pairs[State], Pairs[State], int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, final
 
+from ld3.learn.final_test import FinalTest
 from ld3.learn.warp import Warp
 from ld3.saved_values import (
     cause_of,
@@ -23,7 +24,7 @@ from ld3.saved_values import (
 from ld3.solvers import get_solver
 
 SCHEMA = "ld3.warp_fit"
-VERSION = 2
+VERSION = 3
 
 
 @final
@@ -32,17 +33,19 @@ class WarpFit:
     """A learned warp and how it came about.
 
     Attributes:
-        warp: the one with the lowest validation loss; `warp(n)` is its grid of n steps.
+        warp: the one with the lowest validation loss, or, if it lost the final test, the hand-made one that it started
+            from; `warp(n)` is its grid of n steps.
         solver: name of the solver it was learned for.
         nfe: budgets that it was learned on.
         initial_grid: hand-made grid that the fit started from.
         loss_initial: budget -> validation loss of its warp.
-        loss_learned: budget -> validation loss of `warp`.
+        loss_learned: budget -> validation loss of the learned warp, whether it came back or not.
+        test: what the final test found, in losses as shares of the initial warp's; None where there was none.
         iterations: of BFGS.
         network_evaluations: all forward evaluations of the network, per sample; the teacher's are with its pairs.
         gradient_evaluations: those of them that were also differentiated.
         failed: times that a training sample came out not finite, and was left out.
-        dropped: pairs that were left out of training and validation, because the teacher's end is not finite.
+        dropped: pairs that were left out, because the teacher's end is not finite.
         seconds: wall time.
         config: settings.
         flow: fingerprint of the flow.
@@ -54,6 +57,7 @@ class WarpFit:
     initial_grid: str
     loss_initial: Mapping[int, float]
     loss_learned: Mapping[int, float]
+    test: FinalTest | None
     iterations: int
     network_evaluations: int
     gradient_evaluations: int
@@ -63,9 +67,17 @@ class WarpFit:
     config: Mapping[str, object]
     flow: str
 
+    def describe(self) -> str:
+        """What was fitted, and the final test: two lines."""
+        budgets = ", ".join(map(str, self.nfe))
+        test = "final test: none was made" if self.test is None else self.test.describe()
+        return f"warp from {self.initial_grid}: {self.solver}, {budgets} network evaluations\n{test}"
+
     def save(self, path: Path | str) -> None:
         """Write the result as JSON, null for losses that are infinite; replaces `path` atomically."""
-        write_saved(path, SCHEMA, VERSION, {**vars(self), "warp": self.warp.to_dict()})
+        test = None if self.test is None else self.test.to_dict()
+        plain = {**vars(self), "warp": self.warp.to_dict(), "test": test}
+        write_saved(path, SCHEMA, VERSION, plain)
 
     @classmethod
     def load(cls, path: Path | str) -> WarpFit:
@@ -99,6 +111,7 @@ _READERS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "initial_grid": text,
     "loss_initial": losses,
     "loss_learned": losses,
+    "test": lambda name, value: None if value is None else FinalTest.from_dict(table(name, value)),
     "iterations": count,
     "network_evaluations": count,
     "gradient_evaluations": count,

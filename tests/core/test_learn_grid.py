@@ -29,9 +29,10 @@ def test_a_grid_in_one_call_is_pairs_divided_and_fitted() -> None:
     start = flow.prior(80, generator())
     found = learn_grid(flow, 5, start=start, config=QUICK, teacher=Teacher(nfe=96))
     both = run_teacher(flow, start, Teacher(nfe=96))
-    train, valid = both.split(seed=0)
-    assert (len(train), len(valid)) == (64, 16)
-    by_hand = fit(flow, train, valid, SOLVER, 5, QUICK)
+    train, valid, test = both.split(seed=0)
+    assert (len(train), len(valid), len(test)) == (44, 16, 20)
+    by_hand = fit(flow, train, valid, SOLVER, 5, QUICK, test=test)
+    assert found.learned
     assert found.grid == by_hand.grid
     fresh = pairs(flow, 128, 5)
     ends = [sample(flow, method, fresh.start) for method in (found, HAND_MADE["edm"](flow.clock, 5))]
@@ -50,11 +51,11 @@ def test_starts_are_drawn_from_the_prior_and_can_be_repeated() -> None:
 
 def test_divided_pairs_are_all_there_once_in_their_order() -> None:
     start = torch.arange(23, dtype=F64)[:, None]
-    train, valid = Pairs(start, start, torch.zeros(1), True, 0).split(seed=3)
-    assert (len(train), len(valid)) == (19, 4)
-    for part in (train, valid):
+    train, valid, test = Pairs(start, start, torch.zeros(1), True, 0).split(seed=3)
+    assert (len(train), len(valid), len(test)) == (12, 4, 7)
+    for part in (train, valid, test):
         assert (part.start.diff(dim=0) > 0).all()
-    assert torch.equal(torch.cat([train.start, valid.start]).sort(0).values, start)
+    assert torch.equal(torch.cat([train.start, valid.start, test.start]).sort(0).values, start)
     assert not torch.equal(valid.start, Pairs(start, start, torch.zeros(1), True, 0).split(seed=4)[1].start)
 
 
@@ -67,13 +68,18 @@ def test_progress_counts_every_evaluation_up_to_the_most(tmp_path: Path) -> None
     def note(done: int, most: int) -> None:
         seen.append((done, most))
 
-    learn_grid(flow, 4, start=20, config=config, teacher=teacher, folder=tmp_path, on_progress=note)
+    learn_grid(flow, 4, start=70, config=config, teacher=teacher, folder=tmp_path, on_progress=note)
     done, most = zip(*seen, strict=True)
     assert len(set(most)) == 1
     assert list(done) == sorted(done)
-    assert done[-1] == flow.evaluations <= most[0] == teacher.evaluations(20) + most_evaluations(config, 16, 4, 4)
+    assert (
+        done[-1]
+        == flow.evaluations
+        <= most[0]
+        == teacher.evaluations(70) + most_evaluations(config, 36, 14, 4, n_test=20)
+    )
     flow.evaluations = 0
-    learn_grid(flow, 4, start=20, config=config, teacher=teacher, folder=tmp_path)
+    learn_grid(flow, 4, start=70, config=config, teacher=teacher, folder=tmp_path)
     assert flow.evaluations == 0
 
 

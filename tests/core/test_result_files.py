@@ -16,9 +16,12 @@ from domains.command import main
 from domains.images.export import TARGETS
 from ld3 import EDM, VE, Clock
 from ld3.grids import uniform_log_snr
-from ld3.learn import FitResult, Point, Warp, WarpFit
+from ld3.learn import Comparison, FinalTest, FitResult, Point, Warp, WarpFit
 
-FIT = saved_fit(SD, "unipc_bh2_2", own_levels=True, coefficients=learned_weights(4, True))
+FIT = dataclasses.replace(
+    saved_fit(SD, "unipc_bh2_2", own_levels=True, coefficients=learned_weights(4, True)),
+    test=FinalTest(25, "edm", "better", Comparison(0.1, 0.2, -0.1, -0.12, -0.08)),
+)
 
 
 def test_infinite_losses_are_null_in_the_file(tmp_path: Path) -> None:
@@ -100,6 +103,16 @@ WRONG: list[tuple[str, object, str]] = [
     ("coefficients.predictor.x", [["a"]], "no fit saved"),
     ("coefficients.predictor.x", [[0.0, 0.0]], "must have shape"),
     ("curve", {}, "curve must be a list"),
+    ("test", [], "test must be an object"),
+    (
+        "test.verdict",
+        "good",
+        "test.verdict must be one of better, not better, nothing learned, too few pairs, got 'good'",
+    ),
+    ("test.figures", None, "test.figures must go with the verdict 'better', got None"),
+    ("test.figures.low", "x", "low must be a finite number"),
+    ("test.units", -1, "units must be a whole number"),
+    ("test.against", "mine", "test.against must be one of hand_made ['edm'], got 'mine'"),
     ("curve", [3], "curve[0] must be an object"),
     ("curve", [{"phase": "times"}], "step is missing"),
     ("config", None, "config must be an object"),
@@ -146,6 +159,7 @@ WARP = WarpFit(
     initial_grid="uniform_log_snr",
     loss_initial={4: 0.5, 6: math.inf},
     loss_learned={4: 0.25, 6: 0.125},
+    test=FinalTest(25, "uniform_log_snr", "better", Comparison(0.5, 1.0, -0.5, -0.6, -0.4)),
     iterations=3,
     network_evaluations=100,
     gradient_evaluations=50,

@@ -198,7 +198,7 @@ def test_one_fit_serves_many_budgets_also_those_it_has_not_seen(tmp_path: Path) 
 def test_the_objective_is_the_mean_of_log_losses_and_its_gradient_exact() -> None:
     flow = mixture()
     train, valid, _ = pairs_of(flow, 6)
-    run = _WarpFit(flow, train, valid, SOLVER, (3, 5), WarpConfig(initial_grid="edm", knots=3, chunk=4), None)
+    run = _WarpFit(flow, train, valid, None, SOLVER, (3, 5), WarpConfig(initial_grid="edm", knots=3, chunk=4), None)
     run.choose_initial_grid()
     variables = run.variables()
     parameters = [variable.parameter for variable in variables]

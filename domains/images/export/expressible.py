@@ -55,13 +55,7 @@ def noise_levels(points: PathPoints) -> list[float]:
 
 def heading(fit: FitResult, mark: str) -> list[str]:
     """Lines that say what was exported, each after a comment mark."""
-    best = min(fit.hand_made, key=fit.hand_made.__getitem__)
-    coefficients = "" if fit.coefficients is None else " with learned coefficients"
-    start = "" if fit.initial_grid in fit.hand_made else f"; {fit.loss_initial:.4g} at the start ({fit.initial_grid})"
-    return [
-        f"{mark}{fit.grid.name}: {fit.solver}{coefficients}, {fit.nfe} network evaluations",
-        f"{mark}distance to the teacher {fit.loss_learned:.4g}{start}; {fit.hand_made[best]:.4g} hand-made ({best})",
-    ]
+    return [f"{mark}{line}" for line in fit.describe().splitlines()]
 
 
 def numbers(values: list[float]) -> str:
