@@ -163,7 +163,9 @@ def test_example_of_a_domain_runs_as_printed() -> None:
 
 
 def test_example_of_starts_runs_as_printed() -> None:
-    start, before, after = run(example(DOCS / "grids.md", "starts")).split()
+    figures, verdict = run(example(DOCS / "grids.md", "starts")).splitlines()
+    start, before, after = figures.split()
+    assert verdict.startswith("final test")
     assert start in {*HAND_MADE, "gits", "ays"}
     assert float(after) < 0.5 * float(before)
 

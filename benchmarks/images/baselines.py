@@ -20,6 +20,7 @@ from domains.progress import WorkProgress
 from domains.seeds import seed_of
 from ld3.fingerprint import fingerprint
 from ld3.grids import HAND_MADE, TRAJECTORY_SOLVER, Grid, Jumps, ays, edm, jump_costs
+from ld3.learn import parts
 from ld3.solvers import get_solver
 from ld3.state import cat
 
@@ -47,8 +48,7 @@ class Baseline:
 
 def trajectories(choices: Choices) -> int:
     """Of GITS: as many as a fit has pairs to learn from, at most as many as in the paper."""
-    pairs = choices.options.fit_pairs
-    return min(_TRAJECTORIES, pairs - (pairs // 5 or 1))
+    return min(_TRAJECTORIES, parts(choices.options.fit_pairs)[0])
 
 
 def gits_work(choices: Choices) -> int:

@@ -10,7 +10,7 @@ from ld3.learn.learned_grid import LearnedGrid
 from ld3.learn.loss import bounded, soft_loss
 from ld3.learn.result import FitResult, Point
 from ld3.learn.student import Phase, Student
-from ld3.learn.teacher import Pairs, Teacher, other_flows, run_teacher
+from ld3.learn.teacher import Pairs, Teacher, other_flows, parts, run_teacher
 from ld3.learn.warp import Warp
 from ld3.learn.warp_result import WarpFit
 
@@ -36,6 +36,7 @@ __all__ = [
     "learn_grid",
     "most_evaluations",
     "other_flows",
+    "parts",
     "run_teacher",
     "soft_loss",
 ]

@@ -33,8 +33,8 @@ class Comparison:
 
     Attributes:
         learned, by_hand: mean losses; infinite where a sample broke and the distance is unbounded.
-        difference: learned minus by_hand, of the mean bounded losses; where it is below zero the learned one is nearer to
-            the teacher.
+        difference: learned minus by_hand, of the mean bounded losses; below zero the learned one is nearer to the
+            teacher.
         low, high: ends of its 95% interval, :func:`interval`.
     """
 
@@ -54,7 +54,7 @@ class FinalTest:
         units: pairs that it was made on, or groups of pairs where these belong together.
         against: name of the hand-made grid that the validation pairs like best.
         verdict: "better": the mean loss is lower, and the whole interval below zero; "nothing learned": the student is
-            that very grid; "too few pairs": less than `FEWEST`. With all but "better" the hand-made grid is what a fit returns.
+            that very grid; "too few pairs": less than `FEWEST`. With all but "better" a fit returns the hand-made grid.
         figures: None where nothing was evaluated.
     """
 

@@ -139,7 +139,7 @@ def test_figures_are_those_of_the_plain_loop_over_the_same_starts(bench: Bench, 
         for fit in results["fit"]:
             learned = FitResult.load(found.out / fit["file"]).grid
             # As many trajectories as there are pairs to learn from, from starts of their own.
-            trajectories = flow.prior(4, torch.Generator().manual_seed(seed_of(0, "gits")))
+            trajectories = flow.prior(3, torch.Generator().manual_seed(seed_of(0, "gits")))
             by_gits = gits(flow, trajectories, fit["nfe"], fine_steps=60)
             by_hand = HAND_MADE["edm"](flow.clock, fit["nfe"])
             for name, grid in (("learned", learned), ("edm", by_hand), ("gits", by_gits)):
@@ -159,7 +159,7 @@ def test_figures_are_those_of_the_plain_loop_over_the_same_starts(bench: Bench, 
         own = rows["learned", pair["nfe"]]["distance"]
         assert pair["difference"] == pytest.approx(own - min(others.values()))
         assert pair["values"] == pytest.approx([own, min(others.values())])
-    assert results["baselines"] == dict.fromkeys(HAND_MADE, 0) | {"gits": 4 * 60}
+    assert results["baselines"] == dict.fromkeys(HAND_MADE, 0) | {"gits": 3 * 60}
 
 
 def test_the_command_draws_pictures_and_the_page_holds_its_figures(
@@ -169,7 +169,7 @@ def test_the_command_draws_pictures_and_the_page_holds_its_figures(
     assert images.main(["--model", str(small), *FLAGS, "--label", "3", "--out", str(out)]) == 0
     shown = capsys.readouterr().out
     assert "learned minus best that is not learned" in shown
-    assert "gits: finding its grids took 240 evaluations, once for all NFE" in shown
+    assert "gits: finding its grids took 180 evaluations, once for all NFE" in shown
     page = tmp_path / "digits.md"
     page.write_text("before\n<!-- table: digits -->\n<!-- end of table: digits -->\nafter\n")
     images_page.main(images_page.Options(out, page))
@@ -227,17 +227,17 @@ def test_a_grid_that_is_the_teacher_s_own_has_no_quotient() -> None:
 @pytest.mark.parametrize("learn", ["coefficients", "all"])
 def test_learned_coefficients_are_used_saved_and_used_again(bench: Bench, small: Path, learn: str) -> None:
     """Alone, they leave the grid that the fit started from; row, file and --grid agree."""
-    first = bench(learn=learn)
+    first = bench(learn=learn, fit_pairs=60, fit_steps=12, batch=20)
     fit = FitResult.load(first.out / first.fit["file"])
     flow = DenoiserFlow(load_weights(small), tuple(range(10)))
     assert fit.coefficients is not None
     assert max(float(table.abs().max()) for table in fit.coefficients.predictor.values()) > 0
     solver = get_solver(fit.solver)
-    trajectories = flow.prior(4, torch.Generator().manual_seed(seed_of(0, "gits")))
+    trajectories = flow.prior(28, torch.Generator().manual_seed(seed_of(0, "gits")))
     starts = {name: make(flow.clock, 4) for name, make in HAND_MADE.items()} | {"gits": gits(flow, trajectories, 4)}
     kept = torch.allclose(fit.grid.solver["x"], starts[fit.initial_grid].solver["x"], rtol=0, atol=1e-12)
     assert kept == (learn == "coefficients")
-    assert [point.phase for point in fit.curve][-1] == learn
+    assert [point.phase for point in fit.curve][-2:] == [learn, "test"]
 
     start = flow.prior(12, torch.Generator().manual_seed(seed_of(0, "evaluate")))
     with torch.no_grad():
@@ -247,7 +247,7 @@ def test_learned_coefficients_are_used_saved_and_used_again(bench: Bench, small:
     expected = (own - goal).square().mean().item()
     assert first.rows["learned", 4]["distance"] == pytest.approx(expected, rel=1e-3)
     assert (plain - goal).square().mean().item() != pytest.approx(expected, rel=1e-2)
-    again = bench(grid=(first.out / first.fit["file"],), out="again")
+    again = bench(grid=(first.out / first.fit["file"],), batch=20, out="again")
     assert again.rows["learned", 4]["distance"] == first.rows["learned", 4]["distance"]
 
 

@@ -346,7 +346,4 @@ def test_a_warp_has_to_win_as_well(sets: Sets, tmp_path: Path) -> None:
     assert lost.test is not None
     assert lost.test.verdict == "too few pairs"
     assert lost.loss_learned == won.loss_learned
-    assert lost.warp(5).solver["x"] == pytest.approx(type(won.warp)(won.warp.init, 4)(5).solver["x"])
-    still = fit_warp(flow, train, valid, SOLVER, (4,), WarpConfig(iterations=0, knots=6), test=test)
-    assert still.test is not None
-    assert still.test.verdict == "nothing learned"
+    assert lost.warp(5).equals(type(won.warp)(won.warp.init, 4)(5))

@@ -92,7 +92,7 @@ def test_a_fit_never_sees_a_start_that_is_docked(tmp_path: Path) -> None:
 def test_mistakes_are_refused_before_anything_is_computed(tmp_path: Path) -> None:
     model = docking.load_model(write_weights(tmp_path / "model.safetensors"))
     complexes = docking.read()[0][:1]
-    with pytest.raises(ValueError, match="at least 2 poses and 1 complex, got 320 and 0"):
+    with pytest.raises(ValueError, match="at least 2 poses and 1 complex, got 400 and 0"):
         docking.learn_grid(model, [], nfe=4)
     with pytest.raises(ValueError, match="nfe must be a positive multiple of 2 for heun, got 3"):
         docking.learn_grid(model, complexes, nfe=3, solver="heun")

@@ -31,7 +31,7 @@ from domains.images.diffusers.networks import Component
 from domains.images.export import TARGETS
 from domains.images.models.options import ModelOptions
 from ld3 import EDM, VE, Clock, EuclideanFlow, Grid, RectifiedFlow, VPSteps, integrate
-from ld3.learn import FitResult
+from ld3.learn import Comparison, FinalTest, FitResult
 from ld3.path_points import trace
 from ld3.solvers import get_solver
 
@@ -257,7 +257,7 @@ def test_what_the_benchmark_has_learned_reaches_a_pipeline(
         "--teacher-nfe",
         "8",
         "--fit-pairs",
-        "8",
+        "60",
         "--fit-steps",
         "10",
     ]
@@ -476,9 +476,13 @@ def test_command_exports_shows_and_refuses(tmp_path: Path, capsys: pytest.Captur
     assert capsys.readouterr().out == TARGETS["comfyui"](fit, path)
     assert main(["show", str(path)]) == 0
     assert fit.grid.describe() in capsys.readouterr().out
-    dataclasses.replace(fit, initial_grid="gits", loss_initial=0.15).save(path)
-    assert main(["show", str(path)]) == 0
-    assert "teacher 0.1; 0.15 at the start (gits); 0.2 hand-made (edm)" in capsys.readouterr().out
+    lost = FinalTest(80, "edm", "not better", Comparison(0.1, 0.2, -0.1, -0.3, 0.1))
+    for test, words in ((None, "none was made"), (lost, "edm, made by hand, comes back")):
+        dataclasses.replace(fit, test=test).save(path)
+        assert main(["show", str(path)]) == 0
+        said = capsys.readouterr().out
+        assert "validation: learned 0.1, 0.2 by hand (edm)" in said
+        assert words in said
     saved_fit(SD, "ddim", own_levels=True).save(path)
     assert main(["export", str(path), "--to", "k-diffusion"]) == 2
     path.write_text("{}")
