@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 _SPEED_WINDOW: Final = 60.0  # seconds over which the time left is estimated
+_HOUR: Final = 3600.0
 _LINE_EVERY: Final = 30.0  # seconds, where output is no terminal
 
 
@@ -27,6 +28,8 @@ class WorkProgress:
         timings: filled with stage -> seconds, as stages end.
         unit: of the rate.
         clock: seconds.
+        per_hour: whether the rate is by the hour, and the time left estimated over hours: for work that is counted in
+            few large pieces.
     """
 
     def __init__(
@@ -36,11 +39,13 @@ class WorkProgress:
         timings: dict[str, float] | None = None,
         unit: str = "NFE",
         clock: Callable[[], float] = time.monotonic,
+        per_hour: bool = False,
     ) -> None:
         self._console = console
         self._plan = dict(plan)
         self._timings = {} if timings is None else timings
-        self._unit = unit
+        self._unit = f"{unit}/h" if per_hour else f"{unit}/s"
+        self._per = _HOUR if per_hour else 1.0
         self._clock = clock
         self._done = 0.0
         self._evaluations = 0.0
@@ -51,12 +56,12 @@ class WorkProgress:
             TextColumn("{task.description}"),
             BarColumn(),
             TaskProgressColumn(),
-            TextColumn(f"{{task.fields[rate]:.0f}} {unit}/s"),
+            TextColumn(f"{{task.fields[rate]:.0f}} {self._unit}"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
             console=console,
-            speed_estimate_period=_SPEED_WINDOW,
+            speed_estimate_period=_HOUR if per_hour else _SPEED_WINDOW,
             disable=not console.is_terminal,
             get_time=clock,
         )
@@ -132,7 +137,7 @@ class WorkProgress:
 
     def _draw(self) -> None:
         total = max(sum(self._plan.values()), self._done)
-        self._progress.update(self._task, completed=self._done, total=total, rate=self.rate)
+        self._progress.update(self._task, completed=self._done, total=total, rate=self.rate * self._per)
         now = self._clock()
         if not self._console.is_terminal and now - self._said >= _LINE_EVERY:
             self._said = now
@@ -142,4 +147,6 @@ class WorkProgress:
         left = self._progress.tasks[0].time_remaining
         remaining = "time left not known yet" if left is None else f"{timedelta(seconds=int(left))} left"
         share = self._done / total if total else 1.0
-        return f"{self._stage}{self._note}: {share:.0%} of all work, {self.rate:.0f} {self._unit}/s, {remaining}"
+        return (
+            f"{self._stage}{self._note}: {share:.0%} of all work, {self.rate * self._per:.0f} {self._unit}, {remaining}"
+        )

@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Generic, TypeVar, cast
+from types import TracebackType
+from typing import Generic, TypeVar, cast, final
 
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")
@@ -54,26 +55,58 @@ def run(
         ValueError: if `processes` or `timeout_s` is not positive.
         RuntimeError: if a worker does not start, with what `prepare` raised there.
     """
-    if processes < 1:
-        raise ValueError(f"processes must be at least 1, got {processes}")
-    if not timeout_s > 0:
-        raise ValueError(f"timeout_s must be positive, got {timeout_s}")
-    plan = _Plan[Task, Answer](groups)
-    workers = [_Worker(prepare, timeout_s) for _ in range(min(processes, plan.total))]
-    try:
-        while plan.done < plan.total:
-            for worker in workers:
-                worker.employ(plan)
-            _await([worker for worker in workers if worker.deadline < math.inf])
-            done = plan.done
-            for worker in workers:
-                worker.collect(plan)
-            if on_done is not None and plan.done > done:
-                on_done(plan.done, plan.total)
-    finally:
-        for worker in workers:
+    with Pool(prepare, min(processes, max(1, sum(map(len, groups)))), timeout_s) as pool:
+        return pool.run(groups, on_done)
+
+
+@final
+class Pool(Generic[Task, Answer]):
+    """Workers that stay for several calls of :meth:`run`; they end with the `with` block.
+
+    Arguments and errors as of :func:`run`. A worker starts when there is a task for it.
+    """
+
+    def __init__(self, prepare: Callable[[], Callable[[Task], Answer]], processes: int, timeout_s: float) -> None:
+        if processes < 1:
+            raise ValueError(f"processes must be at least 1, got {processes}")
+        if not timeout_s > 0:
+            raise ValueError(f"timeout_s must be positive, got {timeout_s}")
+        self._workers = [_Worker[Task, Answer](prepare, timeout_s) for _ in range(processes)]
+
+    def __enter__(self) -> Pool[Task, Answer]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End the workers; a later call of :meth:`run` starts new ones."""
+        for worker in self._workers:
             worker.stop()
-    return plan.answers
+
+    def run(
+        self, groups: Sequence[Sequence[Task]], on_done: Callable[[int, int], None] | None = None
+    ) -> list[list[Answer | Failure]]:
+        """As the function :func:`run`; one call at a time."""
+        plan = _Plan[Task, Answer](groups)
+        for worker in self._workers:
+            worker.forget_group()
+        try:
+            while plan.done < plan.total:
+                for worker in self._workers:
+                    worker.employ(plan)
+                _await([worker for worker in self._workers if worker.deadline < math.inf])
+                done = plan.done
+                for worker in self._workers:
+                    worker.collect(plan)
+                if on_done is not None and plan.done > done:
+                    on_done(plan.done, plan.total)
+        except BaseException:
+            self.stop()  # what they are at belongs to a plan that is given up
+            raise
+        return plan.answers
 
 
 class _Plan(Generic[Task, Answer]):
@@ -137,6 +170,10 @@ class _Worker(Generic[Task, Answer]):
         self._group: int | None = None
         self.connection: Connection
         self.deadline = math.inf
+
+    def forget_group(self) -> None:
+        """Another plan begins."""
+        self._group = None
 
     def employ(self, plan: _Plan[Task, Answer]) -> None:
         """Give it a task if there is one and it idles."""

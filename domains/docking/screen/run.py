@@ -1,0 +1,256 @@
+"""A screen from options to results: what it depends on, the loop over chunks, and the files at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final, final
+
+from numpy.typing import NDArray
+from rich.console import Console
+
+from domains import docking
+from domains.docking.general_grids import general_fit
+from domains.docking.networks.weights import DockingModel
+from domains.docking.ranking.consensus import Consensus
+from domains.docking.samplers import sampler_of
+from domains.docking.screen import run_file
+from domains.docking.screen.chunks import Chunk, chunks
+from domains.docking.screen.engines import Engine, RayEngine, local_engine, worker_is_gone
+from domains.docking.screen.library import Library
+from domains.docking.screen.receptor import Receptor, read_receptor
+from domains.docking.screen.results import Failures, Parts, write_best
+from domains.docking.screen.seen import Seen
+from domains.docking.screen.settings import Screen
+from domains.docking.screen.worker import Job, Row
+from domains.errors import InputError, InputProblem
+from domains.progress import WorkProgress
+from ld3.fingerprint import fingerprint
+from ld3.learn import FitResult
+
+_BEAT: Final = 1.0  # s between looks at the clock while nothing is done
+_PACKAGES: Final = ("torch", "rdkit", "gemmi", "numpy", "pyarrow")
+_STAGE: Final = "screen"
+
+
+@final
+@dataclass(frozen=True)
+class Outcome:
+    """What a start of a screen has left.
+
+    Attributes:
+        docked, duplicates, failed: rows, of all starts.
+        given_up: chunks whose workers died; they are tried again at the next start.
+        best: ligands in best.sdf.
+    """
+
+    docked: int
+    duplicates: int
+    failed: int
+    given_up: int
+    best: int
+
+
+def screen(options: Screen, console: Console) -> Outcome:
+    """Dock the library.
+
+    Args:
+        options: what is asked for.
+        console: where remarks and progress go.
+
+    Raises:
+        InputError: for what a person can mend, before anything is docked.
+    """
+    options.check()
+    job, library = read_job(options), Library(options.library, options.smiles_column, options.name_column)
+    return run(
+        library,
+        options.out,
+        job_identity(job),
+        options.chunk,
+        options.best,
+        lambda: _engine(options, job),
+        console,
+        job.receptor,
+    )
+
+
+def run(
+    library: Library,
+    out: Path,
+    identity: Mapping[str, Any],
+    size: int,
+    best: int,
+    engine: Callable[[], Engine],
+    console: Console,
+    receptor: Receptor | None = None,
+) -> Outcome:
+    """Work through a library in chunks of `size`, whatever the engine makes of them.
+
+    Args:
+        library: what to go through.
+        out: folder of the results.
+        identity: what rows depend on beside the library.
+        size: records a chunk.
+        best: ligands in best.sdf.
+        engine: makes the engine, when it is needed.
+        console: where remarks and progress go.
+        receptor: whose remarks are said and whose protein is kept as receptor.pdb.
+
+    Raises:
+        InputError: if the library cannot be read to its end, or the folder holds something else.
+    """
+    total = sum(1 for _ in library.entries())  # before anything is docked, so that a damaged file is refused
+    if total == 0:
+        raise InputError(InputProblem(str(library.path), "", "there are no ligands in it", "give one a record"))
+    depends_on = {"library": library.hash(), "records": total, "chunk": size, **identity}
+    with run_file.locked(out):
+        goes_on = run_file.begin(out, depends_on)
+        parts = Parts(out / "parts")
+        failures = Failures(out / "failures.csv", parts)
+        if receptor is not None:
+            _say(receptor.remarks, console)
+            (out / "receptor.pdb").write_text(receptor.protein.pdb_block(receptor.protein.positions, 1.0))
+        done = sum(_records(chunk, size, total) for chunk in parts.done)
+        if goes_on:
+            _say([f"{out} holds {done} of {total} ligands; going on"], console)
+        began = time.monotonic()
+        with Seen(out / "seen.sqlite") as seen:
+            given_up = _loop(library, size, seen, parts, failures, engine, (done, total), console)
+        failures.rewrite()
+        counts = _counts(parts)
+        found = write_best(out, parts, best)
+        about = {
+            "complete": given_up == 0,
+            "counts": counts,
+            "seconds_of_last_start": time.monotonic() - began,
+            "remarks": list(receptor.remarks) if receptor else [],
+            "versions": {name: version(name) for name in _PACKAGES},
+        }
+        run_file.write(out, depends_on, about)
+    return Outcome(counts["docked"], counts["duplicate"], counts["failed"], given_up, found)
+
+
+def _loop(
+    library: Library,
+    size: int,
+    seen: Seen,
+    parts: Parts,
+    failures: Failures,
+    engine: Callable[[], Engine],
+    progress: tuple[int, int],
+    console: Console,
+) -> int:
+    """Work through what is not done; how many chunks were given up."""
+    done, total = progress
+    todo = chunks(library, size, seen, parts.done.__contains__)
+    first = next(todo, None)
+    if first is None:
+        return 0
+    given_up = 0
+    at_work = engine()
+    pending: dict[Future[list[Row]], Chunk] = {}
+    try:
+        with WorkProgress(console, {_STAGE: total - done}, unit="ligands", per_hour=True) as bar, bar.stage(_STAGE):
+            waiting: Chunk | None = first
+            while waiting is not None or pending:
+                while waiting is not None and len(pending) < at_work.capacity:
+                    pending[at_work.submit(waiting)] = waiting
+                    waiting = next(todo, None)
+                ready, _ = wait(pending, timeout=_BEAT, return_when=FIRST_COMPLETED)
+                for future in ready:
+                    chunk = pending.pop(future)
+                    error = future.exception()
+                    if error is not None and worker_is_gone(error):
+                        given_up += 1
+                        first_row, last_row = chunk.items[0].row, chunk.items[-1].row
+                        _say([f"rows {first_row} to {last_row}: their workers died; start again to try again"], console)
+                        continue
+                    rows = future.result()
+                    parts.commit(chunk.number, rows)
+                    failures.add(rows)
+                    done += len(rows)
+                    bar.note(f"{done} of {total} ligands, {failures.count} failed")
+                    bar.evaluated(len(rows))
+                bar.advance(0)
+    finally:
+        at_work.stop()
+    return given_up
+
+
+def read_job(options: Screen) -> Job:
+    """The model, its grid and the receptor that the options mean.
+
+    Raises:
+        InputError: if one of them cannot be used.
+    """
+    receptor = read_receptor(options.protein, options.pocket)
+    model = docking.load_model(options.weights, options.device)
+    fit = _fit(options, model)
+    try:
+        sampler = sampler_of(model, fit)
+    except ValueError as error:
+        raise InputError(InputProblem(str(options.grid or options.weights), "", str(error), "choose others")) from error
+    grid = f"{fit.solver}, {sampler.nfe} NFE, {'general' if options.grid is None else options.grid.name}"
+    return Job(receptor, model, fit, grid, Consensus(), options.samples, options.seed, options.ligand_seconds)
+
+
+def _fit(options: Screen, model: DockingModel) -> FitResult:
+    if options.grid is None:
+        found = general_fit(model, options.nfe)
+        if found is None:
+            message = f"there is no general grid of {options.nfe} evaluations beside {options.weights}"
+            raise InputError(InputProblem("--nfe", "", message, "choose another number, or give --grid"))
+        return found
+    try:
+        found = FitResult.load(options.grid)
+    except ValueError as error:
+        raise InputError(InputProblem(str(options.grid), "", str(error), "give a fit that ld3 wrote")) from error
+    if found.nfe != options.nfe:
+        message = f"its grid spends {found.nfe} evaluations, and --nfe is {options.nfe}"
+        raise InputError(InputProblem(str(options.grid), "", message, f"use --nfe {found.nfe}"))
+    return found
+
+
+def job_identity(job: Job) -> dict[str, Any]:
+    """What rows depend on beside the library, in plain values."""
+    pocket, sampler = job.receptor.pocket, sampler_of(job.model, job.method)
+    atoms: list[NDArray[Any]] = [pocket.positions, pocket.element, pocket.residue, pocket.atom_name]
+    return {
+        "receptor": fingerprint(*(x.tobytes() for x in atoms)),
+        "protein": job.receptor.protein.path.name,
+        "pocket": pocket.spec,
+        "weights": fingerprint(job.model.network),
+        "score_scale": job.model.score_scale,
+        "grid": job.grid,
+        "levels": fingerprint(sampler.key),
+        "ranker": job.ranker.name,
+        "samples": job.samples,
+        "seed": job.seed,
+    }
+
+
+def _engine(options: Screen, job: Job) -> Engine:
+    if options.engine == "ray":
+        return RayEngine(job, options.address, options.actors, options.conformer_processes)
+    return local_engine(job, options.conformer_processes)
+
+
+def _records(chunk: int, size: int, total: int) -> int:
+    return max(0, min(size, total - chunk * size))
+
+
+def _counts(parts: Parts) -> dict[str, int]:
+    counts = dict.fromkeys(("docked", "duplicate", "failed"), 0)
+    for row in parts.rows(["status"]):
+        counts[row["status"]] += 1
+    return counts
+
+
+def _say(lines: Sequence[str], console: Console) -> None:
+    for line in lines:
+        console.print(f"note: {line}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,106 @@
+"""Options of a screen, as the command line and Python give them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+import tyro
+
+from domains.errors import InputError, InputProblem
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_DEMO: Final = Path(__file__).parents[1] / "weights" / "demo.safetensors"
+_LEAST: Final = {
+    "nfe": 1,
+    "samples": 1,
+    "seed": 0,
+    "chunk": 1,
+    "best": 1,
+    "conformer_processes": 1,
+    "ligand_seconds": 1,
+}
+
+
+@dataclass(frozen=True)
+class Screen:
+    """Dock a library of ligands into one protein; a screen that was stopped or killed goes on where it was."""
+
+    protein: Annotated[Path, tyro.conf.Positional]
+    """PDB or mmCIF file"""
+    library: Annotated[Path, tyro.conf.Positional]
+    """.smi, .sdf or .csv, gzipped or not, or .parquet: a ligand a record"""
+    pocket: str
+    """where to dock: a ligand file in its bound pose, point:X,Y,Z, point:X,Y,Z,RADIUS or protein (Å)"""
+    out: Path
+    """folder for the results"""
+    nfe: int = 5
+    """network evaluations a pose, on the general grid that comes with the weights"""
+    grid: Path | None = None
+    """a learned grid (a fit, as ld3 writes it) instead of the general one"""
+    samples: int = 10
+    """poses a ligand"""
+    seed: int = 0
+    """of conformers and poses"""
+    weights: Path = _DEMO
+    """of the model"""
+    device: str = "cpu"
+    """as torch writes it: cpu, cuda, cuda:1"""
+    best: int = 100
+    """how many ligands best.sdf and best.csv hold"""
+    chunk: int = 64
+    """ligands that are done and kept together; what a kill costs at most is two chunks a worker"""
+    smiles_column: str | None = None
+    """of a .csv or .parquet library; without it the first of smiles, canonical_smiles, ligand_description"""
+    name_column: str | None = None
+    """without it the first of name, id, title and the like"""
+    ligand_seconds: float = 60.0
+    """a ligand whose conformer takes longer fails"""
+    conformer_processes: int = 1
+    """processes that make conformers while the ligands before are docked; with Ray, for each actor"""
+    engine: Literal["local", "ray"] = "local"
+    """this machine, or a Ray cluster"""
+    address: str | None = None
+    """of the Ray cluster; without it, one is started on this machine"""
+    actors: int | None = None
+    """workers on the Ray cluster; without it one for each GPU, or for every two CPUs"""
+
+    def check(self) -> None:
+        """Refuse what is impossible.
+
+        Raises:
+            InputError: naming the option, what is wrong with it, and the remedy.
+        """
+        for name, least in _LEAST.items():
+            if not (value := getattr(self, name)) >= least:
+                option = f"--{name.replace('_', '-')}"
+                raise InputError(InputProblem(option, "", f"got {value}", f"give a number >= {least}"))
+        if self.engine == "local" and (self.address is not None or self.actors is not None):
+            option = "--address" if self.address is not None else "--actors"
+            raise InputError(InputProblem(option, "", "the engine is local", "add --engine ray"))
+        if self.actors is not None and self.actors < 1:
+            raise InputError(InputProblem("--actors", "", f"got {self.actors}", "give a number >= 1"))
+
+    def run(self) -> int:
+        """Screen; the exit status: 2 if nothing could be done, 1 if chunks were given up."""
+        from rich.console import Console  # with the networks it takes seconds to import: not for `ld3 --help`
+
+        from domains.exits import run_command
+
+        log = Console(stderr=True, highlight=False, soft_wrap=True)
+        less_memory = "screen with smaller --samples or --chunk, or on another --device"
+        return run_command(partial(_screen, self, log), log, less_memory, self.out)
+
+
+def _screen(options: Screen, log: Console) -> int:
+    from domains.docking.screen.run import screen
+
+    found = screen(options, log)
+    counts = f"{found.docked} docked, {found.duplicates} duplicates, {found.failed} failed"
+    again = f"; {found.given_up} chunks were given up, the same command tries them again" if found.given_up else ""
+    print(f"{options.out}: {counts}{again}; the best {found.best} are in best.sdf and best.csv")
+    return 1 if found.given_up else 0

@@ -1,0 +1,238 @@
+"""Screens: one row a record whatever happens, the same ligand once, the same result after kills and on Ray."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import screens
+import slow_ligands
+from rdkit import Chem
+from screen_process import run, started
+from screens import SMILES, many_smiles, options, rows, write_grid
+
+from domains.docking.screen import worker
+from domains.docking.screen.run import read_job
+from domains.docking.screen.worker import ChunkWorker
+from domains.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model")
+    write_grid(path)
+    return path
+
+
+def library(path: Path, *lines: str) -> Path:
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(folder: Path) -> Path:
+    """A screen of nine records, with everything that can be odd about one."""
+    lines = [f"{smiles} ligand {i}" for i, smiles in enumerate(SMILES)]
+    odd = ["this is none", "O=C(C)Nc1ccc(O)cc1 again", "CC(=O)Nc1ccc(O)cc1.Cl salted", "[Na+].[Cl-]"]
+    run(options(folder, library(folder / "odd.smi", *lines, *odd), folder / "odd"))
+    return folder / "odd"
+
+
+def test_every_record_has_one_row_and_the_same_ligand_is_docked_once(finished: Path) -> None:
+    found = rows(finished)
+    assert [row["row"] for row in found] == list(range(1, 10))
+    assert [row["status"] for row in found] == ["docked"] * 5 + ["failed", "duplicate", "duplicate", "failed"]
+    assert [row["duplicate_of"] for row in found[6:8]] == [1, 1]
+    assert [row["name"] for row in found[4:8]] == ["ligand 4", "is none", "again", "salted"]
+    assert "left out the fragments Cl" in found[7]["remarks"]
+    with (finished / "failures.csv").open() as file:
+        failed = list(csv.DictReader(file))
+    assert [(row["row"], row["given"]) for row in failed] == [("6", "this"), ("9", "[Na+].[Cl-]")]
+    assert "RDKit cannot read it" in failed[0]["reason"]
+    assert "heavy atoms" in failed[1]["reason"]
+    content = json.loads((finished / "run.json").read_text())
+    assert content["complete"] is True
+    assert content["counts"] == {"docked": 5, "duplicate": 2, "failed": 2}
+
+
+def test_the_best_poses_are_those_of_the_rows(finished: Path) -> None:
+    """Best first; the atoms of the SDF are where the row says, bonded as the SMILES says."""
+    by_row = {row["row"]: row for row in rows(finished)}
+    poses = list(Chem.SDMolSupplier(str(finished / "best.sdf")))
+    scores = [float(mol.GetProp("score")) for mol in poses]
+    assert scores == sorted((row["score"] for row in by_row.values() if row["score"] is not None), reverse=True)
+    for mol in poses:
+        row = by_row[int(mol.GetProp("row"))]
+        at = np.array(row["pose"]).reshape(-1, 3)
+        np.testing.assert_allclose(mol.GetConformer().GetPositions(), at, atol=6e-5)
+        flat = {Chem.MolToSmiles(m, isomericSmiles=False) for m in (mol, Chem.MolFromSmiles(row["smiles"]))}
+        assert len(flat) == 1  # the pose has one form of a centre that the SMILES leaves open
+        bonds = [(b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in mol.GetBonds()]
+        lengths = [float(np.linalg.norm(at[i] - at[j])) for i, j in bonds]
+        assert min(lengths) > 1.1 and max(lengths) < 2.0
+    with (finished / "best.csv").open() as file:
+        assert [float(row["score"]) for row in csv.DictReader(file)] == scores
+
+
+def test_a_ligand_is_docked_alike_wherever_it_stands(folder: Path, finished: Path) -> None:
+    """Its pose is a function of weights, ligand, seed and sample, to rounding."""
+    run(options(folder, library(folder / "other.smi", "CCO", SMILES[3], SMILES[0]), folder / "other", chunk=2))
+    before, after = rows(finished), rows(folder / "other")
+    for old, new in ((before[3], after[1]), (before[0], after[2])):
+        np.testing.assert_allclose(old["pose"], new["pose"], atol=2e-3)
+    run(options(folder, folder / "other.smi", folder / "seed", chunk=2, seed=1))
+    assert np.abs(np.array(rows(folder / "seed")[1]["pose"]) - after[1]["pose"]).max() > 0.5
+
+
+def test_an_interrupted_screen_goes_on_and_another_one_is_refused(folder: Path, tmp_path: Path) -> None:
+    """A part that is missing is docked again, and nothing else is."""
+    chosen = options(folder, library(tmp_path / "l.smi", *many_smiles(12)), tmp_path / "out")
+    run(chosen)
+    first = rows(tmp_path / "out")
+    parts = sorted((tmp_path / "out" / "parts").glob("*/*.parquet"))
+    times = {path: path.stat().st_mtime_ns for path in parts}
+    parts[1].unlink()
+    run(chosen)
+    assert rows(tmp_path / "out") == first
+    changed = [path for path in parts if path.stat().st_mtime_ns != times[path]]
+    assert changed == [parts[1]]
+    with pytest.raises(InputError, match="holds another screen: seed was 0 and is 3"):
+        run(replace(chosen, seed=3))
+    library(tmp_path / "l.smi", *many_smiles(11))
+    with pytest.raises(InputError, match="library was .* records was 12 and is 11"):
+        run(chosen)
+
+
+def test_two_screens_do_not_share_a_folder(folder: Path, tmp_path: Path) -> None:
+    from domains.docking.screen.run_file import locked
+
+    chosen = options(folder, library(tmp_path / "l.smi", *SMILES), tmp_path / "out")
+    with locked(tmp_path / "out"), pytest.raises(InputError, match="another screen is at work"):
+        run(chosen)
+
+
+def test_a_ligand_that_takes_too_long_fails_alone(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "prepare", slow_ligands.prepare)
+    path = library(tmp_path / "l.smi", "CCO", "CCBr", "CCCl", "CCN")
+    run(options(folder, path, tmp_path / "out", ligand_seconds=1))
+    assert [(row["status"], row["reason"]) for row in rows(tmp_path / "out")] == [
+        ("docked", ""),
+        ("failed", "it took more than 1 s"),
+        ("failed", "ValueError: no conformer today"),
+        ("docked", ""),
+    ]
+
+
+def test_a_ligand_that_breaks_docking_fails_alone(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dock = worker.dock
+
+    def fragile(model: object, complexes: list[object], *rest: object, **options: object) -> object:
+        if any(c.ligand.n_atoms == 4 for c in complexes):  # type: ignore[attr-defined]
+            raise RuntimeError("no\n  memory")
+        return dock(model, complexes, *rest, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(worker, "dock", fragile)
+    run(options(folder, library(tmp_path / "l.smi", "CCO", "CCCO", "CCN"), tmp_path / "out"))
+    found = rows(tmp_path / "out")
+    assert [row["status"] for row in found] == ["docked", "failed", "docked"]
+    assert found[1]["reason"] == "docking failed: no memory"
+
+
+def test_what_cannot_be_is_refused_before_anything_is_docked(folder: Path, tmp_path: Path) -> None:
+    path = library(tmp_path / "l.smi", *SMILES)
+    ok = options(folder, path, tmp_path / "out")
+    for changes, message in (
+        ({"samples": 0}, "--samples: got 0; give a number >= 1"),
+        ({"nfe": 3}, "its grid spends 2 evaluations, and --nfe is 3"),
+        ({"grid": None}, "--nfe: there is no general grid of 2 evaluations beside"),
+        ({"pocket": "there"}, "--pocket: got 'there'; give a ligand file"),
+        ({"pocket": "ligand"}, "a library has no bound poses"),
+        ({"pocket": "point:900,900,900"}, "there is no residue in the pocket"),
+        ({"library": tmp_path / "none.smi"}, "cannot be read"),
+        ({"library": library(tmp_path / "empty.smi")}, "there are no ligands in it"),
+        ({"library": library(tmp_path / "l.docx", "x")}, "it is no library; give .smi"),
+        ({"actors": 2}, "--actors: the engine is local; add --engine ray"),
+    ):
+        with pytest.raises(InputError, match=message):
+            run(replace(ok, **changes))
+    assert not list((tmp_path / "out").glob("parts/*/*"))
+
+
+@pytest.mark.slow
+def test_twenty_kills_lose_nothing_and_do_nothing_twice(folder: Path, tmp_path: Path) -> None:
+    """SIGKILL at random moments while it works; the rows are those of a screen that nobody disturbed."""
+    smiles = many_smiles(360)
+    path = library(tmp_path / "l.smi", *(f"{s} n{i}" for i, s in enumerate([*smiles, *smiles[::7], "not one"])))
+    quiet, killed = (options(folder, path, tmp_path / name, samples=1) for name in ("quiet", "killed"))
+    run(quiet)
+    dice, kills = random.Random(0), 0
+    while kills < 20:
+        before = len(list(killed.out.glob("parts/*/*.parquet")))
+        process = started(killed)
+        limit = time.monotonic() + 120
+        while process.is_alive() and len(list(killed.out.glob("parts/*/*.parquet"))) == before:
+            assert time.monotonic() < limit
+            time.sleep(0.002)
+        time.sleep(dice.uniform(0.0, 0.3))
+        assert process.is_alive(), f"the library was done after {kills} kills"
+        process.kill()
+        process.join()
+        kills += 1
+    assert not (json.loads((killed.out / "run.json").read_text()))["complete"]
+    run(killed)
+    found = rows(killed.out)
+    assert [row["row"] for row in found] == list(range(1, 1 + len(smiles) + len(smiles[::7]) + 1))
+    assert found == rows(quiet.out)
+    for name in ("failures.csv", "best.csv", "best.sdf"):
+        assert (killed.out / name).read_bytes() == (quiet.out / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_ray_gives_the_same_rows_and_survives_a_killed_worker(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray")
+    path = library(tmp_path / "l.smi", *many_smiles(40))
+    run(options(folder, path, tmp_path / "local"))
+    run(options(folder, path, tmp_path / "ray", engine="ray", actors=2))
+    assert [row["row"] for row in rows(tmp_path / "ray")] == list(range(1, 41))
+    for local, remote in zip(rows(tmp_path / "local"), rows(tmp_path / "ray"), strict=True):
+        np.testing.assert_allclose(local.pop("pose"), remote.pop("pose"), atol=2e-3)
+        assert local.pop("score") == pytest.approx(remote.pop("score"), abs=1e-3)
+        assert local.keys() == remote.keys()
+
+
+def test_a_worker_takes_two_chunks_at_once(folder: Path, tmp_path: Path) -> None:
+    """Rows do not depend on which of two threads was first."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from domains.docking.screen.chunks import chunks
+    from domains.docking.screen.library import Library
+    from domains.docking.screen.seen import Seen
+
+    job = read_job(options(folder, library(tmp_path / "l.smi", *many_smiles(8)), tmp_path / "out"))
+    with Seen(tmp_path / "seen.sqlite") as seen:
+        todo = list(chunks(Library(tmp_path / "l.smi"), 4, seen, lambda _: False))
+    found = ChunkWorker(job, 1)
+    try:
+        alone = [[replace(row, seconds=None) for row in found.process(chunk)] for chunk in todo]
+        with ThreadPoolExecutor(2) as threads:
+            together = [[replace(row, seconds=None) for row in own] for own in threads.map(found.process, todo)]
+    finally:
+        found.stop()
+    assert alone == together
+
+
+def test_the_library_of_the_kills_has_no_ligand_twice() -> None:
+    smiles = screens.many_smiles(360)
+    assert len({Chem.CanonSmiles(s) for s in smiles}) == 360
