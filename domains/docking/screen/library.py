@@ -108,7 +108,7 @@ class Library:
         compressed = self.path.suffix.lower() == ".gz"
         # Names may hold any 8-bit letter; nothing that is used from these files does.
         how = {"encoding": "utf-8-sig", "errors": "replace"}
-        return gzip.open(self.path, "rt", **how) if compressed else self.path.open("rt", **how)  # type: ignore[call-overload,no-any-return]
+        return gzip.open(self.path, "rt", **how) if compressed else self.path.open("rt", **how)  # type: ignore[call-overload]
 
     def _smi(self) -> Iterator[Entry]:
         row = 0
