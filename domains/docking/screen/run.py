@@ -114,7 +114,7 @@ def run(
         failures = Failures(out / "failures.csv", parts)
         if receptor is not None:
             _say(receptor.remarks, console)
-            (out / "receptor.pdb").write_text(receptor.protein.pdb_block(receptor.protein.positions, 1.0))
+            (out / "receptor.pdb").write_text("\n".join([*receptor.protein.pdb_lines, "END\n"]))
         done = sum(_records(chunk, size, total) for chunk in parts.done)
         if goes_on:
             _say([f"{out} holds {done} of {total} ligands; going on"], console)
