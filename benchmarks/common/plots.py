@@ -42,9 +42,10 @@ _STYLES: Mapping[str, Style] = {
     "dmn": Style("#c98b2d", "<", (0, (4, 2))),
     "gits": Style("#2d8f9f", ">", (0, (1, 1))),
     "ays": Style("#a0527a", "h", (0, (6, 2, 1, 2))),
-    "diffdock_sde": Style("#909090", "X", ""),
+    "diffdock_sde": Style("#303030", "D", ""),
+    "plain_sde": Style("#909090", "X", ""),
     "diffdock_ode": Style("#909090", "P", ""),
-    "diffdock_sde_c": Style("#303030", "X", ""),
+    "plain_sde_c": Style("#303030", "X", ""),
     "diffdock_ode_c": Style("#303030", "P", ""),
 }
 _MORE = (

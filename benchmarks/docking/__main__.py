@@ -44,7 +44,7 @@ def _benchmark(options: Options, log: Console) -> int:
     remedy = "use the --score-scale and --weights that it was learned with"
     clock = model.noise_range.clock(model.score_scale)
     saved = saved_grids(options.grid, options.nfe, choices.solver, clock, remedy)
-    inputs = load(options)
+    inputs = load(options, model)
     print_reading(inputs.complexes, inputs.problems, log)
     if not inputs.complexes:
         log.print("error: no complex can be docked", markup=False)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from benchmarks.docking.options import Options
 from domains import docking
-from domains.docking.networks.weights import DEMO_WEIGHTS
+from domains.docking.networks.weights import DEMO_WEIGHTS, DockingModel
 from domains.docking.structures.complexes import Complex
 from domains.docking.structures.symmetry import automorphisms
 from domains.docking.structures.text_files import read_names
@@ -49,8 +49,8 @@ class Inputs:
     split: str
 
 
-def load(options: Options) -> Inputs:
-    """Read the complexes; a record that cannot be used becomes a problem and does not stop the others.
+def load(options: Options, model: DockingModel) -> Inputs:
+    """Read the complexes as the model docks them; one that cannot be used is a problem and does not stop the others.
 
     Raises:
         InputError: if the list of names cannot be read.
@@ -63,6 +63,8 @@ def load(options: Options) -> Inputs:
         only=options.only,
         seed=options.seed,
     )
+    complexes, refused = model.prepare(complexes)
+    problems += refused
     kept: list[Complex] = []
     symmetries: dict[str, NDArray[np.intp]] = {}
     for found in complexes:

@@ -8,15 +8,27 @@ from typing import Final
 
 from benchmarks.common.comparison import LEARNED, SHIPPED, TEACHER_ROW
 from benchmarks.common.grids import same_as
-from domains.docking.samplers import Sampler, diffdock_ode, diffdock_sde, grid_sampler, hand_made_sampler
+from domains.docking.networks.weights import DockingModel
+from domains.docking.samplers import (
+    Sampler,
+    diffdock_low_temperature_sde,
+    diffdock_ode,
+    grid_sampler,
+    hand_made_sampler,
+    plain_sde,
+)
 from ld3.clock import Clock
 from ld3.fingerprint import fingerprint
 from ld3.grids import HAND_MADE, Grid
 from ld3.learn import FitResult, Teacher
 from ld3.solvers import Solver
 
-DIFFDOCK: Final[Mapping[str, str]] = {"diffdock_sde": "diffdock_sde_c", "diffdock_ode": "diffdock_ode_c"}
-"""DiffDock's samplers as published, at score scale 1 -> the same at the run's score scale."""
+LOW_TEMPERATURE: Final = "diffdock_sde"
+"""The sampler that DiffDock-L publishes, at temperatures that were chosen for the weights."""
+SCALED: Final[Mapping[str, str]] = {"plain_sde": "plain_sde_c", "diffdock_ode": "diffdock_ode_c"}
+"""The reverse SDE and its ODE at score scale 1 -> the same at the run's score scale."""
+DIFFDOCK: Final = (LOW_TEMPERATURE, *SCALED, *SCALED.values())
+"""All of DiffDock's samplers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,15 +69,15 @@ def teacher_method(teacher: Teacher, score_scale: float) -> Method:
     )
 
 
-def diffdock_methods(score_scale: float) -> list[Method]:
-    """DiffDock's reverse SDE and probability-flow ODE as published, and at the run's score scale if that is not 1."""
-    found = []
-    for c in dict.fromkeys((1.0, score_scale)):
+def diffdock_methods(model: DockingModel) -> list[Method]:
+    """DiffDock's low-temperature SDE, its plain SDE and its ODE; the last two also at the model's score scale."""
+    found = [Method(LOW_TEMPERATURE, "euler_maruyama", diffdock_low_temperature_sde(model), 1.0)]
+    for c in dict.fromkeys((1.0, model.score_scale)):
         for name, solver, sampler in (
-            ("diffdock_sde", "euler_maruyama", diffdock_sde(c)),
+            ("plain_sde", "euler_maruyama", plain_sde(c)),
             ("diffdock_ode", "euler_lambda", diffdock_ode(c)),
         ):
-            found.append(Method(name if c == 1.0 else DIFFDOCK[name], solver, sampler, c))
+            found.append(Method(name if c == 1.0 else SCALED[name], solver, sampler, c))
     return found
 
 

@@ -61,7 +61,7 @@ def _lines(
         if row.method != TEACHER_ROW and row.same_as is None and number is not None:
             point = CurvePoint(row.nfe, scale * number, *_bounds(bounds(row), number, scale))
             curves.setdefault(row.method, []).append(point)
-    draw_curves(axes, curves, _labels(rows), (*DIFFDOCK, *DIFFDOCK.values()))
+    draw_curves(axes, curves, _labels(rows), DIFFDOCK)
     axes.set_xlabel("network evaluations a pose (NFE)")
 
 

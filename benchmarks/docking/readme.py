@@ -117,7 +117,7 @@ def summary(runs: Mapping[str, Mapping[str, Any]]) -> str:
     """
     rows = {split: {(r["method"], r["nfe"]): MethodRow(**r) for r in run["rows"]} for split, run in runs.items()}
     shared = set.intersection(*({nfe for name, nfe in own if name in HAND_MADE} for own in rows.values()))
-    names = [TEACHER_ROW, *DIFFDOCK, *DIFFDOCK.values()]
+    names = [TEACHER_ROW, *DIFFDOCK]
     keys = [key for key in next(iter(rows.values())) if key[0] in names]
     for nfe in sorted(shared):
         keys += [(name, nfe) for name in (SHIPPED, LEARNED, _BEST)]

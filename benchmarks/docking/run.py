@@ -30,7 +30,6 @@ from domains import docking
 from domains.docking.engine import Group, dock_by_teacher, dock_groups, make_groups
 from domains.docking.general_grids import general_fit
 from domains.docking.networks.weights import DockingModel
-from domains.docking.samplers import DIFFDOCK_STEPS
 from domains.docking.settings import TEACHER, fit_config, poses_at_once
 from domains.progress import WorkProgress
 from ld3.grids import HAND_MADE
@@ -62,7 +61,7 @@ def run(
     timings: dict[str, float] = {}
     report = Report(choices, model, inputs, seeds, timings)
     shipped = {nfe: _shipped(model, nfe, options.solver, report) for nfe in options.nfe}
-    work = _plan(choices, teacher, len(inputs.complexes), saved)
+    work = _plan(choices, model, teacher, len(inputs.complexes), saved)
 
     with WorkProgress(console, work, timings) as progress:
         with progress.stage(TEACHER_ROW):
@@ -74,7 +73,7 @@ def run(
                 with progress.stage(f"{method.name}, {method.nfe} NFE"):
                     report.add(method, dock_groups(groups, method.sampler, store, progress.follow()))
 
-        dock(diffdock_methods(c))
+        dock(diffdock_methods(model))
         for nfe in options.nfe:
             learned = saved.get(nfe)
             if learned is None and options.fit:
@@ -157,18 +156,22 @@ def _timed(choices: Choices, complexes: int) -> int:
     return min(poses_at_once(choices.device), max(1, complexes * choices.options.samples // _TIMED))
 
 
-def _plan(choices: Choices, teacher: Teacher, complexes: int, saved: Mapping[int, FitResult]) -> dict[str, float]:
+def _plan(
+    choices: Choices, model: DockingModel, teacher: Teacher, complexes: int, saved: Mapping[int, FitResult]
+) -> dict[str, float]:
     """Stage -> the network evaluations that it takes, at most."""
     options, names = choices.options, (SHIPPED, LEARNED, *HAND_MADE)
     poses = complexes * options.samples
     plan: dict[str, float] = {TEACHER_ROW: teacher.nfe * (poses + 2 * min(teacher.checked, poses))}
-    for name in ("sde", "ode", "sde_c", "ode_c"):
-        plan[f"diffdock_{name}, {DIFFDOCK_STEPS} NFE"] = DIFFDOCK_STEPS * poses
+    peers = diffdock_methods(model)
+    plan |= {f"{method.name}, {method.nfe} NFE": float(method.nfe * poses) for method in peers}
     for nfe in options.nfe:
         if options.fit and nfe not in saved:
             plan[f"fit, {nfe} NFE"] = teacher.nfe * options.fit_poses  # and what the fit says when it begins
         plan |= {f"{name}, {nfe} NFE": nfe * poses for name in names}
-    spent = teacher.nfe + 4 * DIFFDOCK_STEPS + len(names) * sum(options.nfe)
+    spent = teacher.nfe + sum(method.nfe for method in peers) + len(names) * sum(options.nfe)
     plan["timing"] = _ROUNDS * _timed(choices, complexes) * spent
-    plan["PoseBusters"] = _CHECK_WORK * (5 + len(names) * len(options.nfe)) * min(options.posebusters, poses)
+    plan["PoseBusters"] = (
+        _CHECK_WORK * (1 + len(peers) + len(names) * len(options.nfe)) * min(options.posebusters, poses)
+    )
     return plan

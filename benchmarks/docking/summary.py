@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.common.comparison import LEARNED, SHIPPED, Bounds, Paired, bounds_of, estimate_of, paired
-from benchmarks.docking.methods import DIFFDOCK, Method
+from benchmarks.docking.methods import LOW_TEMPERATURE, SCALED, Method
 from benchmarks.docking.pose_rows import PoseRow
 from domains.bootstrap import Interval, Statistic, bootstrap_interval
 from domains.docking.poses.validity import Validity
@@ -171,7 +171,9 @@ class Summary:
                 self._paired("success_2A", key, self._best("success_2A", others, max)),
                 self._paired("rmsd_to_teacher", key, self._best("rmsd_to_teacher", others, min)),
             ]
-        for plain, scaled in DIFFDOCK.items():
+        peers = [key for key in self._rows if key[0] == LOW_TEMPERATURE]
+        found += [self._paired("success_2A", key, peer) for peer in peers for key in own]
+        for plain, scaled in SCALED.items():
             first, second = ([key for key in self._rows if key[0] == name] for name in (plain, scaled))
             for at_one, at_c in zip(first, second or first, strict=True):
                 found += [self._paired("success_2A", at_c, at_one)] if second else []

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from benchmarks.common.comparison import Paired
 from benchmarks.common.tables import Table, decimal, difference, percent, percent_range
-from benchmarks.docking.methods import DIFFDOCK
+from benchmarks.docking.methods import DIFFDOCK, SCALED
 from benchmarks.docking.summary import MethodRow
 
 CAPTION = (
@@ -63,7 +63,7 @@ def sentences(pairs: Sequence[Paired]) -> list[str]:
     """Paired differences in words: to the best hand-made grid, and what of the gain over DiffDock's samplers is the
     score scale and what is solver and grid.
     """
-    scaled = {pair.first: pair for pair in pairs if pair.first in DIFFDOCK.values()}
+    scaled = {pair.first: pair for pair in pairs if pair.first in SCALED.values()}
     found = []
     for pair in pairs:
         if pair in scaled.values():

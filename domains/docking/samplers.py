@@ -78,8 +78,8 @@ def hand_made_sampler(grid: str, solver: str, nfe: int, score_scale: float | Non
     return Sampler(solve, f"{solver}-{grid}-{nfe}", nfe, score_scale, {"solver": solver, "grid": grid})
 
 
-def diffdock_sde(score_scale: float | None = 1.0, steps: int = DIFFDOCK_STEPS) -> Sampler:
-    """DiffDock's reverse SDE; published at score scale 1, None = the model's."""
+def plain_sde(score_scale: float | None = 1.0, steps: int = DIFFDOCK_STEPS) -> Sampler:
+    """The reverse SDE that DiffDock's temperatures change, at a score scale; None = the model's."""
 
     def solve(flow: DockingFlow, start: Poses, noise: Noise, on_step: OnStep) -> Poses:
         return sample_sde(flow, start, steps, noise, on_step)

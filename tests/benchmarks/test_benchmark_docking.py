@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 from benchmark_runs import QUICK, QUICK_FIT, Run, benchmark, without_timings, write_complexes, write_weights
+from docking_models import model
 from matplotlib.image import imread
 from rdkit import Chem
 from rich.console import Console
@@ -32,6 +33,7 @@ from benchmarks.docking.run import run
 from domains.docking.general_grids import grid_path
 from domains.docking.networks.score import ScoreNetwork, Scores
 from domains.docking.networks.weights import load_weights
+from domains.docking.poses.low_temperature_sde import PUBLISHED, LowTemperature
 from domains.docking.settings import TEACHER
 from domains.docking.structures.batch import ComplexBatch
 from domains.docking.structures.complexes import read
@@ -40,7 +42,7 @@ from ld3.grids import HAND_MADE
 from ld3.learn import FitResult
 from ld3.solvers import get_solver
 
-DIFFDOCK = ("diffdock_sde", "diffdock_ode", "diffdock_sde_c", "diffdock_ode_c")
+DIFFDOCK = ("diffdock_sde", "plain_sde", "diffdock_ode", "plain_sde_c", "diffdock_ode_c")
 
 Bench = Callable[..., Run]
 
@@ -80,13 +82,13 @@ def test_four_complexes_end_to_end(weights: Path, tmp_path: Path) -> None:
     assert results["complete"]
     assert results["split"] == USER, "nothing is known of weights that are not the demo's"
     assert results["score_scale"] == 2.0
-    expected = {("teacher", 4)} | {(name, 20) for name in DIFFDOCK}
+    expected = {("teacher", 4)} | {(name, 19 if name == "diffdock_sde" else 20) for name in DIFFDOCK}
     assert set(rows) == expected | {(name, 4) for name in ("learned", *HAND_MADE)}
     assert {row["name"]: row["pocket"] for row in results["complexes"]}["1ia1"] == "ligand, 6 Å: 21 residues"
     for row in rows.values():
         assert (row["n_complexes"], row["n_poses"], row["failed"]) == (4, 12, 0)
         assert row["n_checked"] == 4
-        assert row["score_scale"] == (1.0 if row["method"] in ("diffdock_sde", "diffdock_ode") else 2.0)
+        assert row["score_scale"] == (1.0 if row["method"] in ("diffdock_sde", "plain_sde", "diffdock_ode") else 2.0)
         assert row["valid"] in (0, 0.25, 0.5, 0.75, 1)
         assert row["valid_ci"][0] <= row["valid"] <= row["valid_ci"][1]
         assert row["ms_per_pose"] > 0
@@ -170,14 +172,14 @@ def test_an_interrupted_run_goes_on(weights: Path, complexes: Path, tmp_path: Pa
 
         network = WatchedNet(model.network, on_score)
         try:
-            run(check(options), replace(model, network=network), load(options), {}, log)
+            run(check(options), replace(model, network=network), load(options, model), {}, log)
         except KeyboardInterrupt:
             assert stop_after is not None
         results = json.loads((options.out / "results.json").read_text())
         return calls, results, (options.out / "poses.jsonl").read_text()
 
     calls, whole, poses = go("whole")
-    timing = 2 * (4 + 4 * 20 + 4 * 4)  # one pose at a time
+    timing = 2 * (4 + 19 + 4 * 20 + 4 * 4)  # one pose at a time
     assert calls[-timing:] == [1] * timing
     docking = calls[:-timing]
     assert docking == [3] * len(docking)
@@ -199,7 +201,7 @@ def test_other_options_in_the_same_folder_are_not_mixed_up(first: Run, bench: Be
     old = set(first.results["files"])
     second = bench("--nfe", "2", "--samples", "2")
     assert any(line.startswith("note:") and "other options" in line for line in second.errors), second.errors
-    assert {nfe for _, nfe in second.rows} == {4, 20, 2}
+    assert {nfe for _, nfe in second.rows} == {4, 19, 20, 2}
     assert {row["n_poses"] for row in second.rows.values()} == {2}
     assert [row["rmsd"] for row in second.poses_of("teacher")] == pytest.approx(
         [row["rmsd"] for row in first.poses_of("teacher")][:2], abs=1e-3
@@ -276,7 +278,7 @@ def test_a_list_names_complexes_or_whole_proteins(tmp_path: Path) -> None:
     folder = write_complexes(tmp_path / "complexes", "1of6", "1s3v", "1uou")
     names = tmp_path / "names.txt"
     names.write_text("# held out\n1uou/1uou\n1of6\n1s3v/other\n")
-    found = load(Options(complexes=folder, only=names))
+    found = load(Options(complexes=folder, only=names), model())
     assert [c.name for c in found.complexes] == ["1of6/1of6", "1uou/1uou"]
     (problem,) = found.problems
     assert str(problem).startswith(f"{names}, 1s3v/other: there is no such complex to dock; ")
@@ -284,20 +286,24 @@ def test_a_list_names_complexes_or_whole_proteins(tmp_path: Path) -> None:
 
 
 def test_splits_are_named_for_what_the_weights_know(weights: Path, complexes: Path) -> None:
-    assert load(Options()).split == IN_SAMPLE
-    assert load(Options(weights=weights)).split == USER
-    assert load(Options(complexes=complexes)).split == USER
+    assert load(Options(), model()).split == IN_SAMPLE
+    assert load(Options(weights=weights), model()).split == USER
+    assert load(Options(complexes=complexes), model()).split == USER
     lists = {KNOWN_TARGETS: "validation_ligands.txt", UNSEEN_TARGETS: "validation_targets.txt"}
     for split, file in lists.items():
-        assert load(Options(complexes=complexes, only=SPLITS / file)).split == split
-        assert load(Options(complexes=complexes, only=SPLITS / file, weights=weights)).split == USER
+        assert load(Options(complexes=complexes, only=SPLITS / file), model()).split == split
+        assert load(Options(complexes=complexes, only=SPLITS / file, weights=weights), model()).split == USER
 
 
-def test_diffdock_runs_at_both_score_scales() -> None:
-    methods = {method.name: method.score_scale for method in diffdock_methods(7.0)}
-    assert methods == {"diffdock_sde": 1.0, "diffdock_ode": 1.0, "diffdock_sde_c": 7.0, "diffdock_ode_c": 7.0}
-    assert [method.name for method in diffdock_methods(1.0)] == ["diffdock_sde", "diffdock_ode"]
-    assert len({method.key for method in diffdock_methods(7.0)}) == 4
+def test_diffdock_runs_at_both_score_scales_and_at_its_temperatures() -> None:
+    methods = {method.name: method.score_scale for method in diffdock_methods(model(7.0))}
+    at_one, at_seven = dict.fromkeys(DIFFDOCK[:3], 1.0), dict.fromkeys(DIFFDOCK[3:], 7.0)
+    assert methods == at_one | at_seven
+    assert [method.name for method in diffdock_methods(model(1.0))] == list(DIFFDOCK[:3])
+    assert len({method.key for method in diffdock_methods(model(7.0))}) == 5
+    chosen = LowTemperature(PUBLISHED.temperatures, 12, 12)
+    first = diffdock_methods(replace(model(7.0), low_temperature=chosen))[0]
+    assert (first.nfe, diffdock_methods(model(7.0))[0].nfe) == (12, 19)
 
 
 def test_hand_made_grids_that_are_equal_share_a_key(weights: Path) -> None:

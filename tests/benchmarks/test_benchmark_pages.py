@@ -54,8 +54,8 @@ def write_run(folder: Path, split: str, shift: float = 0.0, **changes: Any) -> P
     """results.json and picture of a run of made-up figures."""
     rows = [
         row("teacher", 48, 0.75 + shift),
-        row("diffdock_sde", 20, 0.25 + shift, score_scale=1.0),
-        row("diffdock_sde_c", 20, 0.5 + shift),
+        row("plain_sde", 20, 0.25 + shift, score_scale=1.0),
+        row("plain_sde_c", 20, 0.5 + shift),
         row("shipped", 5, 0.625 + shift),
         row("edm", 5, 0.5 + shift),
         row("uniform_t", 5, 0.375 + shift),
@@ -124,7 +124,7 @@ def test_the_summary_has_all_splits_side_by_side(root: Path, tmp_path: Path) -> 
     ]
     assert cells["best hand-made"][2] == "50% (44-56), edm"
     assert "uniform_t" not in cells
-    assert list(cells)[2:] == ["teacher", "diffdock_sde", "diffdock_sde_c", "shipped", "best hand-made"]
+    assert list(cells)[2:] == ["teacher", "plain_sde", "plain_sde_c", "shipped", "best hand-made"]
     for split in readme.BLOCKS:
         assert any(line.startswith(f"- {split[0].upper()}{split[1:]}: ") for line in lines)
 

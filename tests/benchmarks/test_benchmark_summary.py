@@ -162,8 +162,8 @@ def compared() -> Summary:
     near, far = [0.1, 0.2, 0.3], [0.5, 0.6, 0.7]
     for name, rmsd, to_teacher in (
         ("teacher", [1.0, 1.0, 1.0], [0.0, 0.0, 0.0]),
-        ("diffdock_sde", [3.0, 3.0, 3.0], far),
-        ("diffdock_sde_c", [1.0, 3.0, 3.0], far),
+        ("plain_sde", [3.0, 3.0, 3.0], far),
+        ("plain_sde_c", [1.0, 3.0, 3.0], far),
         ("shipped", [1.0, 1.0, 3.0], near),
         ("uniform_t", [1.0, 3.0, 3.0], far),
         ("edm", [3.0, 3.0, 3.0], [x - 0.1 for x in far]),
@@ -188,8 +188,8 @@ def test_differences_are_paired() -> None:
     assert 0 <= low < 1 / 3 < high < 1
     # Each start is 0.3 Å nearer, so the medians differ by about that in every resample.
     assert list(distance.ci or ()) == [pytest.approx(-0.3, abs=0.11)] * 2
-    assert (scale.first, scale.second) == ("diffdock_sde_c", "diffdock_sde")
-    assert (grid.first, grid.second) == ("shipped", "diffdock_sde_c")
+    assert (scale.first, scale.second) == ("plain_sde_c", "plain_sde")
+    assert (grid.first, grid.second) == ("shipped", "plain_sde_c")
     assert [scale.difference, grid.difference] == pytest.approx([1 / 3, 1 / 3])
 
 
@@ -197,8 +197,8 @@ def test_the_gain_over_diffdock_is_told_apart() -> None:
     best, distance, gain = sentences(compared().paired(("uniform_t", "edm")))
     assert best.startswith("5 NFE, shipped minus best hand-made (uniform_t), success at 2 Å: +33.3 [")
     assert distance.startswith("5 NFE, shipped minus best hand-made (edm), median RMSD to the teacher: -0.30 [-0.")
-    assert gain.startswith("5 NFE, shipped minus diffdock_sde, success at 2 Å: +66.7 points, of which +33.3 [")
-    assert "points are the score scale (diffdock_sde_c minus diffdock_sde) and +33.3 [" in gain
+    assert gain.startswith("5 NFE, shipped minus plain_sde, success at 2 Å: +66.7 points, of which +33.3 [")
+    assert "points are the score scale (plain_sde_c minus plain_sde) and +33.3 [" in gain
 
 
 def test_the_table_has_a_line_a_method() -> None:

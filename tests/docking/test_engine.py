@@ -21,7 +21,7 @@ from domains.docking.poses.diffdock_sampler import Noise
 from domains.docking.poses.diffusion import NoiseRange
 from domains.docking.poses.flow import DockingFlow
 from domains.docking.poses.pose import Poses
-from domains.docking.samplers import Sampler, diffdock_sde, grid_sampler, hand_made_sampler
+from domains.docking.samplers import Sampler, grid_sampler, hand_made_sampler, plain_sde
 from domains.docking.structures.complexes import Complex
 from ld3 import get_solver
 from ld3.grids import HAND_MADE
@@ -62,7 +62,7 @@ def test_a_start_is_the_same_to_the_last_bit_whatever_is_docked_beside_it(model:
     assert len(np.unique(poses.round(3), axis=0)) == len(poses)  # no two complexes or samples share their noise
 
 
-@pytest.mark.parametrize("sampler", [hand_made_sampler("edm", "dpmpp_2m", 4), diffdock_sde(None, 4)])
+@pytest.mark.parametrize("sampler", [hand_made_sampler("edm", "dpmpp_2m", 4), plain_sde(None, 4)])
 def test_a_pose_is_the_same_to_rounding_whatever_is_docked_beside_it(model: DockingModel, sampler: Sampler) -> None:
     together = dock(model, members(), sampler, samples=3, seed=7, at_once=64)
     others = [

@@ -18,7 +18,8 @@ from domains.docking.poses.diffusion import NoiseRange
 from domains.docking.poses.flow import DockingFlow
 from domains.docking.poses.pose import Poses, bound_poses
 from domains.docking.samplers import OnStep, Sampler
-from domains.docking.score_scale import cli, summarise
+from domains.docking.score_scale import cli
+from domains.docking.validation import summarise
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_the_best_value_is_stored_with_seed_and_table(
     arguments += ["--validation-targets", str(tmp_path / "targets.txt")]
     cli(arguments)
     table = capsys.readouterr().out
-    assert "diffdock_sde" in table
+    assert "plain_sde" in table
     assert "validation ligands: 1 complexes" in table
     assert load_weights(weights).score_scale == 1.0
     cli([*arguments, "--store", "3"])
@@ -81,7 +82,7 @@ def test_the_best_value_is_stored_with_seed_and_table(
         choice = json.loads(file.metadata()["score_scale_choice"])
     assert (choice["split"], choice["seed"], choice["complexes"]) == ("ligands", 5, 1)
     found = [(row["sampler"], row["score_scale"]) for row in choice["rows"]]
-    assert found[:3] == [("dpmpp_2m edm", 1.0), ("dpmpp_2m edm", 3.0), ("diffdock_sde", 1.0)]
+    assert found[:3] == [("dpmpp_2m edm", 1.0), ("dpmpp_2m edm", 3.0), ("plain_sde", 1.0)]
     assert (choice["chosen"], load_weights(weights).score_scale) == (3.0, 3.0)
 
 

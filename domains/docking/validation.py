@@ -1,0 +1,151 @@
+"""What the commands that choose a number on validation complexes share: which complexes, figures, the table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from domains.bootstrap import bootstrap_interval
+from domains.docking.docked_poses import DockedPoses
+from domains.docking.poses.metrics import clusters, success
+from domains.docking.structures.complexes import Complex, read
+from domains.docking.structures.symmetry import automorphisms
+from domains.docking.training.data import SPLITS, read_split
+from domains.errors import InputError, InputProblem
+
+_PAGE: Final = 110  # characters a line where there is no terminal to ask
+
+
+@dataclass(frozen=True)
+class ValidationOptions:
+    """Which complexes a number is chosen on."""
+
+    weights: Path
+    """weights.safetensors of domains.docking.train or .convert"""
+    data: Path | None = None
+    """the training data: folder with NAME/protein.pdb and NAME/ligands.sdf; not needed for --split embedded"""
+    split: Literal["ligands", "targets", "embedded"] = "ligands"
+    """validation ligands of known targets, unseen targets, or (in-sample) the four of the posebusters package"""
+    validation_ligands: Path = SPLITS / "validation_ligands.txt"
+    """the lists that the model was trained with, see domains.docking.train"""
+    validation_targets: Path = SPLITS / "validation_targets.txt"
+    limit: int | None = None
+    """use that many complexes of the split, drawn with --seed"""
+    seed: int = 0
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; rates are fractions of poses."""
+
+    sampler: str
+    score_scale: float
+    success_2A: float
+    success_2A_interval: tuple[float, float]
+    best_2A: float  # fraction of complexes with a pose within 2 Å among N
+    best_2A_interval: tuple[float, float]
+    distinct: float  # mean number of clusters at 1 Å among the N poses of a complex
+    success_5A: float
+    success_5A_interval: tuple[float, float]
+    median_rmsd: float
+    failed: int
+    ms_per_pose: float
+
+
+def summarise(name: str, docked: DockedPoses, seed: int) -> Row:
+    """A pose that is not finite counts as a failure in every figure."""
+    rmsd = list(docked.rmsd().values())
+    near = [success(own, 2.0) for own in rmsd]
+    two, five, best = (
+        bootstrap_interval(values, "mean", seed)
+        for values in (near, [success(own, 5.0) for own in rmsd], [np.array([own.any()]) for own in near])
+    )
+    found = np.concatenate(rmsd)
+    return Row(
+        sampler=name,
+        score_scale=docked.score_scale,
+        success_2A=two.estimate,
+        success_2A_interval=(two.low, two.high),
+        best_2A=best.estimate,
+        best_2A_interval=(best.low, best.high),
+        distinct=float(
+            np.mean([1 + clusters(docked.positions[c.name], automorphisms(c.ligand)).max() for c in docked.complexes])
+        ),
+        success_5A=five.estimate,
+        success_5A_interval=(five.low, five.high),
+        median_rmsd=float(np.median(np.where(np.isfinite(found), found, np.inf))),
+        failed=len(docked.failed),
+        ms_per_pose=docked.ms_per_pose,
+    )
+
+
+def validation_complexes(config: ValidationOptions) -> tuple[list[Complex], list[InputProblem]]:
+    """The complexes of the chosen split, at most `config.limit` of them, and what of the data cannot be used.
+
+    Raises:
+        InputError: if the data folder is missing, or holds none of them.
+    """
+    if config.split == "embedded":
+        chosen, problems = read()
+    elif config.data is None:
+        raise mistake("--data", f"not given, and --split {config.split} needs it", "give the training data's folder")
+    else:
+        parts, problems = read_split(config.data, config.validation_ligands, config.validation_targets)
+        chosen = list(parts.ligands if config.split == "ligands" else parts.targets)
+        if not chosen:
+            raise mistake(
+                str(config.data),
+                f"no complex of the split '{config.split}' in it",
+                "give the training data and the lists of the training run",
+            )
+    if config.limit is None or config.limit >= len(chosen):
+        return chosen, problems
+    kept = np.random.default_rng(config.seed).permutation(len(chosen))[: config.limit]
+    return [chosen[i] for i in sorted(kept)], problems
+
+
+def best_of(rows: Sequence[Row]) -> Row:
+    """The row with the most poses within 2 Å; the lower median RMSD decides between equals."""
+    return max(rows, key=lambda row: (row.success_2A, -row.median_rmsd))
+
+
+def print_table(rows: Sequence[Row], poses: int, title: str, console: Console) -> None:
+    """One line a sampler; percentages of all poses, and of complexes for the best of N."""
+    table = Table(title=title, box=SIMPLE)
+    best = f"best of {poses} < 2 Å"
+    for heading in ("sampler", "c", "< 2 Å", "95%", best, "95%", "distinct", "< 5 Å", "median Å", "ms a pose"):
+        table.add_column(heading, justify="left" if heading == "sampler" else "right", no_wrap=heading == "sampler")
+    for row in rows:
+        two, most = (
+            (f"{rate:.1%}", f"{100 * low:.0f}-{100 * high:.0f}")
+            for rate, (low, high) in (
+                (row.success_2A, row.success_2A_interval),
+                (row.best_2A, row.best_2A_interval),
+            )
+        )
+        figures = (f"{row.distinct:.1f}", f"{row.success_5A:.1%}", f"{row.median_rmsd:.2f}", f"{row.ms_per_pose:.0f}")
+        table.add_row(
+            row.sampler, f"{row.score_scale:g}", *two, *most, f"{row.distinct:.1f}", f"{row.success_5A:.1%}", *figures
+        )
+    console.print(table)
+    if failed := sum(row.failed for row in rows):
+        console.print(f"{failed} poses are not finite; they count as misses", highlight=False)
+
+
+def page() -> Console:
+    """Standard output, wide enough for the table where it is no terminal."""
+    console = Console()
+    return console if console.is_terminal else Console(width=_PAGE)
+
+
+def mistake(option: str, message: str, remedy: str) -> InputError:
+    """A mistake in an option of the command line."""
+    return InputError(InputProblem(option, "", message, remedy))
