@@ -22,13 +22,13 @@ from domains.docking.structures.pocket import (
 from domains.docking.structures.protein import Protein
 from domains.docking.structures.protein_files import read_protein
 from domains.docking.structures.residues import (
-    ADDITIVES,
     ATOM_NAME_VOCABULARY,
     ELEMENT_VOCABULARY,
     RESIDUE_VOCABULARY,
     SIDE_CHAINS,
     parent_residue,
 )
+from domains.docking.structures.small_molecules import ADDITIVES
 from domains.errors import InputError
 
 BACKBONE = ("N", "CA", "C", "O")
@@ -120,7 +120,7 @@ def test_what_is_dropped_is_reported(tmp_path: Path) -> None:
 
 def test_additives_are_no_amino_acids_ions_or_cofactors() -> None:
     kept = ("ZN", "MG", "CL", "PO4", "HEM", "NAD", "ATP", "FAD", "SAH", "NAG", "GLC", "PLP", "MSE", "ACE", "UNK")
-    assert not ADDITIVES & {*SIDE_CHAINS, *kept}
+    assert not ADDITIVES.keys() & {*SIDE_CHAINS, *kept}
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_first_model_only(tmp_path: Path) -> None:
     models = [f"MODEL     {n:4d}\n{_residue('GLY', '1', 10.0 * n)}ENDMDL\n" for n in (1, 2, 3)]
     protein = _read(tmp_path, "".join(models))
     np.testing.assert_allclose(protein.positions[:, 0], 10.0)
-    assert str(protein.report) == "1 amino acids; first of 3 models"
+    assert str(protein.report) == "1 amino acids; read the first of 3 models"
 
 
 def test_mmcif_and_gzip_say_the_same(tmp_path: Path) -> None:

@@ -24,8 +24,8 @@ def without_copies(protein: Protein, ligand: Ligand, pose: NDArray[np.float32] |
     The same molecule is one that is bonded to nothing else and has the ligand's elements and bonds, the latter judged
     by distance; bond orders, charges and stereochemistry do not count.
 
-    Amino acids go only if half of the chain that they are bonded in does: a peptide in the ligand's place is the
-    ligand, and the residue that a covalent ligand's file repeats is not.
+    Amino acids go only if half of their chain does: a peptide in the ligand's place is the ligand; the residue that a
+    covalent ligand's file repeats is not, nor is a side chain that is in the way of a ligand of another structure.
     """
     molecules = _Molecules(protein)
     if pose is None:
@@ -42,8 +42,6 @@ class _Molecules:
         self._protein = protein
         ends = protein.residue_index[protein.bonds]
         self._of_residue = _components(ends, len(protein.residue_ids))
-        is_peptide = protein.is_amino_acid[ends].all(1)
-        self._chain = _components(ends[is_peptide], len(protein.residue_ids))
 
     def same_as(self, ligand: Ligand, atoms: NDArray[np.int64]) -> list[int]:
         """Residues of the molecules that have one of the atoms and are the ligand by their elements and bonds."""
@@ -68,8 +66,10 @@ class _Molecules:
             own = protein.residue_index == index
             to_residue, _ = cKDTree(protein.positions[own]).query(pose)
             covered[index] = max(np.mean(to_residue <= _SAME_PLACE), np.mean(distance[own] <= _SAME_PLACE)) >= 0.5
-        share = np.bincount(self._chain, weights=covered) / np.bincount(self._chain)
-        return np.flatnonzero(covered & (share[self._chain] >= 0.5)).tolist()
+        chain, amino = protein.chain_index, protein.is_amino_acid
+        sizes = np.bincount(chain, weights=amino)
+        share = np.bincount(chain, weights=covered & amino) / np.maximum(sizes, 1)
+        return np.flatnonzero(covered & (~amino | (share[chain] >= 0.5))).tolist()
 
 
 def _components(edges: NDArray[np.int64], n: int) -> NDArray[np.int64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -34,7 +34,9 @@ class ProteinReport:
     incomplete: int
     missing_atoms: int
     models: int
+    notes: tuple[str, ...] = ()
     copies: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return "; ".join((f"{self.amino_acids} amino acids", *self.remarks))
@@ -48,10 +50,12 @@ class ProteinReport:
             f"dropped {self.waters} waters" if self.waters else "",
             f"dropped additives {_names(self.additives)}" if self.additives else "",
             f"removed {_names(self.copies)}, the ligand itself ({_places(self.copies)})" if self.copies else "",
+            f"left out {', '.join(self.left_out)}" if self.left_out else "",
             f"dropped {self.hydrogens} hydrogens" if self.hydrogens else "",
             f"dropped {self.alternatives} atoms of alternative conformations" if self.alternatives else "",
             f"{self.missing_atoms} side-chain atoms missing in {self.incomplete} residues" if self.incomplete else "",
-            f"first of {self.models} models" if self.models > 1 else "",
+            f"read the first of {self.models} models" if self.models > 1 else "",
+            *self.notes,
         ]
         return tuple(part for part in parts if part)
 
@@ -62,7 +66,8 @@ class Protein:
 
     positions (N, 3) float32, Å, in the file's frame; element, residue, atom_name (N,) int64 into the vocabularies;
     residue_index (N,) int64 into the residues; is_ca (N,) bool; atomic_number (N,) int64; pdb_lines (N,) in PDB format;
-    residue_ids: M words "A:45B"; residue_names: M words; is_amino_acid (M,) bool.
+    residue_ids: M words "A:45B"; residue_names: M words; is_amino_acid (M,) bool; chain_index (M,) int64, equal for
+    residues of one chain. other_models: atoms (., 3), Å, of each model of the file that was not read.
     """
 
     path: Path
@@ -77,6 +82,8 @@ class Protein:
     residue_ids: tuple[str, ...]
     residue_names: tuple[str, ...]
     is_amino_acid: NDArray[np.bool_]
+    chain_index: NDArray[np.int64]
+    other_models: tuple[NDArray[np.float32], ...]
     report: ProteinReport
 
     @cached_property
@@ -96,11 +103,25 @@ class Protein:
 
     def without_copies(self, residues: Sequence[int]) -> Protein:
         """The protein without those of its residues that are the ligand; the report says so."""
+        return self._without(residues, replace(self.report, copies=(*self.report.copies, *self.labels(residues))))
+
+    def leaving_out(self, reasons: Mapping[int, str]) -> Protein:
+        """The protein without some residues, each for a reason that the report gives."""
+        names = zip(self.labels(reasons), reasons.values(), strict=True)
+        said = tuple(f"{label} ({reason})" for label, reason in names)
+        return self._without(list(reasons), replace(self.report, left_out=(*self.report.left_out, *said)))
+
+    def labels(self, residues: Iterable[int]) -> tuple[str, ...]:
+        """Places and names, "A:45B HIS"."""
+        return tuple(f"{self.residue_ids[i]} {self.residue_names[i]}" for i in residues)
+
+    def _without(self, residues: Sequence[int], report: ProteinReport) -> Protein:
+        """Without some residues; a report that says why."""
         if not residues:
             return self
         kept = ~np.isin(np.arange(len(self.residue_ids)), residues)
         atoms = kept[self.residue_index]
-        labels = tuple(f"{self.residue_ids[i]} {self.residue_names[i]}" for i in residues)
+        gone = self.labels(residues)
         return replace(
             self,
             **{name: getattr(self, name)[atoms] for name in _OF_ATOMS},
@@ -108,12 +129,12 @@ class Protein:
             residue_ids=tuple(word for word, own in zip(self.residue_ids, kept, strict=True) if own),
             residue_names=tuple(word for word, own in zip(self.residue_names, kept, strict=True) if own),
             is_amino_acid=self.is_amino_acid[kept],
+            chain_index=self.chain_index[kept],
             report=replace(
-                self.report,
+                report,
                 amino_acids=int(self.is_amino_acid[kept].sum()),
-                modified=tuple(label for label in self.report.modified if label not in labels),
-                hetero=tuple(label for label in self.report.hetero if label not in labels),
-                copies=labels,
+                modified=tuple(label for label in report.modified if label not in gone),
+                hetero=tuple(label for label in report.hetero if label not in gone),
             ),
         )
 

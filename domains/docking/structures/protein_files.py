@@ -1,10 +1,9 @@
-"""Proteins from PDB and mmCIF files, refusing what would quietly be read as something else."""
+"""Proteins from PDB, PDBQT and mmCIF files, refusing what would quietly be read as something else."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -13,9 +12,13 @@ import gemmi
 import numpy as np
 from numpy.typing import NDArray
 
+from domains.docking.structures.atom_rows import FileError, Row, Rows
+from domains.docking.structures.elements import element_of, impossible_metal
+from domains.docking.structures.mmcif_rows import mmcif_rows
+from domains.docking.structures.pdb_rows import is_atom, pdb_rows
 from domains.docking.structures.protein import Protein, ProteinReport
+from domains.docking.structures.residue_rows import ResidueRows, residues
 from domains.docking.structures.residues import (
-    ADDITIVES,
     ATOM_NAME_VOCABULARY,
     ELEMENT_VOCABULARY,
     RESIDUE_VOCABULARY,
@@ -25,45 +28,112 @@ from domains.docking.structures.residues import (
     parent_residue,
     standard_name,
 )
+from domains.docking.structures.small_molecules import is_additive
 from domains.docking.structures.text_files import read_text
 from domains.errors import InputError, InputProblem
 
 _KIND = "a PDB or mmCIF file (.gz is fine)"
-_COORDINATES = (slice(30, 38), slice(38, 46), slice(46, 54))  # columns of x, y, z in a PDB atom line
+_UNKNOWN_ATOM = "UNX"  # residue of an atom that the PDB knows no element of
 
 
-def read_protein(path: Path) -> Protein:
-    """Read a PDB or mmCIF file, gzipped or not.
+def read_protein(path: Path, keep: frozenset[str] = frozenset()) -> Protein:
+    """Read a PDB, PDBQT or mmCIF file, gzipped or not.
 
     Of alternative conformations the one with the highest occupancy is kept, residue by residue. Modified residues
     (MSE, SEP, ...) get the type of their parent. Metals, ions, cofactors, sugars and nucleotides are kept with the
-    residue type "other". Hydrogens, waters and crystallisation additives are dropped; see ``Protein.report``.
+    residue type "other". Hydrogens, waters and crystallisation additives are dropped, but for additives that are named
+    in `keep`; see ``Protein.report``.
 
-    Raises ``InputError`` for a file that is missing, empty, binary, cut off, or without amino acids.
+    Raises ``InputError`` for a file that is missing, empty, binary, cut off, or without amino acids, and for one that
+    has an atom twice, a residue in parts far from each other, or an atom without a number, an element or coordinates.
     """
-    structure = _structure(path)
-    tally: Counter[str] = Counter()
+    rows = _rows(path)
+    try:
+        atoms, corrected, hydrogens = _with_elements(rows.rows)
+        found, remarks = residues(list(atoms))
+        notes = [*rows.remarks, *remarks]
+        if corrected:
+            notes.append(f"took the elements of {corrected} atoms from their names, for the file's are others")
+        return _protein(path, rows, _built(found, atoms), hydrogens, tuple(notes), keep)
+    except FileError as error:
+        raise InputError(InputProblem(str(path), "", str(error), "correct or remove the line")) from error
+
+
+class _Residue(NamedTuple):
+    chain: str
+    part: int
+    residue: gemmi.Residue
+
+
+def _rows(path: Path) -> Rows:
+    """Raises ``InputError`` for a file that is missing, empty, binary, cut off, malformed, or without atoms."""
+    text = read_text(path, _KIND)
+    is_mmcif = any(suffix.lower() in (".cif", ".mmcif") for suffix in path.suffixes[-2:])
+    try:
+        rows = mmcif_rows(text) if is_mmcif else pdb_rows(text)
+    except FileError as error:
+        message = f"it is cut off or malformed ({error})"
+        raise InputError(InputProblem(str(path), "", message, "download or write the file again")) from error
+    if not rows.rows and not rows.waters:
+        raise InputError(InputProblem(str(path), "", "there are no atoms in it", f"give {_KIND}, and name it so"))
+    return rows
+
+
+def _with_elements(rows: Sequence[Row]) -> tuple[dict[Row, gemmi.Element], int, int]:
+    """Heavy atoms with their elements, how many of these the file has otherwise, and how many hydrogens there are."""
+    heavy: dict[Row, gemmi.Element] = {}
+    corrected = hydrogens = 0
+    for row in rows:
+        if row.residue == _UNKNOWN_ATOM:
+            continue
+        element, is_other = element_of(row)
+        if element.is_hydrogen:
+            hydrogens += 1
+        else:
+            corrected += is_other
+            heavy[row] = element
+    return heavy, corrected, hydrogens
+
+
+def _built(found: Sequence[ResidueRows], elements: dict[Row, gemmi.Element]) -> Iterator[_Residue]:
+    for rows in found:
+        first, residue = rows.rows[0], gemmi.Residue()
+        residue.name, residue.seqid = first.residue, gemmi.SeqId(first.number, first.insertion)
+        residue.het_flag = "H" if first.is_hetero else "A"
+        for row in rows.rows:
+            atom = gemmi.Atom()
+            atom.name, atom.element, atom.charge = row.name, elements[row], row.charge
+            atom.pos, atom.occ = gemmi.Position(*row.position), row.occupancy
+            atom.altloc = row.altloc or "\0"
+            residue.add_atom(atom)
+        if parent_residue(residue.name) is None and (metal := impossible_metal(residue)) is not None:
+            row = next(row for row in rows.rows if row.name == metal.name)
+            what = f"{metal.element.name}, and has a carbon nearer than any metal has"
+            raise FileError(f"line {row.line}: atom {metal.name} of {rows} is {what}")
+        yield _Residue(rows.chain, rows.part, residue)
+
+
+def _protein(
+    path: Path, file: Rows, found: Iterator[_Residue], hydrogens: int, notes: tuple[str, ...], keep: frozenset[str]
+) -> Protein:
+    tally = Counter(waters=file.waters, hydrogens=hydrogens)
     modified: list[str] = []
     hetero: list[str] = []
     additives: list[str] = []
-    ids: list[str] = []
-    names: list[str] = []
-    rows: list[_Row] = []
-    is_amino_acid: list[bool] = []
-    seen = gemmi.Model(1)
-    for chain, residue in _residues(structure[0], tally):
-        label = f"{chain}:{residue.seqid} {residue.name}"
+    kept: list[tuple[_Residue, list[gemmi.Atom], str | None]] = []
+    for own in _one_of_alternatives(found, tally):
+        residue = own.residue
+        label = f"{own.chain}:{residue.seqid} {residue.name}"
         if is_water(residue):
             tally["waters"] += 1
             continue
+        atoms = _atoms(residue, tally)
         parent = parent_residue(residue.name)
-        if parent is None and residue.name in ADDITIVES:
+        composition = Counter(atom.element.name for atom in atoms)
+        if parent is None and residue.name not in keep and is_additive(residue.name, composition):
             additives.append(label)
             continue
-        kept = _atoms(residue, tally)
-        if not kept:
-            continue
-        if parent == "other" and not any(atom.name == "CA" for atom in kept):
+        if parent == "other" and not any(atom.name == "CA" for atom in atoms):
             parent = None  # programs call any unknown molecule UNK
         if parent is None:
             hetero.append(label)
@@ -71,16 +141,13 @@ def read_protein(path: Path) -> Protein:
             tally["amino_acids"] += 1
             if standard_name(residue.name) not in (parent, "UNK"):
                 modified.append(label)
-            missing = _missing(residue.name, kept)
+            missing = _missing(residue.name, atoms)
             tally["missing_atoms"] += missing
             tally["incomplete"] += missing > 0
-        rows += [_row(atom, parent, len(ids)) for atom in kept]
-        is_amino_acid.append(parent is not None)
-        _add(seen, chain, residue, kept)
-        ids.append(f"{chain}:{residue.seqid}")
-        names.append(residue.name)
+        kept.append((own, atoms, parent))
     if not tally["amino_acids"]:
         raise InputError(InputProblem(str(path), "", "there are no amino acids in it", "give the protein's own file"))
+    rows = [_row(atom, parent, i) for i, (_, atoms, parent) in enumerate(kept) for atom in atoms]
     return Protein(
         path,
         np.array([row.position for row in rows], dtype=np.float32),
@@ -90,10 +157,12 @@ def read_protein(path: Path) -> Protein:
         np.array([row.residue_index for row in rows], dtype=np.int64),
         np.array([row.is_ca for row in rows], dtype=np.bool_),
         np.array([row.atomic_number for row in rows], dtype=np.int64),
-        _pdb_lines(seen),
-        tuple(ids),
-        tuple(names),
-        np.array(is_amino_acid, dtype=np.bool_),
+        _pdb_lines([(own, atoms) for own, atoms, _ in kept]),
+        tuple(f"{own.chain}:{own.residue.seqid}" for own, _, _ in kept),
+        tuple(own.residue.name for own, _, _ in kept),
+        np.array([parent is not None for _, _, parent in kept], dtype=np.bool_),
+        np.array([own.part for own, _, _ in kept], dtype=np.int64),
+        file.other_models,
         ProteinReport(
             amino_acids=tally["amino_acids"],
             modified=tuple(modified),
@@ -104,12 +173,13 @@ def read_protein(path: Path) -> Protein:
             alternatives=tally["alternatives"],
             incomplete=tally["incomplete"],
             missing_atoms=tally["missing_atoms"],
-            models=len(structure),
+            models=file.models,
+            notes=notes,
         ),
     )
 
 
-class _Row(NamedTuple):
+class _Atom(NamedTuple):
     position: list[float]
     element: int
     residue: int
@@ -119,9 +189,9 @@ class _Row(NamedTuple):
     atomic_number: int
 
 
-def _row(atom: gemmi.Atom, parent: str | None, residue_index: int) -> _Row:
+def _row(atom: gemmi.Atom, parent: str | None, residue_index: int) -> _Atom:
     known_name = parent is not None and atom.name in ATOM_NAME_VOCABULARY
-    return _Row(
+    return _Atom(
         position=atom.pos.tolist(),
         element=ELEMENT_VOCABULARY.index(element_class(atom.element)),
         residue=RESIDUE_VOCABULARY.index(parent or "other"),
@@ -132,23 +202,23 @@ def _row(atom: gemmi.Atom, parent: str | None, residue_index: int) -> _Row:
     )
 
 
-def _add(model: gemmi.Model, chain: str, residue: gemmi.Residue, atoms: list[gemmi.Atom]) -> None:
-    """Put a residue with these atoms alone at the end of the model."""
-    if not len(model) or model[-1].name != chain:
-        model.add_chain(gemmi.Chain(chain))
-    kept = gemmi.Residue()
-    kept.name, kept.seqid, kept.het_flag = residue.name, residue.seqid, residue.het_flag
-    for atom in atoms:
-        kept.add_atom(atom).altloc = "\0"  # RDKit skips an atom marked B, which may be the one that was kept
-    model[-1].add_residue(kept)
-
-
-def _pdb_lines(model: gemmi.Model) -> NDArray[np.str_]:
+def _pdb_lines(kept: Sequence[tuple[_Residue, list[gemmi.Atom]]]) -> NDArray[np.str_]:
+    """The atoms in PDB format, in this order."""
+    model = gemmi.Model(1)
+    for (chain, _, residue), atoms in kept:
+        if not len(model) or model[-1].name != chain:
+            model.add_chain(gemmi.Chain(chain))
+        own = gemmi.Residue()
+        own.name = standard_name(residue.name) if len(residue.name) > 3 else residue.name
+        own.seqid, own.het_flag = residue.seqid, residue.het_flag
+        for atom in atoms:
+            own.add_atom(atom).altloc = "\0"  # RDKit skips an atom marked B, which may be the one that was kept
+        model[-1].add_residue(own)
     structure = gemmi.Structure()
     structure.add_model(model)
     structure.shorten_chain_names()  # mmCIF has longer ones than PDB has room for
     text = structure.make_pdb_string(gemmi.PdbWriteOptions(ter_records=False, conect_records=False))
-    return np.array([line for line in text.splitlines() if _is_atom(line)])
+    return np.array([line for line in text.splitlines() if is_atom(line)])
 
 
 def _missing(name: str, atoms: list[gemmi.Atom]) -> int:
@@ -156,27 +226,24 @@ def _missing(name: str, atoms: list[gemmi.Atom]) -> int:
     return len(set(SIDE_CHAINS.get(standard_name(name), ())) - {atom.name for atom in atoms})
 
 
-def _residues(model: gemmi.Model, tally: Counter[str]) -> Iterator[tuple[str, gemmi.Residue]]:
-    """Residues with the name of their chain; where alternatives share a place, the one with the highest occupancy."""
-    for chain in model:
-        for _, group in groupby(chain, key=lambda residue: str(residue.seqid)):
-            candidates = list(group)
-            # Without altloc marks, two residues of one number are two molecules and not two alternatives.
-            if len(candidates) > 1 and all(any(atom.has_altloc() for atom in residue) for residue in candidates):
-                best = max(candidates, key=lambda residue: max(atom.occ for atom in residue))
-                tally["alternatives"] += sum(len(r) for r in candidates) - len(best)
-                candidates = [best]
-            for residue in candidates:
-                yield chain.name, residue
+def _one_of_alternatives(found: Iterator[_Residue], tally: Counter[str]) -> Iterator[_Residue]:
+    """Of residues that are alternatives in one place, the one with the highest occupancy."""
+    for _, group in groupby(found, key=lambda own: (own.chain, str(own.residue.seqid))):
+        candidates = list(group)
+        # Without altloc marks, two residues of one number are two molecules and not two alternatives.
+        if len(candidates) > 1 and all(any(atom.has_altloc() for atom in own.residue) for own in candidates):
+            best = max(candidates, key=lambda own: max(atom.occ for atom in own.residue))
+            tally["alternatives"] += sum(len(own.residue) for own in candidates) - len(best.residue)
+            candidates = [best]
+        yield from candidates
 
 
 def _atoms(residue: gemmi.Residue, tally: Counter[str]) -> list[gemmi.Atom]:
-    """Heavy atoms of the conformation with the highest total occupancy (the first one on a tie).
+    """Atoms of the conformation with the highest total occupancy (the first one on a tie).
 
     An atom that this conformation lacks is taken from the conformation where its own occupancy is highest.
     """
-    heavy = [atom for atom in residue if not atom.is_hydrogen()]
-    tally["hydrogens"] += len(residue) - len(heavy)
+    heavy = list(residue)
     occupancy: dict[str, float] = {}
     for atom in heavy:
         if atom.has_altloc():
@@ -190,44 +257,3 @@ def _atoms(residue: gemmi.Residue, tally: Counter[str]) -> list[gemmi.Atom]:
     kept = [atom for atom in heavy if chosen[atom.name] is atom]
     tally["alternatives"] += len(heavy) - len(kept)
     return kept
-
-
-def _structure(path: Path) -> gemmi.Structure:
-    """Structure from a PDB file, or mmCIF where the name ends in .cif or .mmcif, gzipped or not.
-
-    Raises ``InputError`` for a file that is missing, empty, binary, cut off, malformed, or without atoms.
-    """
-    text = read_text(path, _KIND)
-    is_mmcif = any(suffix.lower() in (".cif", ".mmcif") for suffix in path.suffixes[-2:])
-    try:
-        if not is_mmcif:
-            _check_atom_lines(text)
-        file_format = gemmi.CoorFormat.Mmcif if is_mmcif else gemmi.CoorFormat.Pdb
-        structure = gemmi.read_structure_string(text, format=file_format)
-    except (RuntimeError, ValueError) as error:
-        message = f"it is cut off or malformed ({error})"
-        raise InputError(InputProblem(str(path), "", message, "download or write the file again")) from error
-    if not len(structure) or not structure[0].count_atom_sites():
-        raise InputError(InputProblem(str(path), "", "there are no atoms in it", f"give {_KIND}, and name it so"))
-    if not all(math.isfinite(site.atom.pos.length()) for site in structure[0].all()):
-        raise InputError(InputProblem(str(path), "", "some coordinates are not numbers", "write the file again"))
-    return structure
-
-
-def _check_atom_lines(text: str) -> None:
-    """``ValueError`` for coordinates that gemmi reads as zero, and for a last line that ends before the one above."""
-    lines = text.splitlines()
-    for number, line in enumerate(lines, start=1):
-        if _is_atom(line):
-            for columns in _COORDINATES:
-                try:
-                    float(line[columns])
-                except ValueError as error:
-                    raise ValueError(f"line {number} has no number in columns 31-54") from error
-    ends_in_atoms = len(lines) > 1 and _is_atom(lines[-1]) and _is_atom(lines[-2])
-    if ends_in_atoms and not text.endswith("\n") and len(lines[-1].rstrip()) < len(lines[-2].rstrip()):
-        raise ValueError(f"line {len(lines)} ends before the line above does")
-
-
-def _is_atom(line: str) -> bool:
-    return line.startswith(("ATOM", "HETATM"))

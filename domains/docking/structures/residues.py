@@ -1,6 +1,8 @@
-"""What the names in a protein file mean: vocabularies of the network, name variants, water and additives."""
+"""What the names in a protein file mean: vocabularies of the network, variants of names, and water."""
 
 from __future__ import annotations
+
+from functools import cache
 
 import gemmi
 
@@ -44,33 +46,29 @@ SIDE_CHAINS: dict[str, tuple[str, ...]] = {
 }
 """Heavy atoms of a complete side chain."""
 
-# Protonation and disulphide variants that force fields write and the PDB's dictionary does not know.
+# Variants by protonation and disulphides that force fields write and the PDB's dictionary does not know.
 _FORCE_FIELD_NAMES = {
     **dict.fromkeys(("HID", "HIE", "HIP", "HSD", "HSE", "HSP"), "HIS"),
     **dict.fromkeys(("CYX", "CYM"), "CYS"),
-    **{"ASH": "ASP", "GLH": "GLU", "LYN": "LYS", "ARN": "ARG"},
+    **dict.fromkeys(("HISA", "HISB", "HISD", "HISE", "HISH", "HIS1", "HIS2"), "HIS"),
+    **dict.fromkeys(("CYSH", "CYS1", "CYS2", "CYSS"), "CYS"),
+    **{"ASH": "ASP", "GLH": "GLU", "LYN": "LYS", "ARN": "ARG", "LSN": "LYS", "LYP": "LYS", "TYM": "TYR"},
+    **{"ASPH": "ASP", "GLUH": "GLU", "LYSH": "LYS", "ARGN": "ARG"},
 }
 
-# Cryoprotectants, precipitants, buffers, reductants and detergents. They come with the crystal and not with the
-# protein, and one that sits in the pocket is what the ligand displaces. Single ions, phosphates, sugars and anything
-# not listed are kept, because they can be substrates, cofactors or part of the site.
-ADDITIVES: frozenset[str] = frozenset(
-    (
-        *("GOL", "EDO", "PGO", "PGR", "MPD", "MRD", "IPA", "EOH", "MOH", "TBU", "BU1", "BU3", "HEZ", "DIO", "DMS"),
-        *("PEG", "PGE", "PG4", "PG5", "PG6", "1PE", "2PE", "P6G", "P33", "PE3", "PE4", "PE5", "PE8", "7PE", "12P"),
-        *("15P", "XPE", "M2M", "TOE", "ACN", "ACT", "ACY", "FMT", "SO4", "NO3", "SCN", "NH4", "CAC", "LDA"),
-        *("CIT", "FLC", "TLA", "TAR", "MLI", "MLA", "TRS", "TAM", "BTB", "MES", "EPE", "NHE", "CXS", "CPS"),
-        *("PIN", "IMD", "BCN", "B3P", "BME", "DTT", "DTV", "TCE", "BOG", "LMT", "DDQ", "C8E", "OLC", "OLB"),
-        *("OLA", "UNX", "UNL"),
-    )
-)
 
-
+@cache
 def standard_name(name: str) -> str:
-    """Residue name in the PDB's dictionary: HIS for a force field's HIE, and so on."""
-    return _FORCE_FIELD_NAMES.get(name, name)
+    """Residue name in the PDB's dictionary: HIS for a force field's HIE, SER for Amber's NSER at the N-terminus."""
+    if name in _FORCE_FIELD_NAMES:
+        return _FORCE_FIELD_NAMES[name]
+    if len(name) == 4 and name[0] in "NC":
+        inner = _FORCE_FIELD_NAMES.get(name[1:], name[1:])
+        return inner if inner in SIDE_CHAINS else name
+    return name
 
 
+@cache
 def parent_residue(name: str) -> str | None:
     """The one of the 20 amino acids that a residue is or was made from, "other" for an amino acid without one, and
     ``None`` for what is no amino acid. Modified residues follow the parent that gemmi tabulates from the PDB."""
