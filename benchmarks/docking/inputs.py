@@ -62,6 +62,8 @@ def load(options: Options, model: DockingModel) -> Inputs:
         known_poses=options.known_poses or None,
         only=options.only,
         seed=options.seed,
+        drop=options.drop,
+        keep=options.keep,
     )
     complexes, refused = model.prepare(complexes)
     problems += refused
@@ -71,9 +73,14 @@ def load(options: Options, model: DockingModel) -> Inputs:
         try:
             symmetries[found.name] = automorphisms(found.ligand)
         except InputError as error:
-            problems.append(replace(error.problem, file=found.name))
-        else:
-            kept.append(found)
+            if found.reference is not None:
+                problems.append(replace(error.problem, file=found.name))
+                continue
+            # Nobody asks for an RMSD to a bound pose; its poses are compared with each other atom by atom.
+            symmetries[found.name] = np.arange(found.ligand.n_atoms)[None]
+            remark = f"{error.problem.message}: distances between its poses are not corrected for them"
+            found = replace(found, remarks=(*found.remarks, remark))
+        kept.append(found)
     return Inputs(tuple(kept), symmetries, tuple(problems), _split(options))
 
 

@@ -47,6 +47,10 @@ class Options:
     """safetensors file written by domains.docking.train"""
     pocket: str = "ligand"
     """where to dock: ligand, ligand:RADIUS, point:X,Y,Z, point:X,Y,Z,RADIUS or protein (Å)"""
+    drop: tuple[str, ...] = ()
+    """molecules of the protein files to leave out: names of residues (LIG), places (A:301), or all-ligands"""
+    keep: tuple[str, ...] = ()
+    """molecules to keep; without either, those bound in a pocket that is not put around the ligand are left out"""
     score_scale: float | None = None
     """c, by which the score is multiplied: more than 1 seeks modes; without it, what the weights file says"""
     conformer: Literal["input", "rdkit"] = "input"

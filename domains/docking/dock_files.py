@@ -140,7 +140,14 @@ def read_inputs(source: Path | Pair, options: DockOptions) -> tuple[list[Complex
         InputError: naming the option that cannot be used.
     """
     try:
-        return read(source, pocket=options.pocket, known_poses=options.known_poses or None, seed=options.seed)
+        return read(
+            source,
+            pocket=options.pocket,
+            known_poses=options.known_poses or None,
+            seed=options.seed,
+            drop=options.drop,
+            keep=options.keep,
+        )
     except ValueError as error:
         raise mistake("pocket", str(error), "choose one of these") from error
 

@@ -14,6 +14,10 @@ class DockOptions:
     pocket: str = "ligand"
     """where to dock: ligand (around the ligand's own pose), a ligand FILE that lies in the pocket, point:X,Y,Z, or
     protein; ligand:RADIUS, FILE:RADIUS and point:X,Y,Z,RADIUS say how far residues reach (Å)"""
+    drop: tuple[str, ...] = ()
+    """molecules of the protein file to leave out: names of residues (LIG), places (A:301), or all-ligands"""
+    keep: tuple[str, ...] = ()
+    """molecules to keep; without either, those bound in a pocket that is not put around the ligand are left out"""
     nfe: int = 10
     """network evaluations a pose"""
     samples: int = 10

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -10,9 +10,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from domains.docking.structures.bound_molecules import ALL_LIGANDS, Choice, bound_molecules, left_out
 from domains.docking.structures.copies import without_copies
 from domains.docking.structures.ligand import Ligand, with_conformer
 from domains.docking.structures.pairs import Pair, pair_records
+from domains.docking.structures.placement import check_near, clash_remark, given_pose
 from domains.docking.structures.pocket import EmptyPocketError, Pocket, PocketChoice, choose_pocket
 from domains.docking.structures.pocket_files import read_pocket_choice
 from domains.docking.structures.protein import Protein
@@ -23,7 +25,7 @@ from domains.docking.structures.text_files import read_names
 from domains.docking.structures.torsions import TorsionRule
 from domains.errors import InputError, InputProblem
 
-_FAR = 10.0  # Å from the nearest protein atom; a bound ligand touches its protein at 3-4 Å
+_FEW_RESIDUES = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,8 @@ def read(
     only: Path | str | None = None,
     seed: int = 0,
     rule: TorsionRule = "chemical",
+    drop: Collection[str] = (),
+    keep: Collection[str] = (),
 ) -> tuple[list[Complex], list[InputProblem]]:
     """Complexes from a user's files, and what could not be used, which does not stop the rest.
 
@@ -70,9 +74,15 @@ def read(
         only: list of names, one a line: complexes (NAME/TITLE), or all of a protein (NAME); the others are left out.
         seed: of RDKit's conformers.
         rule: which bonds turn.
+        drop: molecules of the protein files to leave out: names of residues (LIG), places (A:301), or "all-ligands",
+            every small molecule that is no known cofactor.
+        keep: those to keep. Without either, a bound molecule stays beside a ligand whose own pose says where the pocket
+            is, and is left out of any other pocket, where it would be in the way; crystallisation additives are left
+            out.
 
     Raises:
-        ValueError: if `pocket` or `conformer` is not one of these, or the seed is negative.
+        ValueError: if `pocket` or `conformer` is not one of these, the seed is negative, or a name is to be both left
+            out and kept.
         InputError: if the list of names, or the file of the pocket's ligand, cannot be read.
     """
     choice = read_pocket_choice(pocket) if isinstance(pocket, str) else pocket
@@ -82,10 +92,14 @@ def read(
         raise ValueError(f"seed is {seed}; give a number >= 0")
     if path is None and known_poses is None:
         known_poses = True
+    molecules = Choice(frozenset(drop), frozenset(keep))
     wanted = None if only is None else read_names(Path(only))
+    proteins: dict[int, Protein] = {}
     complexes: dict[str, Complex] = {}
     problems: list[InputProblem] = []
-    for record in _records(path, rule, seed):
+    for record in _records(path, rule, seed, molecules.keep):
+        if isinstance(record, Record):
+            proteins[id(record.protein)] = record.protein
         if isinstance(record, InputProblem):
             problems.append(record)
         elif wanted is not None and wanted.isdisjoint(_names_of(record.name)):
@@ -95,57 +109,79 @@ def read(
             problems.append(replace(record.where, message=message, remedy="rename one of them"))
         else:
             try:
-                complexes[record.name] = _complex(record, choice, known_poses, seed if conformer == "rdkit" else None)
+                fresh = seed if conformer == "rdkit" else None
+                complexes[record.name] = _complex(record, choice, molecules, known_poses, fresh)
             except InputError as error:
                 problems.append(error.problem)
     if wanted is not None:
         remedy = "correct the name, or see above why it was left out"
         for name in sorted(wanted.difference(*map(_names_of, complexes))):
             problems.append(InputProblem(str(only), name, "there is no such complex to dock", remedy))
+    problems += _nothing_called(molecules, proteins.values())
     return list(complexes.values()), problems
 
 
-def _records(path: Path | str | Pair | None, rule: TorsionRule, seed: int) -> Iterator[Record | InputProblem]:
+def _records(
+    path: Path | str | Pair | None, rule: TorsionRule, seed: int, keep: frozenset[str]
+) -> Iterator[Record | InputProblem]:
     if path is None:
         return posebusters_records(rule)
     if isinstance(path, Pair):
-        return pair_records(path, rule, seed)
+        return pair_records(path, rule, seed, keep)
     path = Path(path)
     if path.suffix.lower() == ".csv" and not path.is_dir():
-        return table_records(path, rule, seed)
-    return folder_records(path, rule)
+        return table_records(path, rule, seed, keep)
+    return folder_records(path, rule, keep)
 
 
 def _names_of(name: str) -> set[str]:
     return {name, name.split("/")[0]}
 
 
-def _complex(record: Record, choice: PocketChoice, known_poses: bool | None, seed: int | None) -> Complex:
+def _complex(
+    record: Record, choice: PocketChoice, molecules: Choice, known_poses: bool | None, seed: int | None
+) -> Complex:
     """The complex, with a fresh conformer from a seed if there is one.
 
-    Raises ``InputError`` if there is no pose where one is needed, if it is not at the protein, if no residue is in the
-    pocket, or if the ligand has no conformer or more symmetries than its RMSD can be corrected for.
+    Raises ``InputError`` if there is no pose where one is needed, if it cannot be the bound one, if no residue is in
+    the pocket, or if the ligand has no conformer or more symmetries than its RMSD can be corrected for.
     """
     around_pose = choice.kind == "ligand"
     said = known_poses if record.is_known is None else record.is_known
     is_known = around_pose if said is None else said
-    pose = (
-        _placed(record, "put the pocket around" if around_pose else "compare with") if around_pose or is_known else None
-    )
-    protein = without_copies(record.protein, record.ligand, pose)
+    pose, protein, remarks = None, record.protein, list(record.remarks)
+    if around_pose or is_known:
+        pose = given_pose(record, "put the pocket around" if around_pose else "compare with")
+        try:
+            check_near(record, pose)
+            protein = without_copies(record.protein, record.ligand, pose)
+            remarks.append(clash_remark(record, protein, pose))
+        except InputError as error:
+            if around_pose or record.is_known:
+                raise
+            # Its coordinates are then a conformer, as they are where nobody says that they are bound.
+            pose, is_known = None, False
+            remarks.append(f"WARNING: {error.problem.message}; it is docked all the same, and not compared with that")
+    if pose is None:
+        protein = without_copies(record.protein, record.ligand, None)
     try:
         pocket = choose_pocket(protein, choice, pose)
+        in_the_way = left_out(protein, bound_molecules(protein), None if around_pose else pocket.residue_ids, molecules)
+        protein = protein.leaving_out(in_the_way)
+        pocket = choose_pocket(protein, choice, pose) if in_the_way else pocket
     except EmptyPocketError as error:
         remedy = "use a larger radius or another centre"
         raise InputError(replace(record.where, message=str(error), remedy=remedy)) from error
+    if len(pocket.residue_ids) < _FEW_RESIDUES:
+        remarks.append(f"the pocket is small ({pocket.spec}): is it where the ligand binds?")
     try:
         if is_known:
             automorphisms(record.ligand)
         ligand = record.ligand if seed is None else with_conformer(record.ligand, seed)
     except InputError as error:
         raise InputError(replace(error.problem, file=record.name)) from error
-    remarks = (*record.remarks, *_remarks_on(protein))
-    return Complex(record.name, ligand, pocket, pose if is_known else None, protein, remarks)
+    all_remarks = (*filter(None, remarks), *_remarks_on(protein))
+    return Complex(record.name, ligand, pocket, pose if is_known else None, protein, all_remarks)
 
 
 def _remarks_on(protein: Protein) -> tuple[str, ...]:
@@ -154,15 +190,10 @@ def _remarks_on(protein: Protein) -> tuple[str, ...]:
     return (f"{protein.path.name}: {said}",) if said else ()
 
 
-def _placed(record: Record, purpose: str) -> NDArray[np.float32]:
-    """The ligand's pose, checked to be at the protein."""
-    if record.pose is None:
-        message = f"a SMILES has no pose to {purpose}"
-        remedy = "choose the pocket around a point or the whole protein, or give its pose in a column known_pose"
-        raise InputError(replace(record.where, message=message, remedy=remedy))
-    distance = float(record.protein.tree.query(record.pose)[0].min())
-    if distance > _FAR:
-        message = f"the ligand is {distance:.0f} Å away from {record.protein.path.name}"
-        remedy = "give both in one frame, or choose the pocket around a point or the whole protein"
-        raise InputError(replace(record.where, message=message, remedy=remedy))
-    return record.pose
+def _nothing_called(molecules: Choice, proteins: Iterable[Protein]) -> Iterator[InputProblem]:
+    """For each name that is to be left out or kept and is that of no residue."""
+    known = {ALL_LIGANDS, *(word for protein in proteins for word in protein.residue_words)}
+    remedy = f"give the name of a residue as the file has it (LIG), its place (A:301), or {ALL_LIGANDS}"
+    for option, names in (("drop", molecules.drop), ("keep", molecules.keep)):
+        for name in sorted(names - known):
+            yield InputProblem(option, name, "no residue of any protein is called so", remedy)

@@ -23,15 +23,17 @@ class Pair:
     ligand: Path | str
 
 
-def pair_records(pair: Pair, rule: TorsionRule, seed: int) -> Iterator[Record | InputProblem]:
+def pair_records(
+    pair: Pair, rule: TorsionRule, seed: int, keep: frozenset[str] = frozenset()
+) -> Iterator[Record | InputProblem]:
     """One for each ligand of the file, by its title, or the file's name where it has none; for a SMILES "ligand", or
-    the name that follows it.
+    the name that follows it. keep: additives of the protein's file that stay.
     """
     text = str(pair.ligand)
     is_file = isinstance(pair.ligand, Path) or os.path.isfile(text) or text.lower().endswith(LIGAND_SUFFIXES)
     where = InputProblem(text if is_file else "SMILES", "" if is_file else text, "", "")
     try:
-        protein = read_protein(Path(pair.protein))
+        protein = read_protein(Path(pair.protein), keep)
         if not is_file:
             smiles, _, name = text.strip().partition(" ")
             ligand = from_smiles(smiles, name.strip() or "ligand", seed, rule)

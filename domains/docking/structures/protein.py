@@ -91,6 +91,12 @@ class Protein:
         """Of the positions."""
         return cKDTree(self.positions)
 
+    @property
+    def residue_words(self) -> set[str]:
+        """Names and places of residues that are no amino acids, of additives too."""
+        labels = (*self.report.hetero, *self.report.additives)
+        return {word for label in labels for word in label.split(maxsplit=1)}
+
     @cached_property
     def bonds(self) -> NDArray[np.int64]:
         """Pairs of atoms (E, 2) whose distance is that of a covalent bond; metals have none."""

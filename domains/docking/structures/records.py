@@ -39,8 +39,11 @@ class Record:
     remarks: tuple[str, ...] = ()
 
 
-def folder_records(folder: Path, rule: TorsionRule) -> Iterator[Record | InputProblem]:
-    """From ``NAME/protein.pdb`` + ``NAME/ligands.sdf``: one for each ligand, called ``NAME/title``."""
+def folder_records(
+    folder: Path, rule: TorsionRule, keep: frozenset[str] = frozenset()
+) -> Iterator[Record | InputProblem]:
+    """From ``NAME/protein.pdb`` + ``NAME/ligands.sdf``: one for each ligand, called ``NAME/title``; ``keep``: additives
+    of the protein files that stay."""
     remedy = "give a folder with NAME/protein.pdb and NAME/ligands.sdf"
     if not folder.is_dir():
         yield InputProblem(str(folder), "", "it is not a folder", remedy)
@@ -50,7 +53,7 @@ def folder_records(folder: Path, rule: TorsionRule) -> Iterator[Record | InputPr
         yield InputProblem(str(folder), "", "there are no complexes in it", remedy)
     for place in series:
         try:
-            protein = read_protein(place / "protein.pdb")
+            protein = read_protein(place / "protein.pdb", keep)
         except InputError as error:
             yield error.problem
             continue

@@ -26,7 +26,9 @@ _KNOWN = (*_REQUIRED, "protein_sequence", "known_pose")
 _OTHER_SUFFIXES = (".gz", ".pdb", ".pdbqt", ".cif", ".mae", ".xyz", ".smi")  # of ligand files that cannot be read
 
 
-def table_records(table: Path, rule: TorsionRule, seed: int) -> Iterator[Record | InputProblem]:
+def table_records(
+    table: Path, rule: TorsionRule, seed: int, keep: frozenset[str] = frozenset()
+) -> Iterator[Record | InputProblem]:
     """From the columns complex_name, protein_path, ligand_description and, if need be, known_pose.
 
     A ligand_description that ends like a ligand file is a path, and anything else a SMILES, which gets a conformer
@@ -40,7 +42,7 @@ def table_records(table: Path, rule: TorsionRule, seed: int) -> Iterator[Record 
         yield error.problem
         return
     yield from remarks
-    proteins: dict[Path, Protein | InputError] = {}
+    proteins = _Proteins(keep)
     for number, row in rows:
         name = row["complex_name"] or f"complex_{number}"
         where = InputProblem(str(table), f"line {number} ({name})", "", "")
@@ -53,7 +55,7 @@ def table_records(table: Path, rule: TorsionRule, seed: int) -> Iterator[Record 
 def _record(
     name: str,
     row: Mapping[str, str],
-    proteins: dict[Path, Protein | InputError],
+    proteins: _Proteins,
     folder: Path,
     where: InputProblem,
     rule: TorsionRule,
@@ -62,7 +64,7 @@ def _record(
     description, known = row["ligand_description"], row.get("known_pose", "")
     if not row["protein_path"] or not description:
         raise InputError(replace(where, message="protein_path or ligand_description is empty", remedy="fill in both"))
-    protein = _protein(folder / row["protein_path"], proteins, where)
+    protein = proteins.read(folder / row["protein_path"], where)
     pose: NDArray[np.float32] | None = None
     if _names_a_file(description, folder):
         ligand = only_ligand(read_ligands(folder / description, rule), where)
@@ -75,19 +77,25 @@ def _record(
     return Record(name, protein, ligand, _in_order_of(ligand, other, folder / known, where), True, where)
 
 
-def _protein(path: Path, proteins: dict[Path, Protein | InputError], where: InputProblem) -> Protein:
-    """The protein of a file that is read once."""
-    if path not in proteins:
-        try:
-            proteins[path] = read_protein(path)
-        except InputError as error:
-            proteins[path] = error
-    found = proteins[path]
-    if isinstance(found, InputError):
-        problem = found.problem
-        message = f"{problem.file}: {problem.message}"
-        raise InputError(replace(where, message=message, remedy=problem.remedy)) from found
-    return found
+class _Proteins:
+    """Proteins of a table, each of which is read once; ``keep``: additives that stay."""
+
+    def __init__(self, keep: frozenset[str]) -> None:
+        self._keep = keep
+        self._found: dict[Path, Protein | InputError] = {}
+
+    def read(self, path: Path, where: InputProblem) -> Protein:
+        if path not in self._found:
+            try:
+                self._found[path] = read_protein(path, self._keep)
+            except InputError as error:
+                self._found[path] = error
+        found = self._found[path]
+        if isinstance(found, InputError):
+            problem = found.problem
+            message = f"{problem.file}: {problem.message}"
+            raise InputError(replace(where, message=message, remedy=problem.remedy)) from found
+        return found
 
 
 def _in_order_of(ligand: Ligand, other: Ligand, file: Path, where: InputProblem) -> NDArray[np.float32]:
