@@ -42,6 +42,11 @@ class Options:
     """scale of classifier-free guidance; 1 is none"""
     negative_prompt: str | None = None
     """text that guidance leads away from, for models that take prompts; what the pipeline takes where none is given"""
+    variant: str | None = None
+    """of the files with a diffusers model's weights, such as fp16"""
+    end: Literal["clean", "level"] | None = None
+    """of the grids of a diffusers model: clean, no noise at all; level, the first one of the training; what the
+    pipeline's own scheduler does where nothing is given"""
     resolution: int | None = None
     """height and width in pixels, for diffusers models; what the model was trained on where none is given"""
     distance: str = "mse"
@@ -122,6 +127,8 @@ def check(options: Options) -> Choices:
         prompts=options.prompts,
         guidance=options.guidance,
         negative_prompt=options.negative_prompt,
+        variant=options.variant,
+        end=options.end,
         resolution=options.resolution,
         distance=options.distance,
         precision=_PRECISIONS[options.precision],

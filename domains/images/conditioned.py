@@ -35,6 +35,7 @@ class ConditionedFlow(ArrayFlow[Conditioned]):
         distance: of decoded images.
         dtype: floating type of the states.
         device: where the model runs.
+        clean_end: whether grids go on to no noise (`ld3.Clock`).
     """
 
     def __init__(
@@ -45,8 +46,9 @@ class ConditionedFlow(ArrayFlow[Conditioned]):
         distance: Distance,
         dtype: torch.dtype,
         device: torch.device,
+        clean_end: bool = False,
     ) -> None:
-        super().__init__(schedule, shape, dtype=dtype)
+        super().__init__(schedule, shape, dtype=dtype, clean_end=clean_end)
         self.device = device
         self.conditions = conditions
         self.measure = distance
@@ -55,6 +57,11 @@ class ConditionedFlow(ArrayFlow[Conditioned]):
     def published_table(self) -> str | None:
         """The table of `ld3.grids.ays` that was published for this model, if any was."""
         return None
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a person should know about how the model is sampled, a line each."""
+        return ()
 
     @abstractmethod
     def noise(self, x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:

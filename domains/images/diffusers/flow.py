@@ -31,6 +31,7 @@ class DiffusersFlow(ConditionedFlow):
         dtype: of the state. Straight paths begin at σ̂ = 999, so that float32 would round what it is about.
         device: where the model runs.
         table: that `ld3.grids.ays` has for this model.
+        remarks: what a person should know about what the pipeline says and this flow does.
         content: all that the fingerprint is to depend on: modules, encoded prompts, guidance.
     """
 
@@ -46,16 +47,22 @@ class DiffusersFlow(ConditionedFlow):
         dtype: torch.dtype,
         device: torch.device,
         table: str | None,
+        remarks: Sequence[str],
         content: Sequence[object],
     ) -> None:
-        super().__init__(path.schedule, shape, conditions, distance, dtype, device)
+        super().__init__(path.schedule, shape, conditions, distance, dtype, device, path.clean_end)
         self.path = path
         self.network_dtype = network_dtype
         self._network, self._image, self._table, self._content = network, image, table, tuple(content)
+        self._remarks = tuple(remarks)
 
     @property
     def published_table(self) -> str | None:
         return self._table
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        return self._remarks
 
     def noise(self, x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
         precise = torch.promote_types(self.network_dtype, torch.float32)  # steps are numbers up to 1000
@@ -67,7 +74,7 @@ class DiffusersFlow(ConditionedFlow):
         return NOISE_FROM[self.path.prediction](x_t, answer, alpha, sigma)
 
     def image(self, x_0: Tensor) -> Tensor:
-        return self._image(x_0.to(self.network_dtype)).to(x_0)
+        return self._image(x_0).to(x_0)
 
     def fingerprint(self) -> str:
         return self._fingerprint

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import inspect
+from collections.abc import Generator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, final
@@ -12,14 +13,17 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.schedulers.scheduling_utils import SchedulerMixin, SchedulerOutput
 from torch import Tensor
 
-from domains.images.diffusers.schedule import NOISE_FROM
+from domains.images.diffusers.networks import Component
+from domains.images.diffusers.schedule import NOISE_FROM, read_path
 from domains.images.export.expressible import STRAIGHT, single_path
 from ld3.grids import Grid
 from ld3.learn.result import FitResult
+from ld3.path_points import FactorPath
+from ld3.schedules import Schedule
 from ld3.solvers import Coefficients, get_solver, solve
 from ld3.state import Levels, Tangent
 
-_STEPS: Final = 1000.0  # networks on straight paths take this multiple of t
+_SAME: Final = 1e-5  # of α: rounding, where a fit was written on another machine
 _CLOSE: Final = 0.01  # networks are given noise of this much another scale rather than one more evaluation
 
 
@@ -46,9 +50,12 @@ class LearnedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         sigmas: σ there, N+1.
         prediction_type: what the network answers with, a key of `NOISE_FROM`.
         coefficients: of the solver, as `Coefficients.to_dict` writes them.
+        clean_end: whether the last step goes on to no noise.
         use_flow_sigmas: tells pipelines for straight paths that the times are the scheduler's.
         scales_input: whether the pipeline asks `scale_model_input`: those of Stable Diffusion 1, 2 and XL and
             LDMPipeline do; those of Stable Diffusion 3 and Flux and DDPMPipeline do not.
+        original_scheduler: class of the scheduler that the pipeline came with. Its config is kept beside these options,
+            so that another one can be made from it.
     """
 
     @register_to_config  # type: ignore[untyped-decorator]
@@ -62,15 +69,17 @@ class LearnedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         sigmas: list[float],
         prediction_type: str,
         coefficients: dict[str, Any] | None = None,
+        clean_end: bool = False,
         use_flow_sigmas: bool = False,
         scales_input: bool = True,
+        original_scheduler: str | None = None,
     ) -> None:
         if prediction_type not in NOISE_FROM:
             raise ValueError(f"prediction_type must be one of {', '.join(NOISE_FROM)}, got {prediction_type!r}")
         learned = None if coefficients is None else Coefficients.from_dict(coefficients)
         self.solver = replace(get_solver(solver), coefficients=learned)
         nodes, network = (torch.tensor(values, dtype=torch.float64) for values in (levels, network_levels))
-        self.grid = Grid({"x": nodes}, {"x": network}, "learned")
+        self.grid = Grid({"x": nodes}, {"x": network}, "learned", clean_end=clean_end)
         self.order = self.solver.nfe_per_step
         self.init_noise_sigma = 1.0
         self._first_level = float(torch.exp(-nodes[0]))
@@ -86,33 +95,51 @@ class LearnedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
 
     @classmethod
     def from_fit(
-        cls, fit: FitResult | Path | str, prediction_type: str = "epsilon", scales_input: bool | None = None
+        cls, fit: FitResult | Path | str, scheduler: Component, scales_input: bool | None = None
     ) -> LearnedScheduler:
-        """The scheduler of a fit, or of a file that holds one.
+        """The scheduler of a fit, or of a file that holds one, for a pipeline.
 
         Args:
-            prediction_type: of the pipeline's network, as its own scheduler's config has it; straight paths have one.
+            scheduler: the pipeline's own, which knows what its network was trained on: noise levels, the unit of time,
+                what the network answers with.
             scales_input: as above; None = as the pipelines with prompts do, all but those for straight paths.
 
         Raises:
-            ValueError: if the file holds no fit, or one that a pipeline cannot follow.
+            ValueError: if the file holds no fit, one that a pipeline cannot follow, or one for other noise levels.
         """
         fit = fit if isinstance(fit, FitResult) else FitResult.load(Path(fit))
         path = single_path(fit, "diffusers")
         straight = path.schedule in STRAIGHT
+        kind = scheduler.config.get("original_scheduler") or type(scheduler).__name__
+        trained = read_path(kind, scheduler.config)
+        _check_same_levels(path, trained.schedule, kind)
         points = [[*getattr(path.network, name), getattr(path.solver, name)[-1]] for name in ("t", "alpha", "sigma")]
-        return cls(
+        if fit.grid.clean_end:
+            points[1][-1], points[2][-1] = 1.0, 0.0
+        learned = cls(
             solver=fit.solver,
             levels=fit.grid.solver["x"].tolist(),
             network_levels=fit.grid.network["x"].tolist(),
-            timesteps=[_STEPS * t for t in points[0]] if straight else points[0],
+            timesteps=[trained.time_scale * t for t in points[0]],
             alphas=points[1],
             sigmas=points[2],
-            prediction_type="flow_prediction" if straight else prediction_type,
+            prediction_type=trained.prediction,
             coefficients=None if fit.coefficients is None else fit.coefficients.to_dict(),
+            clean_end=fit.grid.clean_end,
             use_flow_sigmas=straight,
             scales_input=not straight if scales_input is None else scales_input,
+            original_scheduler=kind,
         )
+        learned.keep(scheduler.config)
+        return learned
+
+    def keep(self, config: Mapping[str, Any]) -> None:
+        """Hold another scheduler's options beside our own, as schedulers of diffusers do among each other: what is made
+        `from_config` of this one is what it would have been from that one's."""
+        own = set(inspect.signature(type(self).__init__).parameters)
+        kept = {name: value for name, value in config.items() if name not in own and not name.startswith("_")}
+        by_default = [name for name in config.get("_use_default_values", ()) if name not in own]
+        self.register_to_config(**kept, _use_default_values=by_default)
 
     def set_timesteps(
         self, num_inference_steps: int, device: str | torch.device | None = None, mu: float | None = None
@@ -204,3 +231,20 @@ class LearnedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
     @staticmethod
     def _output(x_t: Tensor, return_dict: bool) -> SchedulerOutput | tuple[Tensor]:
         return SchedulerOutput(prev_sample=x_t) if return_dict else (x_t,)
+
+
+def _check_same_levels(path: FactorPath, schedule: Schedule, scheduler: str) -> None:
+    """ValueError unless α at the times of a fit is that of the pipeline's own noise path."""
+    if path.schedule != type(schedule).__name__:
+        raise ValueError(
+            f"the fit is for a noise path of kind {path.schedule}, the pipeline's {scheduler} is one of "
+            f"{type(schedule).__name__}"
+        )
+    for points in (path.solver, path.network):
+        own = schedule.alpha(torch.tensor(points.t, dtype=torch.float64))
+        apart = (own - torch.tensor(points.alpha, dtype=torch.float64)).abs().max().item()
+        if apart > _SAME:
+            raise ValueError(
+                f"the fit was learned for other noise levels than those of the pipeline's {scheduler}: α is off by up "
+                f"to {apart:.2g}; fit a grid for this model"
+            )

@@ -9,7 +9,8 @@ Nothing here knows what the answer means.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, final
 
@@ -22,6 +23,14 @@ Component: TypeAlias = Any
 """A part of a diffusers pipeline; its attributes come from a config, of which mypy knows nothing."""
 
 Network = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+SIZES = 6
+"""Numbers for an image's size that SDXL's network is given."""
+
+
+def packed_pixels(kind: str) -> int:
+    """Pixels in a token of a network of this class, whose channels its input counts."""
+    return 4 if kind == "FluxTransformer2DModel" else 1
 
 
 @final
@@ -61,16 +70,42 @@ def unconditional(unet: Component) -> Network:
     return network
 
 
-def prompted_unet(unet: Component) -> Prompted:
-    """A UNet2DConditionModel, as in Stable Diffusion 1 and 2."""
+def of_classes(unet: Component, labels: Sequence[int]) -> Network:
+    """A UNet2DModel of classes; `labels` are those of the conditions."""
 
-    def network(x_t: Tensor, t: Tensor, prompts: Prompts) -> Tensor:
-        return unet(x_t, t, encoder_hidden_states=prompts.tokens).sample
+    def network(x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
+        return unet(x_t, t, class_labels=torch.tensor(labels, device=x_t.device)[condition]).sample
 
     return network
 
 
-def sdxl_unet(unet: Component, factor: int) -> Prompted:
+def guidance_embedding(scale: float, width: int) -> Tensor:
+    """Sines and cosines (1, width) of 1000 (w - 1), by which networks distilled with guidance w are told it (Meng et
+    al., arXiv 2210.03142); frequencies fall geometrically from 1 to 1e-4. Float32."""
+    half = width // 2
+    angles = 1000 * (scale - 1) * torch.exp(-math.log(1e4) / (half - 1) * torch.arange(half, dtype=torch.float32))
+    return torch.cat([angles.sin(), angles.cos(), torch.zeros(width % 2)])[None]
+
+
+def told(unet: Component, distilled_guidance: float, x_t: Tensor) -> Tensor | None:
+    """What a U-Net that was distilled with guidance is told beside the time, (B, width); None for all others."""
+    width = unet.config.time_cond_proj_dim
+    if width is None:
+        return None
+    return guidance_embedding(distilled_guidance, width).to(x_t).expand(len(x_t), -1)
+
+
+def prompted_unet(unet: Component, distilled_guidance: float) -> Prompted:
+    """A UNet2DConditionModel, as in Stable Diffusion 1 and 2."""
+
+    def network(x_t: Tensor, t: Tensor, prompts: Prompts) -> Tensor:
+        guidance = told(unet, distilled_guidance, x_t)
+        return unet(x_t, t, encoder_hidden_states=prompts.tokens, timestep_cond=guidance).sample
+
+    return network
+
+
+def sdxl_unet(unet: Component, factor: int, distilled_guidance: float) -> Prompted:
     """A UNet2DConditionModel that also takes the size of the image, `factor` times that of the latents, for that of
     the original and of the result; the corner of the crop is 0, 0."""
 
@@ -78,7 +113,13 @@ def sdxl_unet(unet: Component, factor: int) -> Prompted:
         height, width = factor * x_t.shape[2], factor * x_t.shape[3]
         size = t.new_tensor([height, width, 0, 0, height, width]).to(x_t.dtype).expand(len(x_t), -1)
         added = {"text_embeds": prompts.pooled, "time_ids": size}
-        return unet(x_t, t, encoder_hidden_states=prompts.tokens, added_cond_kwargs=added).sample
+        return unet(
+            x_t,
+            t,
+            encoder_hidden_states=prompts.tokens,
+            timestep_cond=told(unet, distilled_guidance, x_t),
+            added_cond_kwargs=added,
+        ).sample
 
     return network
 

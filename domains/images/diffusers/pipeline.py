@@ -1,22 +1,20 @@
-"""A diffusers pipeline, from a folder or from the hub: its network, its VAE, its prompts, and its noise path."""
+"""A diffusers pipeline that can be sampled: its network, its VAE, its prompts, and its noise path."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
-from pathlib import Path
 from typing import Final, final
 
 import torch
 
-from domains.images.diffusers.networks import Component, Prompts
+from domains.images.diffusers.checks import check_class, check_parts
+from domains.images.diffusers.config_options import own_options
+from domains.images.diffusers.decoding import prepared_vae
+from domains.images.diffusers.networks import Component, Prompts, packed_pixels
+from domains.images.diffusers.parts import load_parts
 from domains.images.diffusers.schedule import TrainedPath, read_path
 from ld3.schedules import Schedule, VPSteps
-
-_INDEX: Final = "model_index.json"
 
 _GUIDANCE: Final[Mapping[str, float]] = {
     "UNet2DModel": 1.0,
@@ -24,7 +22,7 @@ _GUIDANCE: Final[Mapping[str, float]] = {
     "SD3Transformer2DModel": 7.0,
     "FluxTransformer2DModel": 3.5,
 }
-"""Networks that are supported -> the guidance that their pipelines take by default."""
+"""Network -> the guidance that its pipeline takes by default."""
 
 _SDXL_GUIDANCE: Final = 5.0
 
@@ -43,11 +41,12 @@ class Pipeline:
     """A pipeline that can be sampled from.
 
     Attributes:
-        name: folder or id, for messages.
+        name: folder, id or class, for messages.
         parts: the pipeline, which encodes prompts.
         network: of a kind that is supported.
         vae: None where the network sees pixels.
-        path: what the network was trained on.
+        path: what the network was trained on, and where its own scheduler ends.
+        leaves_out: options of its scheduler that no solver here has, in words.
     """
 
     name: str
@@ -55,6 +54,7 @@ class Pipeline:
     network: Component
     vae: Component
     path: TrainedPath
+    leaves_out: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -72,9 +72,15 @@ class Pipeline:
         return is_sdxl(self.network.config)
 
     @property
+    def takes_guidance(self) -> bool:
+        """Whether the network was distilled with guidance and is told its strength, in one call instead of two."""
+        config = self.network.config
+        return config.get("time_cond_proj_dim") is not None or bool(config.get("guidance_embeds"))
+
+    @property
     def channels(self) -> int:
         """Of what is noised."""
-        return int(self.network.config.in_channels) // _packed(self.kind)
+        return int(self.network.config.in_channels) // packed_pixels(self.kind)
 
     @property
     def factor(self) -> int:
@@ -122,114 +128,49 @@ def published_table(kind: str, config: Component, schedule: Schedule) -> str | N
     return _AYS_TABLES.get((is_sdxl(config), config.get("cross_attention_dim")))
 
 
-def load_pipeline(name: str, device: torch.device, dtype: torch.dtype) -> Pipeline:
+def load_pipeline(name: str, device: torch.device, dtype: torch.dtype, variant: str | None = None) -> Pipeline:
     """Read a pipeline.
 
     Args:
         name: a folder as `save_pretrained` writes it, or the id of a model on the hub.
         device: where the model runs.
         dtype: floating type in which all of its weights are loaded.
+        variant: of the files with its weights, such as "fp16".
 
     Raises:
         ValueError: in one line: what cannot be loaded, is not supported, or does not fit together.
     """
-    parts = _load(name, device, dtype)
+    return read_pipeline(load_parts(name, device, dtype, variant), name)
+
+
+def read_pipeline(parts: Component, name: str) -> Pipeline:
+    """A pipeline that is in memory. Its weights are set to be differentiated no more, nothing else in it changes.
+
+    Args:
+        parts: a pipeline of diffusers.
+        name: for messages.
+
+    Raises:
+        ValueError: in one line: which part or option is not supported.
+    """
+    check_class(name, type(parts).__name__)
     network, vae = _component(parts, "unet", "transformer"), _component(parts, "vae", "vqvae")
-    kind = type(network).__name__
-    if kind not in _GUIDANCE:
-        raise ValueError(f"{name}: the network must be one of {', '.join(_GUIDANCE)}, got {kind}")
-    _check_network(name, network)
-    _check_channels(name, network, vae)
+    check_parts(name, parts, network, vae)
+    vae = prepared_vae(vae)
     for module in (network, vae):
         if module is not None:
             module.eval().requires_grad_(False)
+    scheduler = type(parts.scheduler).__name__
+    config = own_options(parts.scheduler)
     try:
-        path = read_path(type(parts.scheduler).__name__, parts.scheduler.config)
+        path = read_path(scheduler, config)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
-    return Pipeline(name, parts, network, vae, path)
-
-
-def _load(name: str, device: torch.device, dtype: torch.dtype) -> Component:
-    try:
-        from diffusers import DiffusionPipeline
-    except ImportError as error:
-        raise ValueError(
-            f"{name}: diffusers models need the package diffusers: pip install 'ld3[diffusers]'"
-        ) from error
-    folder = Path(name)
-    if folder.exists() and not (folder / _INDEX).is_file():
-        raise ValueError(f"{name} is no folder of a diffusers pipeline: it has no {_INDEX}")
-    if not folder.exists() and name.count("/") != 1:
-        raise ValueError(f"{name} is neither a folder nor the id of a model on the hub (OWNER/NAME)")
-    try:
-        with _silent_libraries():
-            return DiffusionPipeline.from_pretrained(name, **_left_out(folder), dtype=dtype).to(device)
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:  # whatever is wrong with a folder or a connection, in whichever library
-        cause = str(error).strip().partition("\n")[0].partition(". ")[0].rstrip(".")
-        raise ValueError(f"{name} cannot be loaded by diffusers: {type(error).__name__}: {cause}") from error
-
-
-@contextmanager
-def _silent_libraries() -> Iterator[None]:
-    """No messages and no progress bars of the libraries: what is wrong is to be one line."""
-    libraries = []
-    for name in ("diffusers", "transformers"):
-        try:
-            libraries.append(import_module(f"{name}.utils.logging"))
-        except ImportError:
-            continue  # transformers is needed for prompts alone
-    before = [(library.get_verbosity(), library.is_progress_bar_enabled()) for library in libraries]
-    try:
-        for library in libraries:
-            library.set_verbosity(library.CRITICAL)
-            library.disable_progress_bar()
-        yield
-    finally:
-        for library, (verbosity, bars) in zip(libraries, before, strict=True):
-            library.set_verbosity(verbosity)
-            if bars:
-                library.enable_progress_bar()
-
-
-def _left_out(folder: Path) -> Mapping[str, None]:
-    """Components that no sampler needs."""
-    if not folder.exists():
-        return {"safety_checker": None}
-    index = json.loads((folder / _INDEX).read_text())
-    return {"safety_checker": None} if "safety_checker" in index else {}
+    clips = config.get("clip_sample", False)
+    leaves_out = (f"clip_sample of its {scheduler}, as diffusers' multistep schedulers do",) if clips else ()
+    return Pipeline(name, parts, network, vae, path, leaves_out)
 
 
 def _component(parts: Component, *names: str) -> Component:
     """The first of these components that the pipeline has, or None."""
     return next((part for name in names if (part := parts.components.get(name)) is not None), None)
-
-
-def _packed(kind: str) -> int:
-    """Pixels in a token, whose channels the network's input counts."""
-    return 4 if kind == "FluxTransformer2DModel" else 1
-
-
-def _check_network(name: str, network: Component) -> None:
-    """ValueError for U-Nets that take more than x_t, the time and prompts."""
-    config = network.config
-    fourier = config.get("time_embedding_type") not in (None, "positional")
-    if type(network).__name__ == "UNet2DModel" and (fourier or config.class_embed_type is not None):
-        raise ValueError(f"{name}: U-Nets with learned or Fourier time embeddings or classes are not supported")
-    if config.get("addition_embed_type") not in (None, "text_time"):
-        raise ValueError(f"{name}: U-Nets with addition_embed_type {config.addition_embed_type} are not supported")
-
-
-def _check_channels(name: str, network: Component, vae: Component) -> None:
-    """ValueError if the channels of the network's input, of its answer and of the VAE's latents do not fit."""
-    config, packed = network.config, _packed(type(network).__name__)
-    inputs, outputs = config.in_channels // packed, (config.out_channels or config.in_channels) // packed
-    if outputs not in (inputs, 2 * inputs):
-        raise ValueError(f"{name}: the network takes {inputs} channels and answers with {outputs}; it must be as many")
-    if vae is not None and vae.config.latent_channels != inputs:
-        raise ValueError(
-            f"{name}: the network takes {inputs} channels, its VAE makes {vae.config.latent_channels}; "
-            "models that are given an image as well (inpainting, editing) are not supported"
-        )

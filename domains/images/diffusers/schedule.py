@@ -12,6 +12,7 @@ from typing import Any, Final, final, get_args
 
 from torch import Tensor
 
+from domains.images.diffusers.config_options import OPTIONS, check_options
 from ld3.flow import noise_from_clean, noise_from_v, noise_from_velocity
 from ld3.schedules import Betas, RectifiedFlow, Schedule, VPSteps
 
@@ -42,15 +43,6 @@ STEPS: Final = (
 FLOWS: Final = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
 """Schedulers of networks that were trained on straight paths."""
 
-# Settings that change the path or the network's time in ways that are not supported, and the value that leaves them.
-_PLAIN: Final[Mapping[str, object]] = {
-    "trained_betas": None,
-    "thresholding": False,
-    "invert_sigmas": False,
-    "timestep_type": "discrete",
-    "interpolation_type": "linear",
-}
-
 
 @final
 @dataclass(frozen=True)
@@ -61,11 +53,15 @@ class TrainedPath:
         schedule: its noise path.
         prediction: what it answers with, a key of `NOISE_FROM`.
         time_scale: the network takes this multiple of the schedule's time.
+        clean_end: whether its own scheduler's last step goes on to no noise, instead of to the first training level.
+        ends: why, in words.
     """
 
     schedule: Schedule
     prediction: str
     time_scale: float
+    clean_end: bool
+    ends: str
 
 
 def read_path(kind: str, config: Mapping[str, Any]) -> TrainedPath:
@@ -80,21 +76,39 @@ def read_path(kind: str, config: Mapping[str, Any]) -> TrainedPath:
         config: its config.
 
     Raises:
-        ValueError: listing the schedulers that are supported; or naming the setting that is not.
+        ValueError: listing the schedulers that are supported; or naming the setting that is not, or that contradicts
+            another.
     """
     if kind not in STEPS + FLOWS:
         raise ValueError(f"scheduler must be one of {', '.join(STEPS + FLOWS)}, got {kind}")
-    for name, plain in _PLAIN.items():
-        if config.get(name, plain) != plain:
-            raise ValueError(f"{kind} with {name} = {config[name]!r} is not supported, only {plain!r}")
-    n = int(config["num_train_timesteps"])
-    if kind in FLOWS or config.get("use_flow_sigmas"):
-        return TrainedPath(RectifiedFlow(), "flow_prediction", float(n))
+    check_options(kind, {name: value for name, value in config.items() if name in OPTIONS[kind]})
+    n, end = int(config["num_train_timesteps"]), own_end(kind, config)
     prediction = config.get("prediction_type", "epsilon")
-    if prediction not in NOISE_FROM:
-        raise ValueError(f"prediction_type must be one of {', '.join(NOISE_FROM)}, got {prediction!r}")
+    if config.get("use_flow_sigmas") and prediction != "flow_prediction":
+        raise ValueError(f"{kind} with use_flow_sigmas needs prediction_type 'flow_prediction', got {prediction!r}")
+    if kind in FLOWS or config.get("use_flow_sigmas"):
+        return TrainedPath(RectifiedFlow(), "flow_prediction", float(n), *end)
+    on_steps = [name for name in NOISE_FROM if name != "flow_prediction"]
+    if prediction not in on_steps:
+        raise ValueError(f"prediction_type must be one of {', '.join(on_steps)}, got {prediction!r}")
     if config["beta_schedule"] not in get_args(Betas):
         raise ValueError(f"beta_schedule must be one of {', '.join(get_args(Betas))}, got {config['beta_schedule']!r}")
     zero_snr = bool(config.get("rescale_betas_zero_snr"))
+    if zero_snr and prediction == "epsilon":
+        raise ValueError(
+            "rescale_betas_zero_snr needs prediction_type 'v_prediction' or 'sample', got 'epsilon': where nothing but "
+            "noise is left, the noise says nothing about the image"
+        )
     schedule = VPSteps(config["beta_schedule"], config["beta_start"], config["beta_end"], n, zero_snr)
-    return TrainedPath(schedule, prediction, 1.0)
+    return TrainedPath(schedule, prediction, 1.0, *end)
+
+
+def own_end(kind: str, config: Mapping[str, Any]) -> tuple[bool, str]:
+    """Whether a scheduler's last step goes on to no noise, and why, in words."""
+    if kind in ("DDIMScheduler", "PNDMScheduler"):
+        clean = bool(config.get("set_alpha_to_one", kind == "DDIMScheduler"))
+        return clean, f"{kind} with set_alpha_to_one = {clean}"
+    if "final_sigmas_type" in config:
+        last = config["final_sigmas_type"]
+        return last == "zero", f"{kind} with final_sigmas_type = {last!r}"
+    return kind != "DEISMultistepScheduler", kind

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Final
 from domains.images.export.expressible import (
     STRAIGHT,
     heading,
+    last_levels,
     noise_levels,
     numbers,
     single_path,
@@ -21,8 +23,34 @@ from ld3.path_points import FactorPath
 KEEPS_ITS_ORDER: Final = 15
 """From this many steps on, DPMSolverMultistepScheduler does not lower its order before the last."""
 
-# Hubs are full of configs that set these; each would replace the list of levels.
-_OWN_LISTS: Final = ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas")
+# Pipelines come with configs that set other values; each would change the levels or the steps on them.
+_PLAIN: Final[Mapping[str, object]] = {
+    "use_karras_sigmas": False,
+    "use_exponential_sigmas": False,
+    "use_beta_sigmas": False,
+}
+_STRAIGHT_EULER: Final[Mapping[str, object]] = {
+    "shift": 1.0,
+    "use_dynamic_shifting": False,
+    "shift_terminal": None,
+    "invert_sigmas": False,
+    "stochastic_sampling": False,
+}
+_EULER: Final[Mapping[str, object]] = {
+    "timestep_spacing": "trailing",
+    "timestep_type": "discrete",
+    "interpolation_type": "linear",
+}
+_DPM_SOLVER: Final[Mapping[str, object]] = {
+    "algorithm_type": "dpmsolver++",
+    "solver_type": "midpoint",
+    "lower_order_final": True,
+    "euler_at_final": False,
+    "use_lu_lambdas": False,
+    "use_flow_sigmas": False,
+    "thresholding": False,
+    "lambda_min_clipped": -math.inf,
+}
 
 
 def diffusers_code(fit: FitResult, path: Path) -> str:
@@ -62,14 +90,13 @@ def _published(fit: FitResult, path: FactorPath) -> list[str] | None:
     if path.schedule in STRAIGHT:
         if fit.solver != "ddim":
             return None
-        settings: Mapping[str, object] = {"shift": 1.0, "use_dynamic_shifting": False, "shift_terminal": None}
-        note = f"# the last step goes on to 0, where the fit ended at {path.solver.sigma[-1]:.4g}"
+        if not fit.grid.clean_end:  # its scheduler always goes on to 0
+            return None
         call = f"pipe(prompt, sigmas={numbers(list(path.solver.sigma[:-1]))}, num_inference_steps={fit.nfe})"
-        return [note, *_scheduler("FlowMatchEulerDiscreteScheduler", settings), f"image = {call}.images[0]"]
+        return [*_scheduler("FlowMatchEulerDiscreteScheduler", _STRAIGHT_EULER), f"image = {call}.images[0]"]
     if fit.solver == "ddim":
-        settings = {"timestep_spacing": "trailing"}
-        call = f"pipe(prompt, sigmas={numbers(noise_levels(path.solver))})"
-        return [*_scheduler("EulerDiscreteScheduler", settings), f"image = {call}.images[0]"]
+        call = f"pipe(prompt, sigmas={numbers(last_levels(fit, noise_levels(path.solver)))})"
+        return [*_scheduler("EulerDiscreteScheduler", _EULER), f"image = {call}.images[0]"]
     if fit.solver in ("dpmpp_2m", "dpmpp_3m") and fit.grid.n_steps < KEEPS_ITS_ORDER:
         return _dpm_solver(fit, path)
     return None
@@ -82,13 +109,9 @@ def _dpm_solver(fit: FitResult, path: FactorPath) -> list[str] | None:
     if whole[-1] < 1 or any(a <= b for a, b in pairwise(whole)):
         return None
     settings = {
-        "algorithm_type": "dpmsolver++",
+        **_DPM_SOLVER,
         "solver_order": 2 if fit.solver == "dpmpp_2m" else 3,
-        "solver_type": "midpoint",
-        "lower_order_final": True,
-        "euler_at_final": False,
-        "final_sigmas_type": "sigma_min",
-        "use_lu_lambdas": False,
+        "final_sigmas_type": "zero" if fit.grid.clean_end else "sigma_min",
     }
     off = max(abs(t - n) for t, n in zip(times, whole, strict=True))
     return [
@@ -107,17 +130,20 @@ def _our_scheduler(path: Path, more: str = "") -> list[str]:
     return [
         "from domains.images.diffusers.learned_scheduler import LearnedScheduler",
         "",
-        'prediction = pipe.scheduler.config.get("prediction_type", "epsilon")  # of no account on straight paths',
-        f"pipe.scheduler = LearnedScheduler.from_fit({str(path)!r}, prediction{more})",
+        f"pipe.scheduler = LearnedScheduler.from_fit({str(path)!r}, pipe.scheduler{more})",
     ]
 
 
 def _scheduler(kind: str, settings: Mapping[str, object]) -> list[str]:
     """The constructor's call, on top of the config that the pipeline came with."""
-    changed = {**dict.fromkeys(_OWN_LISTS, False), **settings}
-    arguments = "".join(f", {name}={value!r}" for name, value in changed.items())
+    changed = {**_PLAIN, **settings}
+    arguments = "".join(f", {name}={_written(value)}" for name, value in changed.items())
     return [
         f"from diffusers import {kind}",
         "",
         f"pipe.scheduler = {kind}.from_config(pipe.scheduler.config{arguments})",
     ]
+
+
+def _written(value: object) -> str:
+    return 'float("-inf")' if value == -math.inf else repr(value)

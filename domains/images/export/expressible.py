@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from ld3.learn.result import FitResult
@@ -53,9 +54,22 @@ def noise_levels(points: PathPoints) -> list[float]:
     return [sigma / alpha for sigma, alpha in zip(points.sigma, points.alpha, strict=True)]
 
 
+def last_levels(fit: FitResult, levels: list[float]) -> list[float]:
+    """Noise levels at the nodes, with 0 for the last one where the fit ends clean."""
+    return [*levels[:-1], 0.0] if fit.grid.clean_end else levels
+
+
+def ending(fit: FitResult) -> str:
+    """Where the last step leads, in words."""
+    if fit.grid.clean_end:
+        return "the last step goes on to no noise"
+    left = ", ".join(f"{math.exp(-float(levels[-1])):.4g}" for levels in fit.grid.solver.values())
+    return f"the last step ends at a noise level of {left}"
+
+
 def heading(fit: FitResult, mark: str) -> list[str]:
     """Lines that say what was exported, each after a comment mark."""
-    return [f"{mark}{line}" for line in fit.describe().splitlines()]
+    return [f"{mark}{line}" for line in (*fit.describe().splitlines(), ending(fit))]
 
 
 def numbers(values: list[float]) -> str:

@@ -12,8 +12,9 @@ from ld3.path_points import PathPoints
 
 
 def plain_json(fit: FitResult, path: Path) -> str:
-    """A JSON object: solver, evaluations, score scale, coefficients, and per factor the schedule and, for the solver
-    and for what the network is given, lists of t, α, σ, σ̂ = σ/α and λ = -log σ̂."""
+    """A JSON object: solver, evaluations, score scale, whether the last step goes on to no noise, coefficients, and per
+    factor the schedule and, for the solver and for what the network is given, lists of t, α, σ, σ̂ = σ/α and
+    λ = -log σ̂."""
     coefficients = None if fit.coefficients is None else fit.coefficients.to_dict()
     factors = {
         factor: {"schedule": part.schedule, "solver": _lists(part.solver), "network": _lists(part.network)}
@@ -23,6 +24,7 @@ def plain_json(fit: FitResult, path: Path) -> str:
         "solver": fit.solver,
         "network_evaluations": fit.nfe,
         "score_scale": fit.grid.score_scale,
+        "clean_end": fit.grid.clean_end,
         "coefficients": coefficients,
         "factors": factors,
     }

@@ -14,6 +14,7 @@ from domains.images.export.expressible import (
     STRAIGHT,
     check_published,
     heading,
+    last_levels,
     noise_levels,
     numbers,
     single_path,
@@ -75,9 +76,9 @@ def _sampler(fit: FitResult, target: str, samplers: Mapping[str, str]) -> tuple[
     if path.schedule in STRAIGHT:
         if fit.solver != "ddim":
             raise ValueError(f"{target} takes the steps of {fit.solver} on straight paths in another way; only of ddim")
-        return samplers[fit.solver], list(path.solver.sigma), ["levels are σ = t of a straight path"]
-    sigmas = noise_levels(path.solver)
-    if fit.solver != "dpmpp_2m":
+        return samplers[fit.solver], last_levels(fit, list(path.solver.sigma)), ["levels are σ = t of a straight path"]
+    sigmas = last_levels(fit, noise_levels(path.solver))
+    if fit.solver != "dpmpp_2m" or fit.grid.clean_end:
         return samplers[fit.solver], sigmas, []
     # Its last step is of order 1, as here, only where it ends without noise.
     note = f"the last step goes on to 0, where the fit ended at {sigmas[-1]:.4g}"

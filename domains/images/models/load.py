@@ -51,6 +51,8 @@ def load(model: str | Path = BUILT_IN, options: ModelOptions | None = None) -> C
 def _denoiser(path: Path, options: ModelOptions) -> DenoiserFlow:
     if options.prompts or options.negative_prompt is not None:
         raise _cannot(str(path), "it takes class labels, not prompts", "leave --prompts and --negative-prompt out")
+    if options.variant is not None or options.end is not None:
+        raise _cannot(str(path), "variants and ends are those of diffusers models", "leave --variant and --end out")
     if options.resolution is not None:
         raise _cannot(str(path), "its images have one size", "leave --resolution out")
     denoiser = (load_edm(path) if file_format(path) == EDM_FORMAT else load_weights(path)).to(options.device)
@@ -69,21 +71,19 @@ def _denoiser(path: Path, options: ModelOptions) -> DenoiserFlow:
 
 
 def _diffusers(model: str, options: ModelOptions) -> DiffusersFlow:
-    if options.labels:
-        raise _cannot(model, "it takes prompts, not class labels", "leave --label out")
     try:
         distance = get_distance(options.distance, options.device)  # what may be missing, before what may be large
     except ValueError as error:
         raise _cannot(model, str(error), "see --distance") from error
     try:
-        pipeline = load_pipeline(model, options.device, options.precision or torch.float32)
+        pipeline = load_pipeline(model, options.device, options.precision or torch.float32, options.variant)
     except ValueError as error:
         remedy = "give a supported model: a folder that save_pretrained wrote, or the id of one on the hub"
         raise _cannot("--model", str(error), remedy) from error
     try:
         return pipeline_flow(pipeline, options, distance)
     except ValueError as error:
-        remedy = "see --prompts, --negative-prompt, --guidance, --resolution and --distance"
+        remedy = "see --prompts, --label, --negative-prompt, --guidance, --resolution, --end and --distance"
         raise _cannot("--model", str(error), remedy) from error
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import final
+from typing import Literal, final
 
 import torch
 
@@ -22,6 +22,9 @@ class ModelOptions:
         negative_prompt: what guidance leads away from; None = what the model's pipeline takes by default.
         guidance: scale of classifier-free guidance, 1 = none; for a Flux model distilled with guidance, the strength
             that it is given; None = the model's usual one.
+        variant: of the files with a diffusers model's weights, such as "fp16"; None = those without one.
+        end: of the grids of diffusers models: "clean" = the last step goes on to no noise, "level" = it ends at the
+            first level of the training; None = as the pipeline's own scheduler ends.
         resolution: height and width of the images in pixels, for models that leave it open; None = as in training.
         distance: of images, a name of :data:`domains.images.metrics.distances.DISTANCES`.
         device: where to compute.
@@ -37,6 +40,8 @@ class ModelOptions:
     prompts: tuple[str, ...] = ()
     negative_prompt: str | None = None
     guidance: float | None = None
+    variant: str | None = None
+    end: Literal["clean", "level"] | None = None
     resolution: int | None = None
     distance: str = "mse"
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
