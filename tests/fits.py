@@ -24,15 +24,17 @@ def saved_fit(
     own_levels: bool = False,
     coefficients: Coefficients | None = None,
     score_scale: float = 1.0,
+    clean_end: bool = False,
     factors: Sequence[str] = ("x",),
 ) -> FitResult:
     """A fit whose grid is anything but regular."""
-    clock = Clock(dict.fromkeys(factors, schedule), score_scale)
+    clock = Clock(dict.fromkeys(factors, schedule), score_scale, clean_end)
     start, end = clock.bounds[factors[0]]
     share = torch.linspace(0, 1, n + 1, dtype=F64) ** 0.8
     levels = start + (end - start) * share
     told = levels[:-1] + (0.3 * levels.diff() if own_levels else 0.0)
-    grid = Grid(dict.fromkeys(factors, levels), dict.fromkeys(factors, told), "learned from edm", score_scale)
+    solver_levels, network_levels = (dict.fromkeys(factors, values) for values in (levels, told))
+    grid = Grid(solver_levels, network_levels, "learned from edm", score_scale, clean_end)
     return FitResult(
         grid=grid,
         solver=solver,

@@ -26,7 +26,7 @@ from benchmarks.images.baselines import GITS, baselines, gits_work
 from benchmarks.images.methods import Method, make, make_starts, milliseconds, on_grids, teacher_method
 from benchmarks.images.options import Choices
 from benchmarks.images.report import Report
-from benchmarks.images.summary import finite_images
+from benchmarks.images.summary import sound_goals
 from domains.images.conditioned import ConditionedFlow
 from domains.images.settings import TEACHER
 from domains.progress import WorkProgress
@@ -57,14 +57,16 @@ def run(choices: Choices, flow: ConditionedFlow, saved: Mapping[int, FitResult],
     starts = make_starts(flow, options.samples, options.batch, seed_of(options.seed, "evaluate"))
     timings: dict[str, float] = {}
     report = Report(choices, flow, starts, timings)
+    report.remarks.extend(flow.remarks)
 
     with WorkProgress(console, _plan(choices, teacher, saved), timings) as progress:
         with progress.stage(TEACHER_ROW):
             method = teacher_method(teacher, flow.clock)
             goals = make(method, flow, starts, store, progress.evaluated)
-            if not finite_images(goals).any():
-                remedy = "give another, or --precision float32"
-                raise mistake("model", "none of the teacher's images is finite", remedy)
+            if not sound_goals(flow, starts, goals).any():
+                message = f"none of the teacher's images is finite with --precision {options.precision}"
+                half = "give --precision float32: half precision overflows in many networks"
+                raise mistake("model", message, "give another" if options.precision == "float32" else half)
             first = take(cat(starts), slice(0, teacher.checked))
             check = run_teacher(flow, first, teacher, store.folder / "teacher", progress.counter())
             report.add_teacher(teacher, method, goals, check.disagreement)

@@ -67,6 +67,7 @@ class Summary:
         self._rows: dict[tuple[str, int], ImageRow] = {}
         self._flow, self._starts, self._quality, self._seed = flow, starts, quality, seed
         self._goals: Tensor | None = None
+        self._sound: Tensor | None = None
         self._distances: dict[tuple[str, int], NDArray[np.float64]] = {}
 
     @property
@@ -76,10 +77,12 @@ class Summary:
 
     def add(self, method: Method, x: Tensor) -> None:
         """A method's images x̂ (B, C, H, W), the teacher's first."""
-        if self._goals is None:
-            self._goals = x
+        if self._goals is None or self._sound is None:
+            self._goals, self._sound = x, sound_goals(self._flow, self._starts, x)
         key = method.name, method.nfe
-        distances = self._to_teacher(x, self._goals)
+        distances = self._to_teacher(x, self._goals)[self._sound.numpy()]
+        lost = ~self._sound if x is self._goals else ~finite_images(x[~self._sound])
+        failed = int(np.isinf(distances).sum()) + int(lost.sum())
         self._distances[key] = distances
         interval = bootstrap_interval([distances], "mean", self._seed)
         pixels, features = self._quality_of(x)
@@ -94,7 +97,7 @@ class Summary:
             distance_ci=bounds_of(interval),
             frechet_pixels=pixels,
             frechet_features=features,
-            failed=int((~finite_images(x)).sum()),
+            failed=failed,
         )
 
     def add_time(self, method: Method, ms_per_image: float) -> None:
@@ -123,14 +126,14 @@ class Summary:
         return found
 
     def _to_teacher(self, x: Tensor, goals: Tensor) -> NDArray[np.float64]:
-        """One distance an image, +inf for one that is not finite; without those that the teacher failed to make."""
+        """One distance an image, +inf for one that is not finite."""
         found, low = [], 0
         for start in self._starts:
             rows = slice(low, low := low + len(start.x))
             own, goal = (Conditioned(part[rows].to(start.x), start.condition) for part in (x, goals))
             with torch.no_grad():
                 found.append(self._flow.distance(own, goal).double().cpu())
-        distance = torch.cat(found)[finite_images(goals)]
+        distance = torch.cat(found)
         return torch.where(distance.isfinite(), distance, torch.inf).numpy()
 
     def _quality_of(self, x: Tensor) -> tuple[float | None, float | None]:
@@ -139,6 +142,16 @@ class Summary:
             return None, None
         condition = torch.zeros(len(images), dtype=torch.int64)
         return self._quality.measure(self._flow.decode(Conditioned(images, condition)))
+
+
+@torch.no_grad()
+def sound_goals(flow: ConditionedFlow, starts: Sequence[Conditioned], goals: Tensor) -> Tensor:
+    """Which of the teacher's B images are finite, decoded, (B,)."""
+    sound, low = [], 0
+    for start in starts:
+        part = goals[low : (low := low + len(start.x))].to(start.x)
+        sound.append(finite_images(flow.decode(Conditioned(part, start.condition))).cpu())
+    return torch.cat(sound)
 
 
 def finite_images(x: Tensor) -> Tensor:

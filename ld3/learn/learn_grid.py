@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -15,9 +16,11 @@ from ld3.grids.grid import Grid
 from ld3.learn.config import FitConfig
 from ld3.learn.fit import check_fit, fit, most_evaluations
 from ld3.learn.result import FitResult, Point
-from ld3.learn.teacher import Teacher, parts, run_teacher
+from ld3.learn.teacher import Pairs, Teacher, parts, run_teacher
 from ld3.solvers import Solver, get_solver
 from ld3.state import State, size
+
+_LOOKED_AT: Final = 8  # of the teacher's samples, to see whether they are finite
 
 
 def learn_grid(
@@ -59,7 +62,7 @@ def learn_grid(
 
     Raises:
         ValueError, TypeError: before anything is computed, if the parts do not go together or the flow cannot be
-            hashed; and if nothing is left to learn from or to choose by.
+            hashed; and if the teacher reaches nothing finite, or nothing is left to learn from or to choose by.
 
     Warns:
         UserWarning: if the teacher misses its tolerance at twice its steps.
@@ -96,6 +99,7 @@ def learn_grid(
             "give it more evaluations",
             stacklevel=2,
         )
+    _check_finite(flow, pairs)
     train, valid, test = replace(pairs, groups=groups).split(config.seed)
     return fit(
         flow,
@@ -110,3 +114,14 @@ def learn_grid(
         folder=folder and folder / "fit",
         on_progress=during_fit,
     )
+
+
+@torch.no_grad()
+def _check_finite(flow: ProbabilityFlow[State], pairs: Pairs[State]) -> None:
+    """ValueError if none of the first samples of the teacher has a finite distance to itself, decoded where it is."""
+    end = pairs.take(slice(0, _LOOKED_AT)).end
+    if not flow.distance(end, end).isfinite().any():
+        raise ValueError(
+            f"none of the first {size(end)} samples of the teacher is finite; a model in half precision (float16) that "
+            "overflows is the likely cause: take float32, or else a finer teacher or another model"
+        )

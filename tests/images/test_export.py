@@ -18,7 +18,14 @@ from torch import Tensor
 pytest.importorskip("diffusers")
 
 import diffusers_models as tiny
-from diffusers import DiffusionPipeline, FluxPipeline, StableDiffusion3Pipeline, StableDiffusionPipeline
+from diffusers import (
+    DDIMScheduler,
+    DiffusionPipeline,
+    FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    StableDiffusion3Pipeline,
+    StableDiffusionPipeline,
+)
 from diffusers_models import load_diffusers
 from fits import SD, learned_weights, saved_fit
 
@@ -39,6 +46,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*__array__.*:DeprecationWarning
 
 F64 = torch.float64
 PROMPTS = ["a cat", "two dogs"]
+OWN = DDIMScheduler(**tiny.STABLE_DIFFUSION)
+"""Of a pipeline whose noise path is that of `SD`."""
 
 
 @pytest.fixture(scope="module")
@@ -148,13 +157,13 @@ def test_dpm_solver_goes_to_diffusers_as_whole_steps(stable_diffusion: Path, sol
 
 
 def test_euler_goes_to_flow_matching_as_times(sd3: Path) -> None:
-    flow, fit = flow_of(sd3), saved_fit(RectifiedFlow(), "ddim")
+    flow, fit = flow_of(sd3), saved_fit(RectifiedFlow(), "ddim", clean_end=True)
     unit = noise(flow)
     code = TARGETS["diffusers"](fit, Path("fit.json"))
     size = {"height": 16, "width": 16}
     # Their pipeline takes the noise as x_t itself, at 0.999.
     theirs = run(code, pipeline(StableDiffusion3Pipeline, sd3), 0.999 * unit, **size)
-    assert close(picture(flow, by_us(flow, fit, unit, torch.inf)), theirs)
+    assert close(picture(flow, by_us(flow, fit, unit)), theirs)
 
 
 SCHEDULED = [
@@ -189,7 +198,7 @@ STRAIGHT = {"sd3": StableDiffusion3Pipeline, "flux": FluxPipeline}
 def straight_images(kind: str, folder: Path, fit: FitResult) -> Tensor:
     """What a pipeline for straight paths makes of its own noise of seed 1."""
     pipe = pipeline(STRAIGHT[kind], folder)
-    pipe.scheduler = LearnedScheduler.from_fit(fit)
+    pipe.scheduler = LearnedScheduler.from_fit(fit, pipe.scheduler)
     return pipe(
         PROMPTS,
         generator=torch.Generator().manual_seed(1),
@@ -215,7 +224,7 @@ def test_learned_scheduler_samples_straight_paths(request: pytest.FixtureRequest
 def test_networks_of_straight_paths_may_see_unit_noise(sd3: Path) -> None:
     """With the solver's own levels no evaluation is thrown away: σ is 0.999 where the pipeline's noise has 1."""
     flow, fit = flow_of(sd3), saved_fit(RectifiedFlow(), "unipc_bh2_2")
-    assert len(LearnedScheduler.from_fit(fit).timesteps) == 4
+    assert len(LearnedScheduler.from_fit(fit, FlowMatchEulerDiscreteScheduler()).timesteps) == 4
     assert close(picture(flow, 0.999 * by_us(flow, fit, noise(flow))), straight_images("sd3", sd3, fit), 1e-3)
 
 
@@ -227,7 +236,7 @@ def test_learned_scheduler_starts_where_the_solver_does(lead: float) -> None:
     solver, told = fit.grid.solver["x"], fit.grid.network["x"] + lead
     grid = dataclasses.replace(fit.grid, network={"x": told})
     fit = dataclasses.replace(fit, grid=grid, path=trace(Clock({"x": RectifiedFlow()}), grid))
-    scheduler = LearnedScheduler.from_fit(fit)
+    scheduler = LearnedScheduler.from_fit(fit, FlowMatchEulerDiscreteScheduler())
     scheduler.set_timesteps(1)
     unit = torch.linspace(-2, 2, 5, dtype=F64).reshape(1, 5, 1, 1)
     x_t = unit
@@ -271,10 +280,10 @@ def test_what_the_benchmark_has_learned_reaches_a_pipeline(
     flow = flow_of(stable_diffusion)
     latents = noise(flow)
     theirs = run(code, pipeline(StableDiffusionPipeline, stable_diffusion), latents)
-    end = SD.alpha(torch.zeros(()))
-    assert close(picture(flow, end * by_us(flow, fit, latents)), theirs)
+    assert fit.grid.clean_end  # as the pipeline's DDIMScheduler ends
+    assert close(picture(flow, by_us(flow, fit, latents)), theirs)
     plain = by_us(flow, dataclasses.replace(fit, coefficients=None), latents)
-    assert not close(picture(flow, end * plain), theirs, 1e-3)
+    assert not close(picture(flow, plain), theirs, 1e-3)
 
     assert main(["export", str(path), "--to", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["coefficients"] == fit.coefficients.to_dict()
@@ -287,10 +296,11 @@ def test_what_the_benchmark_has_learned_reaches_a_pipeline(
 
 def test_learned_scheduler_is_saved_with_its_pipeline(tmp_path: Path) -> None:
     fit = saved_fit(RectifiedFlow(), "unipc_bh1_2", own_levels=True)
-    scheduler = LearnedScheduler.from_fit(fit)
+    scheduler = LearnedScheduler.from_fit(fit, FlowMatchEulerDiscreteScheduler(shift=3.0))
     scheduler.save_pretrained(tmp_path)
     again = LearnedScheduler.from_pretrained(tmp_path)
-    assert again.config == scheduler.config
+    written = {name: value for name, value in scheduler.config.items() if name != "_use_default_values"}
+    assert dict(again.config) == written
     assert torch.equal(again.timesteps, scheduler.timesteps)
     assert len(again.timesteps) == 5
 
@@ -340,14 +350,14 @@ def picture_of_state(flow: DiffusersFlow, end: Conditioned) -> Tensor:
 def test_pipelines_that_show_the_network_their_noise_must_be_named(models: Path) -> None:
     folder = tiny.save_unconditional(models / "unnamed")
     pipe = pipeline(DiffusionPipeline, folder)
-    pipe.scheduler = LearnedScheduler.from_fit(saved_fit(VPSteps(), "ddim", own_levels=True))
+    pipe.scheduler = LearnedScheduler.from_fit(saved_fit(VPSteps(), "ddim", own_levels=True), pipe.scheduler)
     with pytest.raises(ValueError, match=r"scales_input must be False.*2\.6 times") as info:
         pipe(num_inference_steps=4)
     assert "\n" not in str(info.value)
 
 
 def test_learned_scheduler_refuses_other_steps_and_starts() -> None:
-    scheduler = LearnedScheduler.from_fit(saved_fit(SD, "unipc_bh2_2"))
+    scheduler = LearnedScheduler.from_fit(saved_fit(SD, "unipc_bh2_2"), OWN)
     with pytest.raises(ValueError, match="must be 4, as learned, got 50"):
         scheduler.set_timesteps(50)
     scheduler.set_timesteps(4)
@@ -358,8 +368,10 @@ def test_learned_scheduler_refuses_other_steps_and_starts() -> None:
         scheduler.step(torch.ones(1, 4, 2, 2), t, last)
     with pytest.raises(ValueError, match="begin_index must be 0"):
         scheduler.set_begin_index(2)
-    with pytest.raises(ValueError, match=r"prediction_type must be one of epsilon.*'score'"):
-        LearnedScheduler.from_fit(saved_fit(SD, "unipc_bh2_2"), "score")
+    with pytest.raises(ValueError, match=r"other noise levels than those of the pipeline's DDIMScheduler: α is off"):
+        LearnedScheduler.from_fit(saved_fit(SD, "unipc_bh2_2"), DDIMScheduler())
+    with pytest.raises(ValueError, match=r"path of kind VPSteps, the pipeline's FlowMatch.* is one of RectifiedFlow"):
+        LearnedScheduler.from_fit(saved_fit(SD, "unipc_bh2_2"), FlowMatchEulerDiscreteScheduler())
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from domains.images.diffusers.networks import Component
 
@@ -18,7 +18,9 @@ _NORMALISED = ("StableDiffusionXLPipeline",)
 def prepared_vae(vae: Component) -> Component:
     """The VAE; a copy in float32 of one that overflows in half precision (`force_upcast`), as diffusers decodes it."""
     if vae is not None and vae.dtype == torch.float16 and vae.config.force_upcast:
-        return copy.deepcopy(vae).to(torch.float32)
+        return nn.Module.to(
+            copy.deepcopy(vae), torch.float32
+        )  # diffusers' own `to` warns that it is not meant for this
     return vae
 
 

@@ -14,7 +14,7 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin, SchedulerOutpu
 from torch import Tensor
 
 from domains.images.diffusers.networks import Component
-from domains.images.diffusers.schedule import NOISE_FROM, read_path
+from domains.images.diffusers.schedule import FLOWS, NOISE_FROM, STEPS, read_path
 from domains.images.export.expressible import STRAIGHT, single_path
 from ld3.grids import Grid
 from ld3.learn.result import FitResult
@@ -57,6 +57,9 @@ class LearnedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         original_scheduler: class of the scheduler that the pipeline came with. Its config is kept beside these options,
             so that another one can be made from it.
     """
+
+    # Whose options are kept beside our own.
+    _compatibles = [*STEPS, *FLOWS]
 
     @register_to_config  # type: ignore[untyped-decorator]
     def __init__(

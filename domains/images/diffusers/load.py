@@ -147,7 +147,7 @@ def _unprompted(pipeline: Pipeline, options: ModelOptions, scale: float) -> tupl
         raise ValueError(f"{name} is an unconditional model, it takes no prompts and no guidance; got {asked}")
     if classes is None:
         if options.labels:
-            raise ValueError(f"{name} is an unconditional model, not one of class labels; got {list(options.labels)}")
+            raise ValueError(f"{name} is an unconditional model, it takes no class labels; got {list(options.labels)}")
         return unconditional(network), 1, []
     labels = [label for label in options.labels or range(classes) if label is not None]
     if len(labels) < len(options.labels) or not all(0 <= label < classes for label in labels):
