@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Generator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, ClassVar, Final, final
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -59,7 +59,7 @@ class LearnedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
     """
 
     # Whose options are kept beside our own.
-    _compatibles = [*STEPS, *FLOWS]
+    _compatibles: ClassVar[list[str]] = [*STEPS, *FLOWS]
 
     @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
