@@ -14,7 +14,7 @@ import tyro
 from benchmarks.common.comparison import Paired
 from benchmarks.common.results import VERSION
 from benchmarks.common.tables import Table, check_page, command_line, difference, markers, put_block, with_block
-from benchmarks.docking import readme
+from benchmarks.docking import pages
 from benchmarks.docking.inputs import IN_SAMPLE, KNOWN_TARGETS, UNSEEN_TARGETS
 from benchmarks.docking.options import Options
 from benchmarks.docking.report import SCHEMA
@@ -75,7 +75,7 @@ def write_run(folder: Path, split: str, shift: float = 0.0, **changes: Any) -> P
     }
     folder.mkdir()
     (folder / "results.json").write_text(json.dumps(results))
-    (folder / readme.PICTURE).write_bytes(split.encode())
+    (folder / pages.PICTURE).write_bytes(split.encode())
     return folder
 
 
@@ -84,17 +84,15 @@ def root(tmp_path: Path) -> Path:
     """A repository with empty pages."""
     root = tmp_path / "root"
     (root / "docs").mkdir(parents=True)
-    (root / "README.md").write_text("\n".join(["# ours", *markers("summary"), "end", ""]))
-    blocks = [line for name in readme.BLOCKS.values() for line in markers(name)]
-    (root / "docs" / "docking.md").write_text("\n".join(["# docking", *blocks, ""]))
+    blocks = [line for name in ("summary", *pages.BLOCKS.values()) for line in markers(name)]
+    (root / "docs" / "docking_results.md").write_text("\n".join(["# docking", *blocks, ""]))
     return root
 
 
 def test_full_tables_are_made_of_the_figures_of_the_run(root: Path, tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", UNSEEN_TARGETS)
-    before = (root / "README.md").read_text()
-    readme.main(readme.Options((run,), root=root))
-    page = (root / "docs" / "docking.md").read_text()
+    pages.main(pages.Options((run,), root=root))
+    page = (root / "docs" / "docking_results.md").read_text()
     begin, end = markers("unseen-targets")
     text = page.split(begin)[1].split(end)[0]
     assert "| shipped | 5 | 7 | 62% | 56-69 | 100% | 50-100 | 3.2 | 88% | 1.23 | 0.46 | - | - | 0 | 13 |" in text
@@ -104,16 +102,19 @@ def test_full_tables_are_made_of_the_figures_of_the_run(root: Path, tmp_path: Pa
     assert "5 NFE, shipped minus best hand-made (edm), success at 2 Å: +12.5 [+5.0, +15.0] points" in text
     assert "](unseen-targets_success_vs_nfe.png)" in text
     assert (root / "docs" / "unseen-targets_success_vs_nfe.png").read_bytes() == UNSEEN_TARGETS.encode()
-    assert (root / "README.md").read_text() == before, "the summary needs all three"
-    readme.main(readme.Options((run,), root=root))
-    assert (root / "docs" / "docking.md").read_text() == page
+    begin, end = markers("summary")
+    assert not page.split(begin)[1].split(end)[0].strip(), "the summary needs all three"
+    pages.main(pages.Options((run,), root=root))
+    assert (root / "docs" / "docking_results.md").read_text() == page
 
 
 def test_the_summary_has_all_splits_side_by_side(root: Path, tmp_path: Path) -> None:
     splits = {IN_SAMPLE: 0.0, KNOWN_TARGETS: -0.125, UNSEEN_TARGETS: -0.25}
     runs = [write_run(tmp_path / f"run{i}", split, shift) for i, (split, shift) in enumerate(splits.items())]
-    readme.main(readme.Options(tuple(reversed(runs)), root=root))
-    lines = (root / "README.md").read_text().splitlines()
+    pages.main(pages.Options(tuple(reversed(runs)), root=root))
+    begin, end = markers("summary")
+    text = (root / "docs" / "docking_results.md").read_text()
+    lines = text.split(begin)[1].split(end)[0].splitlines()
     heading = next(line for line in lines if line.startswith("| method | NFE |"))
     assert [heading.index(split) for split in splits] == sorted(heading.index(split) for split in splits)
     cells = {line.split(" | ")[0].strip("| "): line.strip("| ").split(" | ") for line in lines if line.startswith("| ")}
@@ -125,13 +126,13 @@ def test_the_summary_has_all_splits_side_by_side(root: Path, tmp_path: Path) -> 
     assert cells["best hand-made"][2] == "50% (44-56), edm"
     assert "uniform_t" not in cells
     assert list(cells)[2:] == ["teacher", "plain_sde", "plain_sde_c", "shipped", "best hand-made"]
-    for split in readme.BLOCKS:
+    for split in pages.BLOCKS:
         assert any(line.startswith(f"- {split[0].upper()}{split[1:]}: ") for line in lines)
 
 
 def test_runs_that_cannot_be_shown_change_nothing(root: Path, tmp_path: Path) -> None:
     good = write_run(tmp_path / "good", IN_SAMPLE)
-    before = (root / "docs" / "docking.md").read_text()
+    before = (root / "docs" / "docking_results.md").read_text()
     refused: list[tuple[str, dict[str, Any], str]] = [
         ("user", {}, "its split is 'user'"),
         (IN_SAMPLE, {}, "at most one run each"),
@@ -141,10 +142,10 @@ def test_runs_that_cannot_be_shown_change_nothing(root: Path, tmp_path: Path) ->
     for name, changes, complaint in refused:
         bad = write_run(tmp_path / name, name, **changes)
         with pytest.raises(ValueError, match=complaint):
-            readme.main(readme.Options((good, bad), root=root))
+            pages.main(pages.Options((good, bad), root=root))
     with pytest.raises(ValueError, match="must hold results"):
-        readme.main(readme.Options((tmp_path / "nowhere",), root=root))
-    assert (root / "docs" / "docking.md").read_text() == before
+        pages.main(pages.Options((tmp_path / "nowhere",), root=root))
+    assert (root / "docs" / "docking_results.md").read_text() == before
     assert not list((root / "docs").glob("*.png"))
 
 

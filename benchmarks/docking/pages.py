@@ -1,8 +1,8 @@
-"""Put the figures of runs into README and docs: ``python -m benchmarks.docking.readme out/demo out/known out/unseen``.
+"""Put the figures of runs into docs: ``python -m benchmarks.docking.pages out/demo out/known out/unseen``.
 
-The split of each run says which table of docs/docking.md it becomes: `demo` (in-sample), `known-targets` or
-`unseen-targets`; its success_vs_nfe.png goes to docs/. With runs of all three splits, the summary in README.md, which
-shows them side by side, is written as well. Nobody types a figure.
+The split of each run says which table of docs/docking_results.md it becomes: `demo` (in-sample), `known-targets` or
+`unseen-targets`; its success_vs_nfe.png goes to docs/. With runs of all three splits, the summary, which shows
+them side by side, is written as well. Nobody types a figure.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Options:
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """output folders of benchmarks.docking, one a split"""
     root: Path = Path(__file__).parents[2]
-    """folder with README.md and docs/docking.md"""
+    """folder with docs/docking_results.md"""
 
 
 def main(options: Options) -> None:
@@ -65,18 +65,15 @@ def main(options: Options) -> None:
         if split not in BLOCKS or split in runs:
             raise ValueError(f"{folder}: its split is '{split}'; give at most one run each of {', '.join(BLOCKS)}")
         runs[split] = folder, results
-    page, readme = options.root / "docs" / "docking.md", options.root / "README.md"
+    page = options.root / "docs" / "docking_results.md"
     text = page.read_text()
     for split, (_, results) in runs.items():
         text = with_block(text, BLOCKS[split], block(results, f"{BLOCKS[split]}_{PICTURE}"))
-    front = None
     if runs.keys() == BLOCKS.keys():
-        front = with_block(readme.read_text(), SUMMARY, summary({split: runs[split][1] for split in BLOCKS}))
+        text = with_block(text, SUMMARY, summary({split: runs[split][1] for split in BLOCKS}))
     for split, (folder, _) in runs.items():
         shutil.copyfile(folder / PICTURE, page.with_name(f"{BLOCKS[split]}_{PICTURE}"))
     write_text(page, text)
-    if front is not None:
-        write_text(readme, front)
 
 
 def complete_results(folder: Path) -> dict[str, Any]:
