@@ -1,0 +1,122 @@
+"""AutoDock Vina's scoring function, differentiable and batched over the poses of a ligand.
+
+E = Σ over pairs of five terms of the surface distance d = r - R_i - R_j (Å), with pairs beyond 8 Å left out (Trott &
+Olson 2010, doi 10.1002/jcc.21334, table 1): two Gaussians, a parabola for d < 0, and two ramps, for hydrophobic pairs
+and for hydrogen bonds. kcal/mol; lower is better.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from domains.docking.ranking.vina_types import AtomTypes, ligand_types, protein_types
+from domains.docking.structures.complexes import Complex
+from domains.docking.structures.ligand import Ligand
+
+CUTOFF: Final = 8.0
+"""Å between atoms."""
+
+GAUSS1, GAUSS2, REPULSION, HYDROPHOBIC, HYDROGEN_BOND = -0.035579, -0.005156, 0.840245, -0.035069, -0.587439
+TORSION: Final = 0.05846
+"""Each torsion of the ligand divides the energy by a bit more: E / (1 + 0.05846 n)."""
+
+_NEAR_BONDS: Final = 4  # atoms of the ligand that are fewer bonds apart do not act on each other
+_MARGIN: Final = 4.0  # Å that poses may move before an atom of the protein comes into reach that was left out
+
+
+def pair_energy(r: Tensor, radii: Tensor, hydrophobic: Tensor, hydrogen_bond: Tensor) -> Tensor:
+    """kcal/mol of pairs at distances `r` (..., P, Q), Å; `radii` (P, Q) are sums of two, the others (P, Q) are 0 or 1.
+
+    Smooth in `r` but for the kinks of the ramps and the step at the cutoff, which is below 0.002 kcal/mol.
+    """
+    d = r - radii
+    energy = GAUSS1 * torch.exp(-((d / 0.5) ** 2)) + GAUSS2 * torch.exp(-(((d - 3) / 2) ** 2))
+    energy = energy + REPULSION * d.clamp(max=0).square()
+    energy = energy + HYDROPHOBIC * hydrophobic * (1.5 - d).clamp(0, 1)
+    energy = energy + HYDROGEN_BOND * hydrogen_bond * (-d / 0.7).clamp(0, 1)
+    return energy * (r < CUTOFF)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """What the pairs of P and Q atoms have in common, (P, Q) each."""
+
+    radii: Tensor
+    hydrophobic: Tensor
+    hydrogen_bond: Tensor
+
+    @staticmethod
+    def of(first: AtomTypes, second: AtomTypes, dtype: torch.dtype) -> Pairs:
+        """Of all pairs."""
+        bond = np.outer(first.donor, second.acceptor) | np.outer(first.acceptor, second.donor)
+        tables = (np.add.outer(first.radius, second.radius), np.outer(first.hydrophobic, second.hydrophobic), bond)
+        return Pairs(*(torch.from_numpy(np.asarray(table)).to(dtype) for table in tables))
+
+    def energy(self, r: Tensor) -> Tensor:
+        """See :func:`pair_energy`."""
+        return pair_energy(r, self.radii, self.hydrophobic, self.hydrogen_bond)
+
+
+@final
+class VinaEnergy:
+    """Of the poses of one complex.
+
+    Args:
+        complex_: whose protein is taken as it is, not the pocket alone.
+        near: (S, A, 3) Å, poses in the protein's frame; they may move by 4 Å.
+        dtype: of the energies.
+    """
+
+    def __init__(self, complex_: Complex, near: NDArray[np.float32], dtype: torch.dtype = torch.float32) -> None:
+        protein, ligand = complex_.protein, complex_.ligand
+        points = near.reshape(-1, 3)
+        rows = _within(protein.tree, points, CUTOFF + _MARGIN)
+        own = ligand_types(ligand)
+        # Far from the origin float32 would lose digits.
+        self.origin = torch.from_numpy(points.mean(0)).to(dtype)
+        self._protein = torch.from_numpy(protein.positions[rows]).to(dtype) - self.origin
+        self._between = Pairs.of(own, protein_types(protein)[rows], dtype)
+        self._within = Pairs.of(own, own, dtype)
+        self._free = torch.from_numpy(free_pairs(ligand)).to(dtype)
+        self.torsions = ligand.n_torsions
+
+    def between(self, positions: Tensor) -> Tensor:
+        """Ligand with protein, (S,), of poses (S, A, 3) relative to `origin`."""
+        return self._between.energy(torch.cdist(positions, self._protein.expand(len(positions), -1, -1))).sum((1, 2))
+
+    def within(self, positions: Tensor) -> Tensor:
+        """Ligand with itself, (S,): pairs that torsions move against each other."""
+        a, b = positions.unsqueeze(2), positions.unsqueeze(1)
+        # No gradient of a distance of zero, of an atom to itself.
+        r = ((a - b).square().sum(-1) + 1e-8).sqrt()
+        return (self._within.energy(r) * self._free).sum((1, 2))
+
+    def __call__(self, positions: Tensor) -> Tensor:
+        """Both, (S,): what is minimised."""
+        return self.between(positions) + self.within(positions)
+
+    def score(self, positions: Tensor) -> Tensor:
+        """(S,) what Vina reports: ligand with protein, divided by 1 + 0.05846 torsions."""
+        return self.between(positions) / (1 + TORSION * self.torsions)
+
+
+def free_pairs(ligand: Ligand) -> NDArray[np.bool_]:
+    """(A, A), true above the diagonal where two atoms are 4 bonds or more apart and a torsion moves one of them."""
+    apart = np.zeros((ligand.n_atoms, ligand.n_atoms), dtype=np.bool_)
+    for side, (u, v) in zip(ligand.torsion_mask, ligand.torsion_bonds, strict=True):
+        turned, fixed = side.copy(), ~side
+        turned[v] = fixed[u] = False  # atoms on the axis do not move
+        apart |= np.outer(turned, fixed) | np.outer(fixed, turned)
+    return np.triu(apart & (ligand.hops >= _NEAR_BONDS), 1)
+
+
+def _within(tree: object, points: NDArray[np.float32], reach: float) -> NDArray[np.intp]:
+    found = tree.query_ball_point(points, reach)  # type: ignore[attr-defined]
+    return np.array(sorted(set().union(*found)), dtype=np.intp)

@@ -1,0 +1,1 @@
+"""Moves poses a little: to the nearest one without clashes."""

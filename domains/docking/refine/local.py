@@ -1,0 +1,72 @@
+"""Local optimisation of a ligand's poses in its pocket: torsions and rigid motion, on Vina's score and a restraint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from domains.docking.poses import kinematics
+from domains.docking.ranking.vina_energy import VinaEnergy
+from domains.docking.refine.bfgs import minimise
+from domains.docking.structures.complexes import Complex
+
+_LARGEST: Final = (0.3, 0.3, 0.3, 0.2, 0.2, 0.2)  # of one step: Å, rad
+_LARGEST_TURN: Final = 0.3  # rad, of a torsion
+
+
+class Refined(NamedTuple):
+    """What became of S poses.
+
+    positions  (S, A, 3) float32, Å, in the protein's frame.
+    moved      (S,) Å, RMSD to where they were.
+    score      (S,) kcal/mol, Vina's score there.
+    """
+
+    positions: NDArray[np.float32]
+    moved: NDArray[np.float64]
+    score: NDArray[np.float64]
+
+
+@final
+@dataclass(frozen=True)
+class Refinement:
+    """How poses are moved.
+
+    Attributes:
+        restraint: kcal/mol/Å², on the mean square of how far atoms are from where they were.
+        steps: of the minimiser, at most.
+    """
+
+    restraint: float = 1.0
+    steps: int = 60
+
+    def __call__(self, complex_: Complex, positions: NDArray[np.float32]) -> Refined:
+        """Refine poses (S, A, 3), Å, in the protein's frame, all of them finite.
+
+        Bond lengths, angles and rings stay as they are.
+        """
+        energy = VinaEnergy(complex_, positions)
+        start = torch.from_numpy(positions) - energy.origin
+        ligand = complex_.ligand
+        bonds = torch.from_numpy(ligand.torsion_bonds).expand(len(start), -1, -1)
+        sides = torch.from_numpy(ligand.torsion_mask).expand(len(start), -1, -1)
+        mask = torch.ones(start.shape[:2], dtype=torch.bool)
+
+        def moved(x: Tensor) -> Tensor:
+            flexed = kinematics.flex(start, bonds, sides, x[:, 6:])
+            return kinematics.move_rigidly(flexed, mask, x[:, :3], x[:, 3:6])
+
+        def total(x: Tensor) -> Tensor:
+            new = moved(x)
+            return energy(new) + self.restraint * (new - start).square().sum(-1).mean(1)
+
+        largest = torch.tensor([*_LARGEST, *[_LARGEST_TURN] * ligand.n_torsions])
+        with torch.no_grad():
+            end = moved(minimise(total, start.new_zeros(len(start), len(largest)), self.steps, largest))
+            shift = (end - start).square().sum(-1).mean(1).sqrt().double().numpy()
+            return Refined((end + energy.origin).numpy(), shift, energy.score(end).double().numpy())
