@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, final, overload
+from typing import Final, final, overload
 
 import torch
 from rdkit import Chem
 
 from domains.docking import engine
-from domains.docking.dock_options import DockOptions
+from domains.docking.dock_options import DockOptions, Ranking
 from domains.docking.docked_poses import DockedPoses
 from domains.docking.engine import Cache, OnProgress
 from domains.docking.general_grids import general_fit, grid_path
 from domains.docking.networks.weights import DEMO_WEIGHTS, DockingModel, load_model
 from domains.docking.ranked_docking import DockPlan, dock_ranked
 from domains.docking.ranked_poses import RankedPose, RankedPoses
+from domains.docking.ranking.combination import Combination, read_weights
 from domains.docking.ranking.consensus import Consensus
 from domains.docking.ranking.ranker import Ranker
+from domains.docking.ranking.residual import Residual
+from domains.docking.ranking.vina_score import VinaScore
+from domains.docking.refine.local import Refinement
 from domains.docking.samplers import Method, Sampler, hand_made_sampler, sampler_of
 from domains.docking.settings import SOLVER
 from domains.docking.structures.complexes import Complex, read
@@ -88,8 +92,9 @@ def dock(
     device: str = "cpu",
     conformers: int = 1,
     known_poses: bool = False,
+    refine: bool = True,
+    ranking: Ranking = "vina",
     check: bool = True,
-    ranking: Literal["consensus"] = "consensus",
     on_progress: OnProgress | None = None,
 ) -> Docked: ...
 
@@ -181,7 +186,7 @@ def plan_of(options: DockOptions) -> tuple[DockPlan, list[str]]:
         samples=options.samples,
         seed=options.seed,
         conformers=options.conformers,
-        refine=False,
+        refinement=Refinement() if options.refine else None,
         check=options.check,
         processes=2,
         tags=tags,
@@ -190,9 +195,16 @@ def plan_of(options: DockOptions) -> tuple[DockPlan, list[str]]:
 
 
 def ranker_of(options: DockOptions, model: DockingModel) -> Ranker:
-    """What orders the poses."""
-    rankers: Mapping[str, Callable[[], Ranker]] = {"consensus": Consensus}
-    return rankers[options.ranking]()
+    """What orders the poses; all that goes into a combination is asked, so that it can be read from the results."""
+    rankers: dict[str, Ranker] = {
+        "consensus": Consensus(),
+        "residual": Residual(model),
+        "vina": VinaScore(None if options.refine else Refinement()),
+    }
+    if options.ranking != "combination":
+        return rankers[options.ranking]
+    weights = read_weights()
+    return Combination([rankers[name] for name in weights], weights)
 
 
 def _sampler(model: DockingModel, options: DockOptions) -> tuple[Sampler, str, list[str]]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+Ranking = Literal["combination", "consensus", "residual", "vina"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class DockOptions:
@@ -35,7 +37,10 @@ class DockOptions:
     shape of theirs"""
     known_poses: bool = False
     """the ligand files hold bound poses, to which RMSDs are added; said already by a pocket around the ligand itself"""
+    refine: bool = True
+    """move poses out of clashes: torsions and rigid motion, on Vina's score and a restraint"""
+    ranking: Ranking = "vina"
+    """what the poses are ordered by: consensus (how many ended near a pose), residual (how far the network still wants
+    to move it), vina (Vina's score after local optimisation), or the combination fitted on training complexes"""
     check: bool = True
     """ask PoseBusters about every pose"""
-    ranking: Literal["consensus"] = "consensus"
-    """what the poses are ordered by"""

@@ -15,6 +15,7 @@ from domains.docking.networks.weights import DockingModel
 from domains.docking.poses.validity import check_all
 from domains.docking.ranked_poses import RankedPoses
 from domains.docking.ranking.ranker import PoseScores, Ranker
+from domains.docking.refine.local import Refinement
 from domains.docking.samplers import Sampler
 from domains.docking.settings import poses_at_once
 from domains.docking.structures.complexes import Complex
@@ -38,7 +39,7 @@ class DockPlan:
         samples: poses a ligand, dealt to its conformers.
         seed: of starts, noise and conformers.
         conformers: how many the ligand is docked with: the input's, and fresh ones of RDKit.
-        refine: whether poses are moved out of clashes.
+        refinement: moves poses out of clashes; None = they stay where the sampler ends.
         check: whether PoseBusters is asked about every pose.
         processes: of PoseBusters.
         tags: of every pose: nfe, seed, grid, weights.
@@ -50,7 +51,7 @@ class DockPlan:
     samples: int
     seed: int
     conformers: int
-    refine: bool
+    refinement: Refinement | None
     check: bool
     processes: int
     tags: Mapping[str, str]
@@ -150,19 +151,23 @@ def _finished(
         return InputProblem(complex_.name, "", message, "check the model's weights, or use another --grid")
     samples = np.flatnonzero(finite)
     own, moved = positions[samples], None
-    began = time.perf_counter()
+    times = [time.perf_counter()]
+    if plan.refinement is not None:
+        own, moved, _ = plan.refinement(complex_, own)
+    times.append(time.perf_counter())
     scores = plan.ranker.rank(complex_, own)
+    times.append(time.perf_counter())
     order = scores.order
     return RankedPoses(
         complex=complex_,
         positions=own[order],
         samples=samples[order],
         scores=PoseScores(scores.score[order], {name: part[order] for name, part in scores.parts.items()}),
-        moved=moved,
+        moved=None if moved is None else moved[order],
         validities=None,
         failed=tuple(np.flatnonzero(~finite).tolist()),
         tags=plan.tags,
-        seconds={"dock": seconds, "rank": time.perf_counter() - began},
+        seconds={"dock": seconds, "refine": times[1] - times[0], "rank": times[2] - times[1]},
     )
 
 

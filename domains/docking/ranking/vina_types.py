@@ -7,6 +7,7 @@ a hetero group: they count as donor and acceptor.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -86,7 +87,9 @@ def protein_types(protein: Protein) -> AtomTypes:
     return _types(numbers, np.concatenate([ends, ends[::-1]], axis=1), donor, acceptor)
 
 
-def _named(residue: NDArray[np.int64], name: NDArray[np.int64], atoms: dict[str, tuple[str, ...]]) -> NDArray[np.bool_]:
+def _named(
+    residue: NDArray[np.int64], name: NDArray[np.int64], atoms: Mapping[str, tuple[str, ...]]
+) -> NDArray[np.bool_]:
     found = np.zeros(len(residue), dtype=np.bool_)
     for kind, names in atoms.items():
         wanted = [ATOM_NAME_VOCABULARY.index(own) for own in names]
