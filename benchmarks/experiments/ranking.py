@@ -68,6 +68,8 @@ class Options:
     """held-out ligands on which refinements are compared; 0 = none"""
     restraints: tuple[float, ...]
     """kcal/mol/Å² of the refinements that are compared"""
+    checked: int
+    """complexes of each split whose first poses PoseBusters checks, at the first number of evaluations"""
     vina: int
     """complexes of each split that Vina docks; 0 = none"""
     exhaustiveness: int
@@ -142,7 +144,7 @@ class _Study:
         vina = {name: drawn(own, options.vina, options.seed) for name, own in self.splits.items()}
         plan = {"training complexes": 2.0 * len(self.train)}
         plan |= {f"{name}, {nfe} NFE": 2.0 * size for nfe in options.nfe for name, size in sizes.items()}
-        plan |= {"refinement": 8.0 * options.trials, "validity": 8.0 * sum(sizes.values())}
+        plan |= {"refinement": 8.0 * options.trials, "validity": 8.0 * options.checked * len(sizes)}
         plan |= {f"Vina, {name}": 45.0 * len(own) for name, own in vina.items()}
         with WorkProgress(self.log, plan, unit="s") as bar:
             with bar.stage("training complexes"):
@@ -193,7 +195,16 @@ class _Study:
     ) -> list[Row]:
         """PoseBusters on the first poses by the chosen ranker and on a random one, docked and refined."""
         verdicts: dict[tuple[str, int, str, str], list[bool]] = {}
-        for (name, nfe), table in tables.items():
+        first = self.options.nfe[0]
+        checked = {
+            name: {found.name for found in drawn(own, self.options.checked, self.options.seed)}
+            for name, own in self.splits.items()
+        }
+        some = {
+            name: [scored for scored in tables[name, first] if scored.complex.name in own]
+            for name, own in checked.items()
+        }
+        for name, table in some.items():
             for scored in table:
                 picks = [
                     (kind, ranker, 0 if ranker == MEAN else top(scored, kind, weights[kind].get(ranker, {ranker: 1.0})))
@@ -203,15 +214,15 @@ class _Study:
                 poses = np.stack([scored.positions[kind][i] for kind, _, i in picks])
                 found = self._valid(scored.complex, poses)
                 for (kind, ranker, _), valid in zip(picks, found, strict=True):
-                    verdicts.setdefault((name, nfe, kind, ranker), []).append(valid)
-                bar.advance(8 / len(self.options.nfe))
+                    verdicts.setdefault((name, first, kind, ranker), []).append(valid)
+                bar.advance(8)
         new = []
         for row in rows:
             own = verdicts.get((row.split, row.nfe, row.poses, row.ranker))
             if own is None:
                 new.append(row)
                 continue
-            table = tables[row.split, row.nfe]
+            table = some[row.split]
             used = {} if row.ranker == MEAN else weights[row.poses].get(row.ranker, {row.ranker: 1.0})
             near = [scored.rmsd[row.poses][top(scored, row.poses, used) if used else 0] < 2.0 for scored in table]
             both = [np.array([float(a and b)]) for a, b in zip(own, near, strict=True)]
@@ -408,8 +419,8 @@ def ranking_block(options: Options, rows: Sequence[Row], chosen: str, sizes: Map
         f"{study.made_by('ranking', options)}. {options.samples} poses a ligand; {sizes[KNOWN]} held-out ligands of "
         f"known targets and {sizes[UNSEEN]} complexes of unseen targets. Shares of ligands in %, with 95% intervals "
         "(bootstrap over ligands; over targets, then ligands, where unseen). Chosen on the held-out ligands: "
-        f"**{chosen}**. Weights of combinations were fitted on {options.train} training complexes. Valid: of the first "
-        "poses, by PoseBusters. CPU seconds: all poses of a ligand."
+        f"**{chosen}**. Weights of combinations were fitted on {options.train} training complexes. Valid, and valid and "
+        f"near: of the first poses of {options.checked} complexes of each split, by PoseBusters. CPU seconds: all poses of a ligand."
     )
     headings = (
         "split",

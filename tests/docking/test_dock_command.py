@@ -90,7 +90,7 @@ def test_a_table_with_a_bad_row_docks_the_others_and_goes_on_where_it_was(
         f"new,{PROTEIN},{smiles},",
     ]
     table.write_text("\n".join(["complex_name,protein_path,ligand_description,protein_sequence", *lines]) + "\n")
-    words = ("--csv", table, "--no-check", "--pocket", LIGAND, "--diffdock-layout")
+    words = ("--csv", table, "--no-check", "--no-refine", "--pocket", LIGAND, "--diffdock-layout")
     found = run(capsys, tmp_path / "out", *words)
     assert found.status == 0, found.stderr
     assert [row["name"] for row in found.rows("summary.csv")] == ["good", "new"]
@@ -150,8 +150,8 @@ def test_one_call_from_python_gives_molecules_with_scores(tmp_path: Path) -> Non
 def test_conformers_share_the_samples(tmp_path: Path) -> None:
     """Of a ligand with rings, two conformers: even samples have the input's bond geometry, odd ones another."""
     weights = write_weights(tmp_path / "model.safetensors")
-    found = dock(PROTEIN, LIGAND, weights=weights, nfe=3, samples=5, conformers=2, check=False)
-    alone = dock(PROTEIN, LIGAND, weights=weights, nfe=3, samples=3, check=False)
+    found = dock(PROTEIN, LIGAND, weights=weights, nfe=3, samples=5, conformers=2, check=False, refine=False)
+    alone = dock(PROTEIN, LIGAND, weights=weights, nfe=3, samples=3, check=False, refine=False)
     (own,), (input_only,) = found.ligands, alone.ligands
     assert sorted(own.samples.tolist()) == [0, 1, 2, 3, 4]
     by_sample = own.positions[np.argsort(own.samples)]

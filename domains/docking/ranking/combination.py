@@ -18,7 +18,7 @@ from domains.docking.structures.complexes import Complex
 WEIGHTS: Final = Path(__file__).parent / "combination.json"
 """Fitted by ``python -m benchmarks.experiments.ranking``, as the file says."""
 
-_RIDGE: Final = 1e-2
+_RIDGE: Final = 1e-3
 
 
 @final
