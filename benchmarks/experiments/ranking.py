@@ -419,9 +419,9 @@ def ranking_block(options: Options, rows: Sequence[Row], chosen: str, sizes: Map
         f"{study.made_by('ranking', options)}. {options.samples} poses a ligand; {sizes[KNOWN]} held-out ligands of "
         f"known targets and {sizes[UNSEEN]} complexes of unseen targets. Shares of ligands in %, with 95% intervals "
         "(bootstrap over ligands; over targets, then ligands, where unseen). Chosen on the held-out ligands: "
-        f"**{chosen}**. Weights of combinations were fitted on {options.train} training complexes. Valid, and valid and "
-        f"near: of the first poses of {options.checked} complexes of each split, by PoseBusters. CPU seconds: all poses "
-        "of a ligand."
+        f"**{chosen}**. Weights of combinations were fitted on {options.train} training complexes. Valid, and valid "
+        f"and near: of the first poses of {options.checked} complexes of each split, by PoseBusters. CPU seconds: all "
+        "poses of a ligand."
     )
     headings = (
         "split",
