@@ -121,17 +121,19 @@ def test_folder_reports_and_goes_on(tmp_path: Path) -> None:
     complexes, problems = read(tmp_path, pocket="ligand:3")
     assert [c.name for c in complexes] == []
     complexes, problems = read(tmp_path)
-    assert [c.name for c in complexes] == ["a/x", "a/y", "d/x"]
-    twice, far, protein, ligands, salt, hovering = _lines(problems)
-    assert twice == f"{tmp_path}/a/ligands.sdf, x: the name 'a/x' is used twice; rename one of them"
-    assert far.startswith(f"{tmp_path}/a/ligands.sdf, far: the ligand is ")
+    assert [c.name for c in complexes] == ["a/x", "a/x_2", "a/y", "d/x"]
+    assert complexes[1].remarks == ("called a/x_2, for a/x is the name of another one too (record 1 (x))",)
+    far, protein, ligands, salt, hovering = _lines(problems)
+    assert far.startswith(f"{tmp_path}/a/ligands.sdf, record 3 (far): the ligand is ")
     assert far.endswith(
         "Å away from protein.pdb; give both in one frame, or choose the pocket around a point or the whole protein"
     )
     assert protein.startswith(f"{tmp_path}/b/protein.pdb: cannot be read")
     assert ligands.startswith(f"{tmp_path}/c/ligands.sdf: cannot be read")
     assert salt.startswith(f"{tmp_path}/d/ligands.sdf, record 1 (salt): it has 2 fragments")
-    assert hovering.startswith(f"{tmp_path}/e/ligands.sdf, hovering: there is no residue in the pocket (ligand, 6 Å)")
+    assert hovering.startswith(
+        f"{tmp_path}/e/ligands.sdf, record 1 (hovering): there is no residue in the pocket (ligand, 6 Å)"
+    )
 
 
 def test_folder_that_is_none(tmp_path: Path) -> None:
@@ -188,16 +190,16 @@ def test_table_reports_and_goes_on(tmp_path: Path) -> None:
     )
     (tmp_path / "two.sdf").write_text(_ligand("one") + _ligand("two"))
     complexes, problems = read(table)
-    assert [c.name for c in complexes] == ["good", "last"]
-    long, sequence, twice, protein, ligand, empty, two, smiles = _lines(problems)
+    assert [c.name for c in complexes] == ["good", "good_2", "two/one", "two/two", "last"]
+    assert [c.ligand.name for c in complexes] == ["good", "good_2", "two/one", "two/two", "last"]
+    assert complexes[1].remarks == ("called good_2, for good is the name of another one too (line 2 (good))",)
+    long, sequence, protein, ligand, empty, smiles = _lines(problems)
     assert long == f"{table}, line 7: it has more fields than the header; quote commas"
     assert sequence.startswith(f"{table}: protein_sequence is ignored")
-    assert twice.startswith(f"{table}, line 3 (good): the name 'good' is used twice")
     assert protein.startswith(f"{table}, line 4 (lost): {tmp_path}/nowhere.pdb: cannot be read")
     assert ligand.startswith(f"{tmp_path}/nowhere.sdf: cannot be read")
     assert empty.startswith(f"{table}, line 6 (empty): protein_path or ligand_description is empty")
-    assert two.startswith(f"{table}, line 8 (two): the ligand file has several records")
-    assert smiles.startswith(f"{table}, smiles: RDKit cannot read the SMILES 'CC(C'")
+    assert smiles.startswith(f"{table}, line 9 (smiles): RDKit cannot read the SMILES 'CC(C'")
 
 
 @pytest.mark.parametrize("name", ["ligand.sdf.gz", "ligand.pdb", "pose"])

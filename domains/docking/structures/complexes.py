@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from rdkit import Chem
 
 from domains.docking.structures.bound_molecules import ALL_LIGANDS, Choice, bound_molecules, left_out
 from domains.docking.structures.copies import without_copies
 from domains.docking.structures.ligand import Ligand, with_conformer
+from domains.docking.structures.ligand_files import read_ligands
 from domains.docking.structures.pairs import Pair, pair_records
 from domains.docking.structures.placement import check_near, clash_remark, given_pose
 from domains.docking.structures.pocket import EmptyPocketError, Pocket, PocketChoice, choose_pocket
@@ -20,7 +23,8 @@ from domains.docking.structures.pocket_files import read_pocket_choice
 from domains.docking.structures.protein import Protein
 from domains.docking.structures.records import Record, folder_records, posebusters_records
 from domains.docking.structures.symmetry import automorphisms
-from domains.docking.structures.tables import table_records
+from domains.docking.structures.tables import TABLE_SUFFIXES, table_records
+from domains.docking.structures.templates import skeleton, templates_of
 from domains.docking.structures.text_files import read_names
 from domains.docking.structures.torsions import TorsionRule
 from domains.errors import InputError, InputProblem
@@ -55,6 +59,7 @@ def read(
     known_poses: bool | None = None,
     conformer: Literal["input", "rdkit"] = "input",
     only: Path | str | None = None,
+    template: str | Sequence[str] = (),
     seed: int = 0,
     rule: TorsionRule = "chemical",
     drop: Collection[str] = (),
@@ -72,6 +77,8 @@ def read(
             known_pose comes first.
         conformer: bond lengths, angles and rings of the input, or of a fresh RDKit conformer.
         only: list of names, one a line: complexes (NAME/TITLE), or all of a protein (NAME); the others are left out.
+        template: SMILES of ligands whose bond orders and charges are lost or wrong in their files; each is for the
+            ligands of the same elements and bonds.
         seed: of RDKit's conformers.
         rule: which bonds turn.
         drop: molecules of the protein files to leave out: names of residues (LIG), places (A:301), or "all-ligands",
@@ -81,8 +88,8 @@ def read(
             out.
 
     Raises:
-        ValueError: if `pocket` or `conformer` is not one of these, the seed is negative, or a name is to be both left
-            out and kept.
+        ValueError: if `pocket` or `conformer` is not one of these, a template is no SMILES, the seed is negative, or a
+            name is to be both left out and kept.
         InputError: if the list of names, or the file of the pocket's ligand, cannot be read.
     """
     choice = read_pocket_choice(pocket) if isinstance(pocket, str) else pocket
@@ -94,25 +101,30 @@ def read(
         known_poses = True
     molecules = Choice(frozenset(drop), frozenset(keep))
     wanted = None if only is None else read_names(Path(only))
+    templates = templates_of([template] if isinstance(template, str) else template)
     proteins: dict[int, Protein] = {}
     complexes: dict[str, Complex] = {}
     problems: list[InputProblem] = []
-    for record in _records(path, rule, seed, molecules.keep):
-        if isinstance(record, Record):
-            proteins[id(record.protein)] = record.protein
-        if isinstance(record, InputProblem):
-            problems.append(record)
-        elif wanted is not None and wanted.isdisjoint(_names_of(record.name)):
+    seen: dict[str, InputProblem] = {}
+    unused = set(templates)
+    for found in _records(path, rule, seed, templates, molecules.keep):
+        if isinstance(found, InputProblem):
+            problems.append(found)
             continue
-        elif record.name in complexes:
-            message = f"the name '{record.name}' is used twice"
-            problems.append(replace(record.where, message=message, remedy="rename one of them"))
-        else:
-            try:
-                fresh = seed if conformer == "rdkit" else None
-                complexes[record.name] = _complex(record, choice, molecules, known_poses, fresh)
-            except InputError as error:
-                problems.append(error.problem)
+        proteins[id(found.protein)] = found.protein
+        unused.discard(skeleton(found.ligand.mol))
+        record = _with_own_name(found, seen)
+        seen[record.name] = record.where
+        if wanted is not None and wanted.isdisjoint(_names_of(record.name)):
+            continue
+        try:
+            fresh = seed if conformer == "rdkit" else None
+            complexes[record.name] = _complex(record, choice, molecules, known_poses, fresh)
+        except InputError as error:
+            problems.append(error.problem)
+    for left in sorted(unused):
+        text = Chem.MolToSmiles(templates[left])
+        problems.append(InputProblem("template", text, "it fits no ligand (other elements or bonds)", "correct it"))
     if wanted is not None:
         remedy = "correct the name, or see above why it was left out"
         for name in sorted(wanted.difference(*map(_names_of, complexes))):
@@ -122,16 +134,34 @@ def read(
 
 
 def _records(
-    path: Path | str | Pair | None, rule: TorsionRule, seed: int, keep: frozenset[str]
+    path: Path | str | Pair | None,
+    rule: TorsionRule,
+    seed: int,
+    templates: Mapping[str, Chem.Mol],
+    keep: frozenset[str],
 ) -> Iterator[Record | InputProblem]:
     if path is None:
         return posebusters_records(rule)
+    ligands = partial(read_ligands, rule=rule, seed=seed, templates=templates)
     if isinstance(path, Pair):
-        return pair_records(path, rule, seed, keep)
+        return pair_records(path, ligands, rule, seed, keep)
     path = Path(path)
-    if path.suffix.lower() == ".csv" and not path.is_dir():
-        return table_records(path, rule, seed, keep)
-    return folder_records(path, rule, keep)
+    if path.suffix.lower() in TABLE_SUFFIXES and not path.is_dir():
+        return table_records(path, ligands, rule, seed, keep)
+    return folder_records(path, ligands, keep)
+
+
+def _with_own_name(record: Record, seen: Mapping[str, InputProblem]) -> Record:
+    """The record, renamed if its name is that of an earlier one."""
+    if record.name not in seen:
+        return record
+    count = 2
+    while (name := f"{record.name}_{count}") in seen:
+        count += 1
+    earlier = seen[record.name].record
+    remark = f"called {name}, for {record.name} is the name of another one too ({earlier})"
+    ligand = replace(record.ligand, name=name) if record.ligand.name == record.name else record.ligand
+    return replace(record, name=name, ligand=ligand, remarks=(*record.remarks, remark))
 
 
 def _names_of(name: str) -> set[str]:
@@ -149,7 +179,7 @@ def _complex(
     around_pose = choice.kind == "ligand"
     said = known_poses if record.is_known is None else record.is_known
     is_known = around_pose if said is None else said
-    pose, protein, remarks = None, record.protein, list(record.remarks)
+    pose, protein, remarks = None, record.protein, [*record.remarks, *record.ligand.remarks]
     if around_pose or is_known:
         pose = given_pose(record, "put the pocket around" if around_pose else "compare with")
         try:

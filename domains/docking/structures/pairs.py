@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from domains.docking.structures.ligand import from_smiles
-from domains.docking.structures.ligand_files import LIGAND_SUFFIXES, read_ligands
+from domains.docking.structures.ligand import from_smiles, smiles_and_name
+from domains.docking.structures.ligand_files import LIGAND_SUFFIXES, LigandReader
 from domains.docking.structures.protein_files import read_protein
 from domains.docking.structures.records import Record
 from domains.docking.structures.torsions import TorsionRule
@@ -24,7 +24,7 @@ class Pair:
 
 
 def pair_records(
-    pair: Pair, rule: TorsionRule, seed: int, keep: frozenset[str] = frozenset()
+    pair: Pair, read: LigandReader, rule: TorsionRule, seed: int, keep: frozenset[str] = frozenset()
 ) -> Iterator[Record | InputProblem]:
     """One for each ligand of the file, by its title, or the file's name where it has none; for a SMILES "ligand", or
     the name that follows it. keep: additives of the protein's file that stay.
@@ -35,17 +35,16 @@ def pair_records(
     try:
         protein = read_protein(Path(pair.protein), keep)
         if not is_file:
-            smiles, _, name = text.strip().partition(" ")
-            ligand = from_smiles(smiles, name.strip() or "ligand", seed, rule)
+            smiles, name = smiles_and_name(text)
+            ligand = from_smiles(smiles, name or "ligand", seed, rule)
             yield Record(ligand.name, protein, ligand, None, None, where)
             return
     except InputError as error:
         yield error.problem
         return
-    for number, found in enumerate(read_ligands(Path(text), rule), start=1):
+    for number, found in enumerate(read(Path(text)), start=1):
         if isinstance(found, InputProblem):
             yield found
             continue
-        name = Path(text).stem if found.name == "record 1" else found.name
-        named = replace(found, name=name)
-        yield Record(name, protein, named, named.positions, None, replace(where, record=f"record {number} ({name})"))
+        place = replace(where, record=f"record {number} ({found.name})")
+        yield Record(found.name, protein, found, found.pose, None, place)

@@ -33,5 +33,7 @@ def read_pocket_choice(text: str) -> PocketChoice:
         raise InputError(
             InputProblem(file, "", "there is no ligand in it", "give the ligand that the pocket is around")
         )
-    points = tuple((float(x), float(y), float(z)) for x, y, z in first.positions)
+    if first.pose is None:
+        raise InputError(InputProblem(file, first.name, "it is a drawing and lies nowhere", "give its 3-D coordinates"))
+    points = tuple((float(x), float(y), float(z)) for x, y, z in first.pose)
     return PocketChoice("points", reach, points=points, source=Path(file).name)

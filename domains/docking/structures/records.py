@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domains.docking.structures.ligand import Ligand
-from domains.docking.structures.ligand_files import read_sdf
+from domains.docking.structures.ligand_files import LigandReader, read_sdf
 from domains.docking.structures.protein import Protein
 from domains.docking.structures.protein_files import read_protein
 from domains.docking.structures.torsions import TorsionRule
@@ -24,7 +24,7 @@ POSEBUSTERS_NAMES: tuple[str, ...] = ("1ia1", "1of6", "1s3v", "1uou")
 class Record:
     """One complex as it was given.
 
-    pose      (A, 3) float32, Å, of the ligand, in the protein's frame if the user is right; ``None`` for a SMILES.
+    pose      (A, 3) float32, Å, of the ligand, in the protein's frame if the user is right; ``None`` if it has none.
     is_known  whether the user says of this very complex that the pose is the bound one; ``None``: nothing is said.
     where     the place in the user's files, for messages.
     remarks   lines about how the ligand was read.
@@ -40,7 +40,7 @@ class Record:
 
 
 def folder_records(
-    folder: Path, rule: TorsionRule, keep: frozenset[str] = frozenset()
+    folder: Path, read: LigandReader, keep: frozenset[str] = frozenset()
 ) -> Iterator[Record | InputProblem]:
     """From ``NAME/protein.pdb`` + ``NAME/ligands.sdf``: one for each ligand, called ``NAME/title``; ``keep``: additives
     of the protein files that stay."""
@@ -57,12 +57,12 @@ def folder_records(
         except InputError as error:
             yield error.problem
             continue
-        for ligand in read_sdf(place / "ligands.sdf", rule):
+        for number, ligand in enumerate(read(place / "ligands.sdf"), start=1):
             if isinstance(ligand, InputProblem):
                 yield ligand
                 continue
-            where = InputProblem(str(place / "ligands.sdf"), ligand.name, "", "")
-            yield Record(f"{place.name}/{ligand.name}", protein, ligand, ligand.positions, None, where)
+            where = InputProblem(str(place / "ligands.sdf"), f"record {number} ({ligand.name})", "", "")
+            yield Record(f"{place.name}/{ligand.name}", protein, ligand, ligand.pose, None, where)
 
 
 def posebusters_records(rule: TorsionRule) -> Iterator[Record | InputProblem]:
@@ -81,7 +81,7 @@ def posebusters_records(rule: TorsionRule) -> Iterator[Record | InputProblem]:
         except InputError as error:
             yield error.problem
         else:
-            yield Record(name, protein, ligand, ligand.positions, None, where)
+            yield Record(name, protein, ligand, ligand.pose, None, where)
 
 
 def only_ligand(ligands: Iterator[Ligand | InputProblem], where: InputProblem) -> Ligand:
