@@ -98,7 +98,7 @@ def training_complexes(config: LearnConfig) -> tuple[list[Complex], list[InputPr
     Raises:
         InputError: if there are none.
     """
-    parts, problems = read_split(config.data, config.validation_ligands, config.validation_targets)
+    parts, problems = read_split([config.data], config.validation_ligands, config.validation_targets)
     if not parts.train:
         raise _mistake("--data", "every complex in it belongs to the validation split", "give more")
     order = torch.randperm(len(parts.train), generator=torch.Generator().manual_seed(config.seed)).tolist()

@@ -25,6 +25,7 @@ from domains.docking.structures.remarks import print_reading
 from domains.docking.validation import (
     Row,
     ValidationOptions,
+    alike,
     best_of,
     mistake,
     page,
@@ -56,14 +57,15 @@ class ScoreScaleConfig(ValidationOptions):
 
 def compare(model: DockingModel, complexes: Sequence[Complex], config: ScoreScaleConfig, console: Console) -> list[Row]:
     """The ODE at each score scale, then the SDE at 1 and at the best one, all from the same starts."""
-    groups = make_groups(model, complexes, config.poses, config.seed)
+    groups, clusters = make_groups(model, complexes, config.poses, config.seed), alike(config)
     work = float(config.steps * config.poses * len(complexes))
     stages = [*(f"ODE, c = {c:g}" for c in config.values), *(["SDE, c = 1", "SDE, best c"] if config.sde else [])]
     with WorkProgress(console, dict.fromkeys(stages, work)) as progress:
 
         def row(stage: str, name: str, sampler: Sampler) -> Row:
             with progress.stage(stage):
-                return summarise(name, dock_groups(groups, sampler, on_progress=progress.counter()), config.seed)
+                docked = dock_groups(groups, sampler, on_progress=progress.counter())
+                return summarise(name, docked, config.seed, clusters)
 
         ode = [
             row(stage, f"{config.solver} {config.grid}", hand_made_sampler(config.grid, config.solver, config.steps, c))

@@ -28,6 +28,7 @@ from domains.docking.structures.remarks import print_reading
 from domains.docking.validation import (
     Row,
     ValidationOptions,
+    alike,
     best_of,
     mistake,
     page,
@@ -81,7 +82,7 @@ def search(
     model: DockingModel, complexes: Sequence[Complex], config: TemperatureConfig, console: Console
 ) -> tuple[dict[str, LowTemperature], list[Row]]:
     """The settings of the second round and its rows, in the same order; the plain SDE and the published ones first."""
-    tried = candidates(config)
+    tried, clusters = candidates(config), alike(config)
     finalists = min(config.finalists, config.draws)
     per_pose = float(config.run * len(complexes))
     plan = {"first round": len(tried) * config.poses * per_pose}
@@ -95,7 +96,7 @@ def search(
                 for name, own in settings.items():
                     sampler = diffdock_low_temperature_sde(replace(model, low_temperature=own))
                     docked = dock_groups(groups, sampler, on_progress=progress.counter())
-                    found.append(summarise(name, docked, config.seed))
+                    found.append(summarise(name, docked, config.seed, clusters))
                 return found
 
         first = rows("first round", tried, config.poses, config.seed)

@@ -26,7 +26,7 @@ from domains.docking.structures.batch import ComplexBatch, collate
 from domains.docking.structures.complexes import Complex, read
 from domains.docking.structures.remarks import print_reading
 from domains.docking.training.config import TrainConfig
-from domains.docking.training.data import BatchSampler, Split, read_split
+from domains.docking.training.data import BatchSampler, Split, cluster_weights, read_split
 from domains.docking.training.run import Run, losses_of, new_run, train_step
 from domains.errors import InputError, InputProblem
 from domains.long_runs import append_row, forget_after, stop_on_signals
@@ -64,10 +64,10 @@ def load_data(config: TrainConfig, console: Console) -> tuple[Split, list[Comple
     Raises:
         InputError: if there is nothing to train on in the folder.
     """
-    parts, problems = read_split(config.data, config.validation_ligands, config.validation_targets)
+    parts, problems = read_split(config.data, config.validation_ligands, config.validation_targets, config.clusters)
     if not parts.train:
         message = "every complex in it belongs to the validation split"
-        raise InputError(InputProblem(str(config.data), "", message, "add others"))
+        raise InputError(InputProblem(", ".join(map(str, config.data)), "", message, "add others"))
     embedded, more = read()
     print_reading([*parts.all, *embedded], [*problems, *more], console)
     return parts, embedded
@@ -139,16 +139,20 @@ def main(config: TrainConfig, stop: Callable[[], bool]) -> None:
     torch.set_num_threads(config.threads)
     parts, embedded = load_data(config, console)
     run = new_run(config)
+    if config.start is not None:
+        run.start_from(config.start)
     if (config.out / "state.pt").exists():
         run.restore(config.out / "state.pt")
         forget_after(config.out / "log.jsonl", run.step)
         console.print(f"going on at step {run.step}")
     prepare_output(config.out, config)
-    train_on = f"{len(parts.train)} complexes and {len(embedded)} embedded ones"
-    validate_on = f"{len(parts.ligands)} ligands, {len(parts.targets)} complexes of unseen targets"
-    console.print(f"training on {train_on}; for validation: {validate_on}")
-    weights = [1.0] * len(parts.train) + [config.embedded_weight] * len(embedded)
-    sampler = BatchSampler([*parts.train, *embedded], weights, config.complexes, config.pocket_radii, config.shake)
+    console.print(str(parts))
+    weights = cluster_weights(parts.train, parts.clusters, config.balance)
+    if config.embedded_weight:
+        console.print(f"trained on as well: {', '.join(c.name for c in embedded)}")
+        weights += [config.embedded_weight] * len(embedded)
+    complexes = [*parts.train, *embedded][: len(weights)]
+    sampler = BatchSampler(complexes, weights, config.complexes, config.pockets, config.pseudo_share)
     with WorkProgress(console, {"train": config.steps}, unit="steps") as progress, progress.stage("train"):
         train(run, sampler, validation_sets(parts), config, progress, stop)
     if run.step < config.steps:

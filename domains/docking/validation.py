@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
@@ -17,6 +18,7 @@ from domains.docking.docked_poses import DockedPoses
 from domains.docking.poses.metrics import clusters, success
 from domains.docking.structures.complexes import Complex, read
 from domains.docking.structures.symmetry import automorphisms
+from domains.docking.training.clusters import Clusters, read_clusters
 from domains.docking.training.data import SPLITS, read_split
 from domains.errors import InputError, InputProblem
 
@@ -29,13 +31,15 @@ class ValidationOptions:
 
     weights: Path
     """weights.safetensors of domains.docking.train or .convert"""
-    data: Path | None = None
-    """the training data: folder with NAME/protein.pdb and NAME/ligands.sdf; not needed for --split embedded"""
+    data: tuple[Path, ...] = ()
+    """the training data: folders with NAME/protein.pdb and NAME/ligands.sdf; not needed for --split embedded"""
     split: Literal["ligands", "targets", "embedded"] = "ligands"
     """validation ligands of known targets, unseen targets, or (in-sample) the four of the posebusters package"""
     validation_ligands: Path = SPLITS / "validation_ligands.txt"
     """the lists that the model was trained with, see domains.docking.train"""
     validation_targets: Path = SPLITS / "validation_targets.txt"
+    clusters: Path | None = None
+    """which proteins are alike, see domains.docking.train; intervals are then over clusters"""
     limit: int | None = None
     """use that many complexes of the split, drawn with --seed"""
     seed: int = 0
@@ -60,12 +64,17 @@ class Row:
     ms_per_pose: float
 
 
-def summarise(name: str, docked: DockedPoses, seed: int) -> Row:
-    """A pose that is not finite counts as a failure in every figure."""
-    rmsd = list(docked.rmsd().values())
+def summarise(name: str, docked: DockedPoses, seed: int, alike: Clusters | None = None) -> Row:
+    """A pose that is not finite counts as a failure in every figure.
+
+    The intervals are over complexes and their poses; over clusters and theirs if it is said which proteins are alike.
+    """
+    by_name = docked.rmsd()
+    rmsd = list(by_name.values())
     near = [success(own, 2.0) for own in rmsd]
+    groups = list(by_name) if alike is None else [alike.of(name) for name in by_name]
     two, five, best = (
-        bootstrap_interval(values, "mean", seed)
+        bootstrap_interval(_together(values, groups), "mean", seed)
         for values in (near, [success(own, 5.0) for own in rmsd], [np.array([own.any()]) for own in near])
     )
     found = np.concatenate(rmsd)
@@ -87,6 +96,23 @@ def summarise(name: str, docked: DockedPoses, seed: int) -> Row:
     )
 
 
+def _together(values: Sequence[NDArray[Any]], groups: Sequence[str]) -> list[NDArray[Any]]:
+    """What belongs to one group in one array, in the order in which the groups first come."""
+    found: dict[str, list[NDArray[Any]]] = {}
+    for own, group in zip(values, groups, strict=True):
+        found.setdefault(group, []).append(own)
+    return [np.concatenate(own) for own in found.values()]
+
+
+def alike(config: ValidationOptions) -> Clusters | None:
+    """The clusters, where they are given.
+
+    Raises:
+        InputError: if their file cannot be used.
+    """
+    return None if config.clusters is None else read_clusters(config.clusters)
+
+
 def validation_complexes(config: ValidationOptions) -> tuple[list[Complex], list[InputProblem]]:
     """The complexes of the chosen split, at most `config.limit` of them, and what of the data cannot be used.
 
@@ -95,14 +121,15 @@ def validation_complexes(config: ValidationOptions) -> tuple[list[Complex], list
     """
     if config.split == "embedded":
         chosen, problems = read()
-    elif config.data is None:
+    elif not config.data:
         raise mistake("--data", f"not given, and --split {config.split} needs it", "give the training data's folder")
     else:
-        parts, problems = read_split(config.data, config.validation_ligands, config.validation_targets)
+        lists = config.validation_ligands, config.validation_targets, config.clusters
+        parts, problems = read_split(config.data, *lists)
         chosen = list(parts.ligands if config.split == "ligands" else parts.targets)
         if not chosen:
             raise mistake(
-                str(config.data),
+                ", ".join(map(str, config.data)),
                 f"no complex of the split '{config.split}' in it",
                 "give the training data and the lists of the training run",
             )

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, final
+from typing import Annotated, Literal, final
 
 import torch
+import tyro
 
 from domains.docking.networks.pocket_net import PocketNetConfig
 from domains.docking.poses.diffusion import NoiseRange
 from domains.docking.training.data import SPLITS
+from domains.docking.training.pockets import PocketVariation
 from domains.training import check_settings
 
 Precision = Literal["float32", "bf16"]
@@ -26,10 +28,12 @@ class TrainConfig:
         ValueError: naming a value that is out of its range.
     """
 
-    data: Path
-    """folder with NAME/protein.pdb and NAME/ligands.sdf"""
+    data: tuple[Path, ...]
+    """folders with NAME/protein.pdb and NAME/ligands.sdf"""
     out: Path
     """where the run lives; an interrupted run found here is continued"""
+    start: Annotated[Path | None, tyro.conf.arg(name="from")] = None
+    """weights file that a new run starts from, with a fresh optimiser: to fine-tune a model, or to go on from one"""
     steps: int = 30_000
     warm_up: int = 500
     """steps over which the learning rate rises to its full value"""
@@ -43,14 +47,21 @@ class TrainConfig:
     """noisy poses per complex and step"""
     ema: float = 0.999
     """decay of the moving average of the weights, a step"""
-    embedded_weight: float = 4.0
-    """how often the four complexes of the posebusters package are drawn, relative to one of --data"""
-    pocket_radii: tuple[float, float] = (5.5, 7.5)
-    """pockets are cut at a random radius (Å) in this range"""
-    shake: float = 0.1
-    """standard deviation of the noise on pocket atoms, Å"""
+    embedded_weight: float = 0.0
+    """how often each of the four complexes of the posebusters package is drawn, relative to one of --data of the same
+    cluster size; 0: they are left out, so that the model has not seen them"""
+    balance: float = 1.0
+    """a cluster of n complexes is drawn n^balance times as often as one of a single complex: 1 = by numbers, 0 = all
+    clusters alike"""
+    pseudo_share: float = 0.0
+    """share of batches of ligands that are cut out of the same proteins"""
+    pockets: PocketVariation = field(default_factory=PocketVariation)
+    """how they vary from draw to draw"""
+    clusters: Path | None = None
+    """which proteins are alike, one cluster a line, members separated by tabs; without it each is for itself"""
     validation_ligands: Path = SPLITS / "validation_ligands.txt"
     validation_targets: Path = SPLITS / "validation_targets.txt"
+    """kept out of training, and with --clusters all that are in a cluster with one of them"""
     validate_every: int = 1000
     """steps between measurements of the denoising losses of the validation complexes"""
     dock_every: int = 5000
@@ -72,17 +83,19 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         whole = ("steps", "warm_up", "complexes", "poses", "validate_every", "dock_every", "threads")
-        positive = ("learning_rate", "embedded_weight", "dock_score_scale", "save_minutes", "score_scale")
+        positive = ("learning_rate", "dock_score_scale", "save_minutes", "score_scale")
         check_settings(self, whole, positive, ("decay", "ema"))
+        if not self.data:
+            raise ValueError("data must be at least one folder, got none")
         if self.precision not in ("float32", "bf16"):
             raise ValueError(f"precision is {self.precision!r}; use 'float32' or 'bf16'")
         try:
             torch.empty(0, device=self.device)
         except (RuntimeError, AssertionError) as error:  # a torch without CUDA asserts that it has it
             raise ValueError(f"device is {self.device!r}, which cannot be used here ({error})") from error
-        low, high = self.pocket_radii
-        if not 0 < low <= high:
-            raise ValueError(f"pocket_radii must be two lengths > 0, the smaller one first, got {self.pocket_radii}")
-        for name in ("shake", "weight_decay"):
+        for name in ("balance", "pseudo_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+        for name in ("embedded_weight", "weight_decay"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be at least 0 and finite, got {getattr(self, name)}")

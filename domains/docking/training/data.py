@@ -1,18 +1,23 @@
-"""Complexes to train on: splits by name, and batches of similar size with pockets that vary."""
+"""Complexes to train on: folders split by name and cluster, and batches of similar size with pockets that vary."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
+import numpy as np
 import torch
+from rdkit import Chem
 
 from domains.docking.structures.batch import ComplexBatch, collate
 from domains.docking.structures.complexes import Complex, read
-from domains.docking.structures.pocket import pocket_around_ligand
+from domains.docking.structures.pseudo_ligands import PseudoLigands
 from domains.docking.structures.text_files import read_names
+from domains.docking.training.clusters import Clusters, read_clusters
+from domains.docking.training.pockets import PocketVariation
 from domains.errors import InputError, InputProblem
 
 SPLITS = Path(__file__).parents[1] / "splits"
@@ -20,53 +25,89 @@ SPLITS = Path(__file__).parents[1] / "splits"
 
 @dataclass(frozen=True)
 class Split:
-    """Complexes by what the network knows of them."""
+    """Complexes by what the network knows of them, and which proteins are alike."""
 
     train: tuple[Complex, ...]
     ligands: tuple[Complex, ...]  # validation: other ligands of targets in `train`
     targets: tuple[Complex, ...]  # validation: complexes of targets that are not in `train`
+    clusters: Clusters
 
     @property
     def all(self) -> tuple[Complex, ...]:
         """Of the three parts."""
         return (*self.train, *self.ligands, *self.targets)
 
+    def __str__(self) -> str:
+        """How much there is of each, in one line."""
+        named = {"training": self.train, "held-out ligands": self.ligands, "unseen targets": self.targets}
+        return "; ".join(f"{name}: {counts(part, self.clusters)}" for name, part in named.items())
 
-def split(complexes: Sequence[Complex], ligand_names: set[str], target_names: set[str]) -> Split:
-    """Sort complexes named SERIES/LIGAND by the two validation lists (full names; series names)."""
+
+def counts(complexes: Sequence[Complex], clusters: Clusters) -> str:
+    """How many poses, different ligands and clusters there are among complexes."""
+    ligands = {Chem.MolToSmiles(c.ligand.mol) for c in complexes}
+    groups = {clusters.of(c.name) for c in complexes}
+    return f"{len(complexes)} poses of {len(ligands)} ligands in {len(groups)} clusters"
+
+
+def split(
+    complexes: Sequence[Complex], ligand_names: set[str], target_names: set[str], clusters: Clusters | None = None
+) -> Split:
+    """Sort complexes named SERIES/LIGAND by the two validation lists (full names; series names).
+
+    With a series goes everything that is in a cluster with it.
+    """
+    clusters = clusters or Clusters()
+    unseen = clusters.grown(target_names)
     series = {c.name: c.name.split("/")[0] for c in complexes}
-    targets = tuple(c for c in complexes if series[c.name] in target_names)
-    known = [c for c in complexes if series[c.name] not in target_names]
+    targets = tuple(c for c in complexes if series[c.name] in unseen)
+    known = [c for c in complexes if series[c.name] not in unseen]
     ligands = tuple(c for c in known if c.name in ligand_names)
-    return Split(tuple(c for c in known if c.name not in ligand_names), ligands, targets)
+    return Split(tuple(c for c in known if c.name not in ligand_names), ligands, targets, clusters)
 
 
-def read_split(data: Path, ligand_list: Path, target_list: Path) -> tuple[Split, list[InputProblem]]:
-    """The data folder split by two lists of names, and what of it cannot be used.
+def read_split(
+    folders: Sequence[Path], ligand_list: Path, target_list: Path, cluster_list: Path | None = None
+) -> tuple[Split, list[InputProblem]]:
+    """The data folders split by two lists of names, and what of them cannot be used.
 
     Raises:
-        InputError: if a list cannot be read, or nothing in the folder can be used.
+        InputError: if a list cannot be read, or nothing in one of the folders can be used.
     """
     ligands, targets = read_names(ligand_list), read_names(target_list)
-    complexes, problems = read(data)
-    if not complexes:
-        raise InputError(problems[0])
-    return split(complexes, ligands, targets), problems
+    clusters = Clusters() if cluster_list is None else read_clusters(cluster_list)
+    complexes: dict[str, Complex] = {}
+    problems: list[InputProblem] = []
+    for folder in folders:
+        found, more = read(folder)
+        problems += more
+        if not found:
+            raise InputError(more[0])
+        for complex_ in found:
+            if complex_.name in complexes:
+                message = f"the name '{complex_.name}' is used in another folder of --data too"
+                problems.append(InputProblem(str(folder), complex_.name, message, "rename one of them"))
+            else:
+                complexes[complex_.name] = complex_
+    return split(list(complexes.values()), ligands, targets, clusters), problems
+
+
+def cluster_weights(complexes: Sequence[Complex], clusters: Clusters, balance: float) -> list[float]:
+    """How often each complex is drawn: a cluster of n complexes n^balance times as often as one of a single one."""
+    sizes = Counter(clusters.of(c.name) for c in complexes)
+    return [float(sizes[clusters.of(c.name)]) ** (balance - 1) for c in complexes]
 
 
 @final
 class BatchSampler:
-    """Draws batches of complexes of similar size.
-
-    The pocket's radius varies from draw to draw, so that the set of residues does not give the ligand away, and the
-    pocket's atoms are shaken a little.
+    """Draws batches of complexes of similar size, with pockets that vary.
 
     Args:
         complexes: what to draw from.
         weights: how often each of them is drawn, relative to the others.
         size: complexes a batch; fewer where there are not as many.
-        radii: smallest and largest radius of a pocket, Å.
-        shake: standard deviation of the noise on pocket atoms, Å.
+        pockets: how they are cut and shaken.
+        pseudo_share: of batches that are of ligands cut out of the same proteins instead.
 
     Raises:
         ValueError: if there is no complex.
@@ -77,18 +118,30 @@ class BatchSampler:
         complexes: Sequence[Complex],
         weights: Sequence[float],
         size: int,
-        radii: tuple[float, float],
-        shake: float,
+        pockets: PocketVariation,
+        pseudo_share: float = 0.0,
     ) -> None:
         if not complexes:
             raise ValueError("complexes: got none, at least one is needed")
         order = sorted(range(len(complexes)), key=lambda i: complexes[i].ligand.n_atoms)
         self.complexes = [complexes[i] for i in order]
         self.weights = torch.tensor([weights[i] for i in order], dtype=torch.float64)
-        self.size, self.radii, self.shake = size, radii, shake
+        self.size, self.pockets, self.pseudo_share = size, pockets, pseudo_share
+        proteins = {c.name.split("/")[0]: c.protein for c in self.complexes}
+        self._pseudo = {name: PseudoLigands(protein) for name, protein in proteins.items()}
 
     def draw(self, generator: torch.Generator) -> ComplexBatch:
-        """`size` complexes whose ligands are neighbours in the order of size."""
+        """`size` complexes: of ligands that are neighbours in the order of size, or cut out of runs of one length."""
+        seed = int(torch.randint(2**62, (), generator=generator))
+        rng = np.random.default_rng(seed)
+        is_pseudo = rng.random() < self.pseudo_share
+        chosen = self._pseudo_complexes(generator, rng) if is_pseudo else []
+        if not chosen:
+            own = [self.complexes[i] for i in self._neighbours(generator)]
+            chosen = [replace(c, pocket=self.pockets.cut(c.protein, c.ligand.positions, rng)) for c in own]
+        return self.pockets.shaken(collate(chosen), generator)
+
+    def _neighbours(self, generator: torch.Generator) -> list[int]:
         n = len(self.complexes)
         anchor = int(torch.multinomial(self.weights, 1, generator=generator))
         window = max(self.size, n // 6)
@@ -96,13 +149,21 @@ class BatchSampler:
         near = self.weights[low : low + window]
         others = min(self.size - 1, len(near))
         rows = (torch.multinomial(near, others, generator=generator) + low).tolist() if others else []
-        radii = self.radii[0] + (self.radii[1] - self.radii[0]) * torch.rand(self.size, generator=generator)
-        chosen = [self.complexes[i] for i in [anchor, *rows]]
-        batch = collate([self._with_radius(c, r) for c, r in zip(chosen, radii.tolist(), strict=False)])
-        noise = torch.randn(batch.pocket_positions.shape, generator=generator)
-        return replace(batch, pocket_positions=batch.pocket_positions + self.shake * noise)
+        return [anchor, *rows]
 
-    def _with_radius(self, complex_: Complex, radius: float) -> Complex:
-        """The same complex with its pocket cut at another radius (Å) around its bound ligand."""
-        pocket = pocket_around_ligand(complex_.protein, complex_.ligand.positions, radius)
-        return replace(complex_, pocket=pocket)
+    def _pseudo_complexes(self, generator: torch.Generator, rng: np.random.Generator) -> list[Complex]:
+        """As many as a batch has; fewer, or none, where the proteins drawn have none to give."""
+        length = int(rng.integers(1, 4))
+        chosen: list[Complex] = []
+        rows = torch.multinomial(self.weights, 4 * self.size, replacement=True, generator=generator)
+        for row in rows.tolist():
+            source = self.complexes[row]
+            found = self._pseudo[source.name.split("/")[0]].draw(rng, length)
+            if found is not None:
+                ligand, protein = found
+                pocket = self.pockets.cut(protein, ligand.positions, rng)
+                name = f"{source.name.split('/')[0]}/{ligand.name}"
+                chosen.append(Complex(name, ligand, pocket, ligand.positions, protein))
+            if len(chosen) == self.size:
+                break
+        return chosen

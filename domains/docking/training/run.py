@@ -11,10 +11,11 @@ from torch import Tensor
 
 from domains.docking.networks.registry import build
 from domains.docking.networks.score import ScoreNetwork
-from domains.docking.networks.weights import save_weights
+from domains.docking.networks.weights import load_weights, save_weights
 from domains.docking.poses.diffusion import NoiseRange, denoising_losses, perturb
 from domains.docking.structures.batch import ComplexBatch
 from domains.docking.training.config import Precision, TrainConfig
+from domains.errors import InputError, InputProblem
 from domains.training import Part, descend, follow, learning_rate, load_state, save_state
 
 _CLIP = 5.0  # largest norm of a step's gradient
@@ -47,6 +48,19 @@ class Run:
         """
         state = load_state(path, self._parts(), self.generator)
         self.step, self.seconds = state["step"], state["seconds"]
+
+    def start_from(self, path: Path) -> None:
+        """Take over the weights of a file, as those in training and as their average.
+
+        Raises:
+            InputError: if the file cannot be used, or is of a network of other sizes.
+        """
+        network = load_weights(path).network
+        if network.config != self.network.config:
+            message = f"it is of a network of other sizes, {network.config}"
+            raise InputError(InputProblem(str(path), "", message, "give the same sizes with --pocket.*"))
+        for own in (self.network, self.average):
+            own.load_state_dict(network.state_dict())
 
     def _parts(self) -> dict[str, Part]:
         return {"network": self.network, "average": self.average, "optimiser": self.optimiser}
