@@ -26,10 +26,13 @@ from domains.docking.networks.weights import DEMO_WEIGHTS, load_weights
 from domains.docking.samplers import hand_made_sampler
 from domains.docking.structures.batch import collate
 from domains.docking.structures.records import POSEBUSTERS_NAMES
+from domains.docking.structures.residues import ATOM_NAME_VOCABULARY
 from domains.docking.structures.text_files import read_names
 from domains.docking.train import cli, load_data, main
+from domains.docking.training.clusters import Clusters
 from domains.docking.training.config import TrainConfig
-from domains.docking.training.data import BatchSampler, split
+from domains.docking.training.data import BatchSampler, cluster_weights, split
+from domains.docking.training.pockets import PocketVariation
 from domains.docking.training.run import learning_rate, losses_of, new_run, train_step
 from domains.errors import InputError
 from domains.training import read_settings
@@ -58,7 +61,7 @@ def config(data: Path, tmp_path: Path) -> TrainConfig:
     title = next(line for line in (data / "1ia1" / "ligands.sdf").read_text().splitlines())
     ligands.write_text(f"1ia1/{title.strip()}  # a comment\n")
     return TrainConfig(
-        data,
+        (data,),
         tmp_path / "run",
         steps=6,
         complexes=2,
@@ -214,7 +217,7 @@ def test_committed_splits_do_not_overlap() -> None:
 def test_batches_are_drawn_by_weight_with_pockets_that_vary() -> None:
     """Frequencies of the first complex of a batch; the largest radius sees more atoms than the smallest."""
     weights = (1.0, 0.0, 3.0, 4.0)
-    sampler = BatchSampler(complexes(), weights, 1, (5.0, 9.0), 0.0)
+    sampler = BatchSampler(complexes(), weights, 1, PocketVariation((5.0, 9.0), shake=0.0))
     generator = torch.Generator().manual_seed(0)
     drawn = [sampler.draw(generator) for _ in range(400)]
     for complex_, weight in zip(complexes(), weights, strict=True):
@@ -222,10 +225,119 @@ def test_batches_are_drawn_by_weight_with_pockets_that_vary() -> None:
         assert share == pytest.approx(weight / sum(weights), abs=5 * 0.5 / 400**0.5)
     sizes = [int(batch.pocket_mask.sum()) for batch in drawn if batch.names == ("1uou",)]
     assert min(sizes) < len(complexes()[3].pocket.positions) < max(sizes)
-    again = BatchSampler(complexes(), weights, 3, (6.0, 6.0), 0.25)
+    again = BatchSampler(complexes(), weights, 3, PocketVariation((6.0, 6.0), shake=0.25))
     shaken = [again.draw(torch.Generator().manual_seed(s)).pocket_positions for s in (1, 1, 2)]
     assert torch.equal(shaken[0], shaken[1])
     assert shaken[0].shape != shaken[2].shape or not torch.equal(shaken[0], shaken[2])
+
+
+def test_clusters_are_drawn_in_proportion_to_a_power_of_their_size() -> None:
+    """Three complexes alike and one alone: 3:1, 3^½:1 or 1:1."""
+    clusters = Clusters([("1ia1", "1of6", "1s3v")])
+    for balance in (0.0, 0.5, 1.0):
+        *alike, alone = cluster_weights(complexes(), clusters, balance)
+        assert sum(alike) / alone == pytest.approx(3.0**balance)
+        assert alike == pytest.approx([alike[0]] * 3)
+
+
+def test_batches_of_pseudo_ligands_come_as_often_as_asked() -> None:
+    """Named after the residues they were cut out of; their pockets do not hold them; the same draws from one seed."""
+    sampler = BatchSampler(complexes(), [1.0] * 4, 2, PocketVariation(point_share=0.5), pseudo_share=0.3)
+    generator, known = torch.Generator().manual_seed(0), {c.name for c in complexes()}
+    drawn = [sampler.draw(generator) for _ in range(120)]
+    pseudo = [batch for batch in drawn if not set(batch.names) & known]
+    assert all(set(batch.names) <= known for batch in drawn if batch not in pseudo)
+    assert len(pseudo) / len(drawn) == pytest.approx(0.3, abs=4 * (0.3 * 0.7 / 120) ** 0.5)
+    for batch in pseudo:
+        apart = torch.cdist(batch.conformer, batch.pocket_positions)
+        real = batch.atom_mask[:, :, None] & batch.pocket_mask[:, None]
+        assert apart[real].min() > 1.5  # 2 Å, and the pocket is shaken
+        assert len({name.split("/")[1].split(" ")[0].count("-") for name in batch.names}) == 1
+    again = sampler.draw(torch.Generator().manual_seed(0))
+    assert again.names == drawn[0].names
+    assert torch.equal(again.pocket_positions, drawn[0].pocket_positions)
+
+
+def test_pockets_around_points_do_not_tell_where_the_ligand_is() -> None:
+    """The point strays from the centroid by the jitter, and the pocket reaches beyond the ligand on all sides."""
+    complex_ = complexes()[1]
+    x = complex_.ligand.positions
+    cut = PocketVariation(point_share=1.0, point_jitter=2.0, point_radii=(6.0, 9.0)).cut
+    rng = np.random.default_rng(0)
+    pockets = [cut(complex_.protein, x, rng) for _ in range(200)]
+    words = [pocket.spec.split(", ") for pocket in pockets]
+    points = np.array([[float(word.removeprefix("point ")) for word in row[:3]] for row in words])
+    radii = np.array([float(row[3].split(" ")[0]) for row in words])
+    stray = (points - x.mean(0)).std()
+    assert stray == pytest.approx(2.0, rel=0.1)
+    farthest = np.linalg.norm(points[:, None] - x, axis=-1).max(1)
+    assert (radii >= np.maximum(6.0, farthest + 4.0) - 1e-3).all()
+    assert radii.max() > 9.0, "only a ligand that needs it gets more than the largest radius"
+
+
+def test_side_chains_shake_more_than_the_backbone() -> None:
+    still = collate(complexes())
+    shaken = PocketVariation(shake=0.1, side_chain_shake=0.6).shaken
+    moved = torch.stack([shaken(still, torch.Generator().manual_seed(k)).pocket_positions for k in range(200)])
+    spread = (moved - still.pocket_positions).square().mean((0, -1)).sqrt()
+    backbone = torch.isin(still.pocket_atom_name, torch.tensor([ATOM_NAME_VOCABULARY.index(a) for a in ("N", "CA")]))
+    assert spread[backbone & still.pocket_mask].mean().item() == pytest.approx(0.1, rel=0.03)
+    others = torch.isin(still.pocket_atom_name, torch.tensor([ATOM_NAME_VOCABULARY.index(a) for a in ("CB", "CG")]))
+    # The mean square of a uniform draw from 0 to 0.6, a product of 0.1 and it, and 0.01.
+    expected = (0.6**2 / 3 + 0.1 * 0.6 + 0.01) ** 0.5
+    assert spread[others & still.pocket_mask].mean().item() == pytest.approx(expected, rel=0.03)
+
+
+def test_what_is_alike_is_held_out_together(data: Path, config: TrainConfig, tmp_path: Path) -> None:
+    """1of6 is held out by name, and 1uou with it, as they are in one cluster; the report counts all."""
+    clusters = tmp_path / "clusters.txt"
+    clusters.write_text("# alike\nsomewhere/1uou\tcomplexes/1of6\n1s3v\n")
+    parts, _ = load_data(replace(config, clusters=clusters), Console(file=io.StringIO()))
+    assert [c.name.split("/")[0] for c in parts.targets] == ["1of6", "1uou"]
+    assert [c.name.split("/")[0] for c in parts.train] == ["1s3v"]
+    one = "1 poses of 1 ligands in 1 clusters"
+    assert str(parts) == (
+        f"training: {one}; held-out ligands: {one}; unseen targets: 2 poses of 2 ligands in 1 clusters"
+    )
+    clusters.write_text("1uou\t1of6\n1of6\n")
+    with pytest.raises(InputError, match="1of6 is in two clusters"):
+        load_data(replace(config, clusters=clusters), Console(file=io.StringIO()))
+
+
+def test_several_folders_are_one_set(data: Path, config: TrainConfig, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.move(data / "1uou", other / "1uou")
+    shutil.copytree(data / "1s3v", other / "1s3v", symlinks=True)
+    screen = io.StringIO()
+    parts, _ = load_data(replace(config, data=(data, other)), Console(file=screen, width=10_000))
+    assert [c.name.split("/")[0] for c in parts.train] == ["1s3v", "1uou"]
+    assert "is used in another folder of --data too" in screen.getvalue()
+
+
+def test_the_embedded_complexes_are_left_out_unless_asked_for(
+    config: TrainConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(replace(config, steps=1), never)
+    assert "trained on as well" not in capsys.readouterr().err
+    main(replace(config, steps=1, embedded_weight=1.0, out=config.out.with_name("with")), never)
+    assert "trained on as well: 1ia1, 1of6, 1s3v, 1uou" in capsys.readouterr().err
+
+
+def test_a_run_can_start_from_a_weights_file(config: TrainConfig, tmp_path: Path) -> None:
+    """Half precision of the file apart, it starts where the other one's average ended, and goes on from there."""
+    main(config, never)
+    weights = config.out / "weights.safetensors"
+    tuned = replace(config, out=tmp_path / "tuned", start=weights, steps=2, learning_rate=1e-9)
+    main(tuned, never)
+    before, after_ = (load_file(run.out / "weights.safetensors") for run in (config, tuned))
+    for name, value in before.items():
+        torch.testing.assert_close(after_[name], value, rtol=2e-3, atol=1e-6)
+    with pytest.raises(InputError, match="network of other sizes"):
+        main(replace(tuned, out=tmp_path / "no", pocket=replace(SMALL, scalars=8)), never)
+    assert not (tmp_path / "no").exists()
+    options = {"data": config.data[0], "out": tmp_path / "said", "from": weights}
+    assert read_settings(TrainConfig, "x", None, [w for k, v in options.items() for w in (f"--{k}", str(v))]).start
 
 
 def test_a_trained_model_can_be_evaluated(config: TrainConfig) -> None:
@@ -263,8 +375,10 @@ def test_mistakes_get_one_line(data: Path, tmp_path: Path, capsys: pytest.Captur
         ("steps", ["0"], "steps must be at least 1, got 0"),
         ("learning-rate", ["nan"], "learning_rate must be positive and finite, got nan"),
         ("ema", ["1"], "ema must be in [0, 1), got 1.0"),
-        ("embedded-weight", ["0"], "embedded_weight must be positive"),
-        ("pocket-radii", ["7", "5"], "pocket_radii must be two lengths"),
+        ("embedded-weight", ["-1"], "embedded_weight must be at least 0"),
+        ("pseudo-share", ["1.5"], "pseudo_share must be in [0, 1]"),
+        ("pockets.point-share", ["2"], "point_share must be in [0, 1]"),
+        ("pockets.radii", ["7", "5"], "radii must be two lengths"),
         ("device", ["abacus"], "device is 'abacus', which cannot be used here"),
     ):
         with pytest.raises(SystemExit) as stop:
