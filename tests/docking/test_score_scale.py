@@ -19,6 +19,7 @@ from domains.docking.poses.flow import DockingFlow
 from domains.docking.poses.pose import Poses, bound_poses
 from domains.docking.samplers import OnStep, Sampler
 from domains.docking.score_scale import cli
+from domains.docking.training.clusters import Clusters
 from domains.docking.validation import summarise
 
 
@@ -108,3 +109,19 @@ def test_mistakes_get_one_line(
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("error: ")
     assert expected in line
+
+
+def test_intervals_over_clusters_know_that_complexes_are_alike(weights: Path) -> None:
+    """Two clusters, one all right and one all wrong: either could be drawn twice, however many poses they have."""
+
+    def half(flow: DockingFlow, start: Poses, noise: Noise, on_step: OnStep) -> Poses:
+        bound = bound_poses(flow.batch, start.complex_row).positions
+        wrong = torch.tensor([name in ("1s3v", "1uou") for name in flow.batch.names])[start.complex_row]
+        return Poses(start.complex_row, bound + 10.0 * wrong[:, None, None])
+
+    docked = dock(load_weights(weights), complexes(), Sampler(half, "half", 1), samples=20)
+    apart, together = (summarise("x", docked, 0, c) for c in (None, Clusters([("1ia1", "1of6"), ("1s3v", "1uou")])))
+    assert apart.success_2A == together.success_2A == 0.5
+    assert together.success_2A_interval == (0.0, 1.0)
+    single = summarise("x", docked, 0, Clusters([("1ia1", "1of6", "1s3v", "1uou")])).success_2A_interval
+    assert 0.3 < single[0] < single[1] < 0.7, "one cluster says how sure its poses are, and nothing of others"
