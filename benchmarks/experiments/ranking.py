@@ -126,7 +126,7 @@ def compare(options: Options, log: Console) -> int:
         check_page("page", options.page, BLOCK, REFINE_BLOCK)
     prepare_folder(options.out)
     model = docking.load_model()
-    split, _ = read_split(options.data, SPLITS / "validation_ligands.txt", SPLITS / "validation_targets.txt")
+    split, _ = read_split([options.data], SPLITS / "validation_ligands.txt", SPLITS / "validation_targets.txt")
     return _Study(options, model, split, log).run()
 
 
