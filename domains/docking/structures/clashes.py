@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,16 +19,18 @@ _FEW = 2
 
 @dataclass(frozen=True)
 class Clash:
-    """atoms: of a ligand with `of` atoms that are within 2 Å of the protein's; residues: that they lie on."""
+    """atoms: of a ligand with `of` atoms that are within 2 Å of the protein's; elsewhere: of these, on other residues
+    than the one that most of them touch; residues: that they lie on."""
 
     atoms: int
+    elsewhere: int
     of: int
     residues: tuple[str, ...]
 
     @property
     def is_impossible(self) -> bool:
-        """No ligand lies like that: the two files are in different frames."""
-        return self.atoms > _IMPOSSIBLE * self.of
+        """No ligand lies like that, even if one side chain is where it goes: the two files are in different frames."""
+        return self.atoms > _IMPOSSIBLE * self.of and self.elsewhere > _LOUD * self.of
 
     def __str__(self) -> str:
         names = ", ".join(self.residues[:5]) + (" and others" if len(self.residues) > 5 else "")
@@ -46,12 +49,14 @@ def clash_of(protein: Protein, pose: NDArray[np.float32]) -> Clash:
     """Of a pose (A, 3), Å, in the protein's frame. Metals do not count: ligands bind them."""
     metal = protein.element == ELEMENT_VOCABULARY.index("metal")
     near = protein.tree.query_ball_point(pose, _TOUCH)
-    touching = sum(any(not metal[i] for i in own) for own in near)
-    on_top = np.zeros(len(protein.residue_ids), dtype=np.int64)
+    touched: list[set[int]] = []
+    on_top: Counter[int] = Counter()
     for own, xyz in zip(near, pose, strict=True):
-        if own:
-            atoms = np.array([i for i in own if not metal[i]], dtype=np.int64)
-            gaps = np.linalg.norm(protein.positions[atoms] - xyz, axis=1)
-            on_top[np.unique(protein.residue_index[atoms[gaps < _ON_TOP]])] += 1
-    residues = np.flatnonzero(on_top >= _FEW)
-    return Clash(touching, len(pose), protein.labels(residues.tolist()))
+        atoms = np.array([i for i in own if not metal[i]], dtype=np.int64)
+        gaps = np.linalg.norm(protein.positions[atoms] - xyz, axis=1)
+        touched.append(set(protein.residue_index[atoms].tolist()))
+        on_top.update(set(protein.residue_index[atoms[gaps < _ON_TOP]].tolist()))
+    most = Counter(i for own in touched for i in own).most_common(1)
+    elsewhere = sum(bool(own - {i for i, _ in most}) for own in touched)
+    residues = sorted(i for i, count in on_top.items() if count >= _FEW)
+    return Clash(sum(map(bool, touched)), elsewhere, len(pose), protein.labels(residues))
