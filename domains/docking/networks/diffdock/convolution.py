@@ -2,9 +2,14 @@
 
 A message is Σ_u W_e[u, w] (x_u ⊗ Y_e) with one weight matrix an edge, W_e = A h_e + b: the last layer of a small
 network of the edge's scalars. A has thousands of rows, so that computing W_e is two thirds of the published code's
-time. The message is linear in W_e and in the sender's features x alike: A is contracted with x once for each sender,
-and only the result, ten times smaller than A, with the h_e of that sender's edges. The sums are the same in another
-order.
+time. The message is linear in W_e, in the sender's features x and in Y alike, so that the sums can be taken in another
+order, with A once a node instead of once an edge:
+
+- by sender, where there are fewer: A is contracted with x once for each sender, and only the result, ten times smaller
+  than A, with the h_e of that sender's edges;
+- by receiver: Σ_e h_e (x_u ⊗ Y_e) is summed over the receiver's edges, and only the sum is contracted with A.
+
+Both cost the same a node and an edge.
 """
 
 from __future__ import annotations
@@ -20,7 +25,7 @@ from e3nn.nn import BatchNorm
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from domains.docking.networks.diffdock.edges import EmbeddedEdges
+from domains.docking.networks.diffdock.edges import Chunk, EmbeddedEdges
 
 
 @dataclass(frozen=True)
@@ -169,28 +174,80 @@ class Convolution(nn.Module):
         widths = [edges.embedding.shape[1], *(nodes.shape[1] for nodes, _ in scalars)]
         of_edge, *of_nodes = first.weight.split(widths, 1)
         projected = [(nodes @ weight.T, index) for (nodes, index), weight in zip(scalars, of_nodes, strict=True)]
-        matrices = [self._contraction(block, last) for block in self.blocks]
+        rows = torch.cat([last.weight, last.bias.unsqueeze(-1)], -1)
+        by_target = [self._by_target(block, rows) for block in self.blocks] if edges.by_receiver else []
+        by_source = [] if edges.by_receiver else [self._by_source(block, rows) for block in self.blocks]
+        sums = []
         for chunk in edges.chunks:
-            rows = slice(chunk.first, chunk.last)
-            hidden = torch.addmm(first.bias, edges.embedding[rows], of_edge.T)
+            part = slice(chunk.first, chunk.last)
+            hidden = torch.addmm(first.bias, edges.embedding[part], of_edge.T)
             for nodes, index in projected:
-                hidden = hidden + nodes[index[rows]]
+                hidden = hidden + nodes[index[part]]
             hidden = network[1:-1](hidden)
-            message = self._messages(
-                x[chunk.senders], chunk.padded(hidden), chunk.padded(edges.harmonics[rows]), matrices
-            )
-            receiver = edges.receiver[rows].unsqueeze(-1).expand(-1, self.target.dim)
+            if edges.by_receiver:
+                sums.append(self._received(x[edges.sender[part]], edges.harmonics[part], hidden, chunk, by_target))
+                continue
+            harmonics = chunk.padded(edges.harmonics[part])
+            message = self._messages(x[chunk.nodes], chunk.padded(hidden), harmonics, by_source)
+            receiver = edges.receiver[part].unsqueeze(-1).expand(-1, self.target.dim)
             total = total.scatter_add_(0, receiver, chunk.flat(message))
+        if sums:
+            total = total.index_copy(0, torch.cat([chunk.nodes for chunk in edges.chunks]), torch.cat(sums))
         return total
 
-    def _contraction(self, block: _Block, last: nn.Linear) -> Tensor:
-        """A and b of the paths of one block: (source channels, hidden + 1, width)."""
-        rows = torch.cat([last.weight, last.bias.unsqueeze(-1)], -1)
+    def _by_source(self, block: _Block, rows: Tensor) -> Tensor:
+        """A and b (weights, hidden + 1) of the paths of one block: (source channels, hidden + 1, width)."""
         parts = []
         for path in block.paths:
             n, m = path.channels
             parts.append(rows[path.weights : path.weights + n * m].view(n, m, -1).transpose(1, 2))
         return torch.cat(parts, -1)
+
+    def _by_target(self, block: _Block, rows: Tensor) -> list[Tensor]:
+        """The same for each path: (target channels, source channels · (hidden + 1))."""
+        found = []
+        for path in block.paths:
+            n, m = path.channels
+            found.append(rows[path.weights : path.weights + n * m].view(n, m, -1).transpose(0, 1).flatten(1))
+        return found
+
+    def _received(
+        self, x: Tensor, harmonics: Tensor, hidden: Tensor, chunk: Chunk, matrices: Sequence[Sequence[Tensor]]
+    ) -> Tensor:
+        """(n, target.dim), sums of the messages into the nodes of a chunk, of its edges' (edges, ·) senders and Y."""
+        n = len(chunk.nodes)
+        hidden = chunk.padded(pad(hidden, (0, 1), value=1.0))
+        parts: dict[int, Tensor] = {}
+        for b, (block, of_paths) in enumerate(zip(self.blocks, matrices, strict=True)):
+            irrep, source = block.paths[0].source_irrep, block.paths[0].source
+            couplings = [self._coupling(b, p, x.dtype) for p in range(len(block.paths))]
+            dims = [coupling.shape[-1] for coupling in couplings]
+            # (edges, Σ (2 l_out + 1), 2 l_in + 1), one row for each component of each path's target.
+            kernel = torch.cat(
+                [
+                    torch.einsum("ej,ijk->eki", harmonics[:, path.harmonic], coupling)
+                    for path, coupling in zip(block.paths, couplings, strict=True)
+                ],
+                1,
+            )
+            features = x[:, source].view(len(x), -1, irrep.dim).transpose(1, 2)
+            product = kernel * features if irrep.dim == 1 else kernel @ features  # (edges, components, channels)
+            channels = product.shape[-1]
+            table = chunk.padded(product.flatten(1)).transpose(1, 2) @ hidden
+            table = table.view(n, sum(dims), channels * hidden.shape[-1])
+            first = 0
+            for path, matrix, dim in zip(block.paths, of_paths, dims, strict=True):
+                # Narrow matrices from the left: several times faster than from the right.
+                components = [matrix @ table[:, first + k].T for k in range(dim)]
+                message = torch.stack(components, -1).transpose(0, 1).flatten(1)
+                start, first = path.target.start, first + dim
+                parts[start] = parts[start] + message if start in parts else message
+        missing = {s.start: x.new_zeros(n, s.stop - s.start) for s in self.target.slices()}
+        return torch.cat(list((missing | parts).values()), -1)
+
+    def _coupling(self, block: int, path: int, dtype: torch.dtype) -> Tensor:
+        coupling: Tensor = getattr(self, f"coupling_{block}_{path}")
+        return coupling.to(dtype)
 
     def _messages(self, x: Tensor, hidden: Tensor, harmonics: Tensor, matrices: Sequence[Tensor]) -> Tensor:
         """(n, edges of each, target.dim) of n senders (n, source.dim) with equally many edges each."""
@@ -203,7 +260,7 @@ class Convolution(nn.Module):
             weighted = hidden.unsqueeze(1) @ contracted[:, :, :-1] + contracted[:, :, -1:]
             columns = weighted.split([path.channels[1] for path in block.paths], -1)
             for p, (path, column) in enumerate(zip(block.paths, columns, strict=True)):
-                coupling = getattr(self, f"coupling_{b}_{p}").to(x.dtype)
+                coupling = self._coupling(b, p, x.dtype)
                 kernel = torch.einsum("nej,ijk->neik", harmonics[..., path.harmonic], coupling)
                 message = torch.einsum("niew,neik->newk", column, kernel).flatten(2)
                 start = path.target.start

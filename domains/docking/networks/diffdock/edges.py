@@ -1,4 +1,4 @@
-"""Edges with what is known of each, in the order in which convolutions take them: by sender, senders by degree."""
+"""Edges with what is known of each, in the order in which convolutions take them: by one end, its nodes by degree."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-_SENDERS_AT_ONCE: Final = 64  # 16 MB of contracted weights at the size of DiffDock-L
+_NODES_AT_ONCE: Final = 32  # 8 MB of what they have summed or contracted at the size of DiffDock-L
 
 
 @dataclass(frozen=True)
@@ -27,17 +27,17 @@ class Edges:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Edges `first` to `last` of all, which are those of a few senders of similar degree."""
+    """Edges `first` to `last` of all, which are those of a few nodes of similar degree."""
 
     first: int
     last: int
-    senders: Tensor  # (n,) int64
+    nodes: Tensor  # (n,) int64
     degree: int  # the largest
     slots: Tensor | None  # (edges,) int64 in the (n, degree) table; None where all have the largest degree
 
     def padded(self, values: Tensor) -> Tensor:
-        """(edges, C) -> (n, degree, C), zero where a sender has no more edges."""
-        shape = (len(self.senders), self.degree, values.shape[-1])
+        """(edges, C) -> (n, degree, C), zero where a node has no more edges."""
+        shape = (len(self.nodes), self.degree, values.shape[-1])
         if self.slots is None:
             return values.view(shape)
         table = values.new_zeros(shape[0] * shape[1], shape[2])
@@ -51,13 +51,14 @@ class Chunk:
 
 @dataclass(frozen=True)
 class EmbeddedEdges:
-    """Edges sorted by :func:`sorted_edges`, with their scalars and the harmonics of their directions."""
+    """Edges in the order of :func:`embedded`, with their scalars and the harmonics of their directions."""
 
     receiver: Tensor  # (E,) int64
     sender: Tensor  # (E,) int64
     embedding: Tensor  # (E, ns)
     harmonics: Tensor  # (E, sh.dim)
     receivers: int  # number of nodes that could receive
+    by_receiver: bool  # whether the nodes of the chunks are receivers; otherwise they are senders
     chunks: tuple[Chunk, ...]
 
     @property
@@ -69,21 +70,25 @@ class EmbeddedEdges:
 def embedded(
     receiver: Tensor, sender: Tensor, embedding: Tensor, harmonics: Tensor, receivers: int, senders: int
 ) -> EmbeddedEdges:
-    """The edges in the order of their senders, cut into chunks of senders."""
-    degree = torch.bincount(sender, minlength=senders)
-    # Senders by degree, so that few slots of a chunk stay empty.
+    """The edges in the order of the end that has fewer nodes, cut into chunks of these nodes."""
+    into, out_of = torch.bincount(receiver, minlength=receivers), torch.bincount(sender, minlength=senders)
+    by_receiver = int((into > 0).sum()) <= int((out_of > 0).sum())
+    end, degree = (receiver, into) if by_receiver else (sender, out_of)
+    # Nodes by degree, so that few slots of a chunk stay empty.
     rank = torch.empty_like(degree)
     by_degree = degree.argsort(descending=True, stable=True)
-    rank[by_degree] = torch.arange(senders, device=degree.device)
-    order = rank[sender].argsort(stable=True)
+    rank[by_degree] = torch.arange(len(degree), device=degree.device)
+    order = rank[end].argsort(stable=True)
     chunks = _chunks(by_degree[: int((degree > 0).sum())], degree)
-    return EmbeddedEdges(receiver[order], sender[order], embedding[order], harmonics[order], receivers, chunks)
+    return EmbeddedEdges(
+        receiver[order], sender[order], embedding[order], harmonics[order], receivers, by_receiver, chunks
+    )
 
 
-def _chunks(senders: Tensor, degree: Tensor) -> tuple[Chunk, ...]:
+def _chunks(nodes: Tensor, degree: Tensor) -> tuple[Chunk, ...]:
     result, first = [], 0
-    for part in senders.split(_SENDERS_AT_ONCE):
-        if not len(part):  # of no senders at all
+    for part in nodes.split(_NODES_AT_ONCE):
+        if not len(part):  # of no nodes at all
             continue
         degrees = degree[part]
         largest, edges = int(degrees[0]), int(degrees.sum())
