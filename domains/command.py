@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Protocol
 import tyro
 
 from domains.docking.dock_command import Dock
+from domains.docking.report.command import Report
 from domains.docking.screen.settings import Screen
 from domains.images.export import TARGETS
 from domains.images.export.expressible import heading
@@ -71,7 +72,13 @@ def _printed(make: Callable[[], str]) -> int:
     return 0
 
 
-COMMANDS: dict[str, Callable[..., Command]] = {"dock": Dock, "screen": Screen, "show": Show, "export": Export}
+COMMANDS: dict[str, Callable[..., Command]] = {
+    "dock": Dock,
+    "screen": Screen,
+    "report": Report,
+    "show": Show,
+    "export": Export,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

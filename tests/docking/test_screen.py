@@ -66,7 +66,8 @@ def test_the_best_poses_are_those_of_the_rows(finished: Path) -> None:
     by_row = {row["row"]: row for row in rows(finished)}
     poses = list(Chem.SDMolSupplier(str(finished / "best.sdf")))
     scores = [float(mol.GetProp("score")) for mol in poses]
-    assert scores == sorted((row["score"] for row in by_row.values() if row["score"] is not None), reverse=True)
+    exact = sorted((row["score"] for row in by_row.values() if row["score"] is not None), reverse=True)
+    np.testing.assert_allclose(scores, exact, atol=6e-5)
     for mol in poses:
         row = by_row[int(mol.GetProp("row"))]
         at = np.array(row["pose"]).reshape(-1, 3)

@@ -131,8 +131,8 @@ def write_best(folder: Path, parts: Parts, count: int) -> int:
         writer = csv.writer(file)
         writer.writerow(columns)
         for rank, row in enumerate(best, start=1):
-            parts_of = {f"score_{kind}": value for kind, value in row["parts"]}
-            values = {**row, **parts_of, "rank": rank}
+            scores = {"score": row["score"], **{f"score_{kind}": value for kind, value in row["parts"]}}
+            values = {**row, **{name: f"{value:.4f}" for name, value in scores.items()}, "rank": rank}
             writer.writerow([values.get(name, "") for name in columns])
             mol = posed_from_smiles(row["smiles"], row["pose"])
             mol.SetProp("_Name", row["name"] or f"row {row['row']}")
