@@ -39,6 +39,8 @@ class Dock(DockOptions):
     of one ligand, a folder with these for each of several; a run that was interrupted goes on where it was"""
     diffdock_layout: bool = False
     """also write NAME/rank1.sdf, NAME/rank1_confidence-0.12.sdf, ..., as DiffDock does"""
+    report: bool = True
+    """write report.html, a page to look at the poses: one for each ligand, and one that leads to them"""
 
     def run(self) -> int:
         """Dock; the exit status."""
@@ -172,9 +174,20 @@ class _Run:
         if not self.contents:
             self.log.print("error: nothing was docked; the reasons are above", markup=False)
             return CANNOT_RUN
+        if self.command.report:
+            self._write_report()
         print_table([self.contents[found.name] for found in self.complexes if found.name in self.contents])
         self.log.print(f"written to {self.command.out}", markup=False)
         return 0
+
+    def _write_report(self) -> None:
+        from domains.docking.report import write_report
+        from domains.errors import InputError
+
+        try:
+            self.log.print(f"to look at: {write_report(self.command.out)}", markup=False)
+        except InputError as error:  # the poses are there, and count more than the page
+            self.log.print(f"warning: no report: {error}", markup=False)
 
     def _key(self, complex_: Complex) -> str:
         """Hash of all that the files of a ligand depend on."""

@@ -17,6 +17,7 @@ from domains import docking
 from domains.docking.general_grids import general_fit
 from domains.docking.networks.weights import DockingModel
 from domains.docking.ranking.consensus import Consensus
+from domains.docking.report import write_report
 from domains.docking.samplers import sampler_of
 from domains.docking.screen import run_file
 from domains.docking.screen.chunks import Chunk, chunks
@@ -132,6 +133,8 @@ def run(
             "versions": {name: version(name) for name in _PACKAGES},
         }
         run_file.write(out, depends_on, about)
+        if found and receptor is not None:
+            _say([f"to look at: {write_report(out)}"], console)
     return Outcome(counts["docked"], counts["duplicate"], counts["failed"], given_up, found)
 
 
