@@ -67,7 +67,7 @@ def depiction(mol: Chem.Mol) -> str:
     rdDepictor.SetPreferCoordGen(True)
     rdDepictor.Compute2DCoords(flat)
     drawer = rdMolDraw2D.MolDraw2DSVG(340, 240)
-    options = drawer.drawOptions()
+    options: Any = drawer.drawOptions()  # RDKit's stubs give every field the class
     options.clearBackground = False
     options.bondLineWidth = 1.6
     options.padding = 0.06

@@ -16,7 +16,7 @@ _MARGIN: Final = 12.0
 class Dot(NamedTuple):
     """A pose in a plot: its place in the list, coordinates, and a class for its colour."""
 
-    index: int
+    pose: int
     x: float
     y: float
     look: str
@@ -47,7 +47,7 @@ def scatter(dots: Sequence[Dot], x_title: str, y_title: str, line_at: float | No
         parts.append(f'<text class="axis" {where} text-anchor="middle">{escape(title)}</text>')
     for dot in dots:
         parts.append(
-            f'<circle class="dot {dot.look}" data-pose="{dot.index}" cx="{x_axis.at(dot.x):.1f}" '
+            f'<circle class="dot {dot.look}" data-pose="{dot.pose}" cx="{x_axis.at(dot.x):.1f}" '
             f'cy="{y_axis.at(dot.y):.1f}" r="5" tabindex="0"><title>{escape(dot.label)}</title></circle>'
         )
     return "".join([*parts, "</svg>"])
