@@ -57,7 +57,8 @@ def test_two_files_become_ranked_poses(tmp_path: Path, capsys: pytest.CaptureFix
     found = run(capsys, tmp_path / "out", PROTEIN, LIGAND, "--no-check")
     assert found.status == 0, found.stderr
     assert {path.name for path in found.out.iterdir()} == {
-        *("poses.sdf", "best.sdf", "summary.csv", "failures.csv", "run.json", "receptor.pdb", "reference.sdf")
+        *("poses.sdf", "best.sdf", "summary.csv", "failures.csv", "run.json"),
+        *("receptor.pdb", "reference.sdf", "report.html"),
     }
     mols = list(Chem.SDMolSupplier(str(found.out / "poses.sdf")))
     assert [mol.GetProp("rank") for mol in mols] == ["1", "2", "3", "4"]
