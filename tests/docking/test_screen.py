@@ -154,8 +154,8 @@ def test_what_cannot_be_is_refused_before_anything_is_docked(folder: Path, tmp_p
     ok = options(folder, path, tmp_path / "out")
     for changes, message in (
         ({"samples": 0}, "--samples: got 0; give a number >= 1"),
-        ({"nfe": 3}, "its grid spends 2 evaluations, and --nfe is 3"),
-        ({"grid": None}, "--nfe: there is no general grid of 2 evaluations beside"),
+        ({"seed": -1}, "--seed: got -1; give a number from 0 to"),
+        ({"grid": path}, "--grid: .* give a grid that was learned for these weights"),
         ({"pocket": "there"}, "--pocket: got 'there'; give a ligand file"),
         ({"pocket": "ligand"}, "a library has no bound poses"),
         ({"pocket": "point:900,900,900"}, "there is no residue in the pocket"),
@@ -221,7 +221,7 @@ def test_a_worker_takes_two_chunks_at_once(folder: Path, tmp_path: Path) -> None
     from domains.docking.screen.library import Library
     from domains.docking.screen.seen import Seen
 
-    job = read_job(options(folder, library(tmp_path / "l.smi", *many_smiles(8)), tmp_path / "out"))
+    job, _ = read_job(options(folder, library(tmp_path / "l.smi", *many_smiles(8)), tmp_path / "out"))
     with Seen(tmp_path / "seen.sqlite") as seen:
         todo = list(chunks(Library(tmp_path / "l.smi"), 4, seen, lambda _: False))
     found = ChunkWorker(job, 1)

@@ -13,12 +13,9 @@ from typing import Any, Final, final
 from numpy.typing import NDArray
 from rich.console import Console
 
-from domains import docking
-from domains.docking.general_grids import general_fit
-from domains.docking.networks.weights import DockingModel
-from domains.docking.ranking.consensus import Consensus
+from domains.docking.dock_files import plan_of
+from domains.docking.dock_options import DockOptions
 from domains.docking.report import write_report
-from domains.docking.samplers import sampler_of
 from domains.docking.screen import run_file
 from domains.docking.screen.chunks import Chunk, chunks
 from domains.docking.screen.engines import Engine, RayEngine, local_engine, worker_is_gone
@@ -31,7 +28,6 @@ from domains.docking.screen.worker import Job, Row
 from domains.errors import InputError, InputProblem
 from domains.progress import WorkProgress
 from ld3.fingerprint import fingerprint
-from ld3.learn import FitResult
 
 _BEAT: Final = 1.0  # s between looks at the clock while nothing is done
 _PACKAGES: Final = ("torch", "rdkit", "gemmi", "numpy", "pyarrow")
@@ -67,7 +63,9 @@ def screen(options: Screen, console: Console) -> Outcome:
         InputError: for what a person can mend, before anything is docked.
     """
     options.check()
-    job, library = read_job(options), Library(options.library, options.smiles_column, options.name_column)
+    library = Library(options.library, options.smiles_column, options.name_column)
+    job, remarks = read_job(options)
+    _say(remarks, console)
     return run(
         library,
         options.out,
@@ -185,43 +183,31 @@ def _loop(
     return given_up
 
 
-def read_job(options: Screen) -> Job:
-    """The model, its grid and the receptor that the options mean.
+def read_job(options: Screen) -> tuple[Job, list[str]]:
+    """The model, its grid and the receptor that the options mean; remarks about the grid.
 
     Raises:
         InputError: if one of them cannot be used.
     """
     receptor = read_receptor(options.protein, options.pocket)
-    model = docking.load_model(options.weights, options.device)
-    fit = _fit(options, model)
-    try:
-        sampler = sampler_of(model, fit)
-    except ValueError as error:
-        raise InputError(InputProblem(str(options.grid or options.weights), "", str(error), "choose others")) from error
-    grid = f"{fit.solver}, {sampler.nfe} NFE, {'general' if options.grid is None else options.grid.name}"
-    return Job(receptor, model, fit, grid, Consensus(), options.samples, options.seed, options.ligand_seconds)
-
-
-def _fit(options: Screen, model: DockingModel) -> FitResult:
-    if options.grid is None:
-        found = general_fit(model, options.nfe)
-        if found is None:
-            message = f"there is no general grid of {options.nfe} evaluations beside {options.weights}"
-            raise InputError(InputProblem("--nfe", "", message, "choose another number, or give --grid"))
-        return found
-    try:
-        found = FitResult.load(options.grid)
-    except ValueError as error:
-        raise InputError(InputProblem(str(options.grid), "", str(error), "give a fit that ld3 wrote")) from error
-    if found.nfe != options.nfe:
-        message = f"its grid spends {found.nfe} evaluations, and --nfe is {options.nfe}"
-        raise InputError(InputProblem(str(options.grid), "", message, f"use --nfe {found.nfe}"))
-    return found
+    given = {name: getattr(options, name) for name in ("nfe", "samples", "weights", "grid", "seed", "device")}
+    plan, remarks = plan_of(DockOptions(check=False, **given))
+    job = Job(
+        receptor,
+        plan.model,
+        plan.sampler,
+        plan.tags["grid"],
+        plan.ranker,
+        options.samples,
+        options.seed,
+        options.ligand_seconds,
+    )
+    return job, remarks
 
 
 def job_identity(job: Job) -> dict[str, Any]:
     """What rows depend on beside the library, in plain values."""
-    pocket, sampler = job.receptor.pocket, sampler_of(job.model, job.method)
+    pocket = job.receptor.pocket
     atoms: list[NDArray[Any]] = [pocket.positions, pocket.element, pocket.residue, pocket.atom_name]
     return {
         "receptor": fingerprint(*(x.tobytes() for x in atoms)),
@@ -229,8 +215,9 @@ def job_identity(job: Job) -> dict[str, Any]:
         "pocket": pocket.spec,
         "weights": fingerprint(job.model.network),
         "score_scale": job.model.score_scale,
+        "nfe": job.sampler.nfe,
         "grid": job.grid,
-        "levels": fingerprint(sampler.key),
+        "levels": fingerprint(job.sampler.key),
         "ranker": job.ranker.name,
         "samples": job.samples,
         "seed": job.seed,

@@ -14,7 +14,6 @@ from domains.errors import InputError, InputProblem
 if TYPE_CHECKING:
     from rich.console import Console
 
-_DEMO: Final = Path(__file__).parents[1] / "weights" / "demo.safetensors"
 _LEAST: Final = {
     "nfe": 1,
     "samples": 1,
@@ -39,15 +38,15 @@ class Screen:
     out: Path
     """folder for the results"""
     nfe: int = 5
-    """network evaluations a pose, on the general grid that comes with the weights"""
+    """network evaluations a pose"""
     grid: Path | None = None
-    """a learned grid (a fit, as ld3 writes it) instead of the general one"""
+    """a learned grid, as fits and benchmarks save it; without it, the one that comes with the weights"""
     samples: int = 10
     """poses a ligand"""
     seed: int = 0
     """of conformers and poses"""
-    weights: Path = _DEMO
-    """of the model"""
+    weights: Path | None = None
+    """weights of domains.docking.train; without it, the demo weights"""
     device: str = "cpu"
     """as torch writes it: cpu, cuda, cuda:1"""
     best: int = 100

@@ -17,7 +17,7 @@ from domains.docking.poses.metrics import clusters
 from domains.docking.poses.timed_pool import Failure, Pool
 from domains.docking.ranking.consensus import CUTOFF, symmetries
 from domains.docking.ranking.ranker import Ranker
-from domains.docking.samplers import Method
+from domains.docking.samplers import Sampler
 from domains.docking.screen.chunks import Chunk, Item
 from domains.docking.screen.conformers import Recipe, prepare
 from domains.docking.screen.receptor import Receptor
@@ -37,7 +37,7 @@ class Job:
     Attributes:
         receptor: what is docked into.
         model: on its device.
-        method: a grid or a fit, known to go with the model.
+        sampler: from noise to a pose.
         grid: what results call it.
         ranker: of the poses of a ligand.
         samples: poses a ligand.
@@ -47,7 +47,7 @@ class Job:
 
     receptor: Receptor
     model: DockingModel
-    method: Method
+    sampler: Sampler
     grid: str
     ranker: Ranker
     samples: int
@@ -160,7 +160,7 @@ class ChunkWorker:
 
     def _docked(self, complexes: Mapping[int, Complex]) -> dict[int, _Ranked | str]:
         job, began = self._job, time.perf_counter()
-        poses = dock(job.model, list(complexes.values()), job.method, samples=job.samples, seed=job.seed)
+        poses = dock(job.model, list(complexes.values()), job.sampler, samples=job.samples, seed=job.seed)
         share = (time.perf_counter() - began) / len(complexes)
         found: dict[int, _Ranked | str] = {}
         for row, complex_ in complexes.items():
