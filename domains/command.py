@@ -12,6 +12,7 @@ import tyro
 
 from domains.docking.dock_command import Dock
 from domains.docking.report.command import Report
+from domains.docking.screen.fit_command import Fit
 from domains.docking.screen.settings import Screen
 from domains.images.export import TARGETS
 from domains.images.export.expressible import heading
@@ -75,6 +76,7 @@ def _printed(make: Callable[[], str]) -> int:
 COMMANDS: dict[str, Callable[..., Command]] = {
     "dock": Dock,
     "screen": Screen,
+    "fit": Fit,
     "report": Report,
     "show": Show,
     "export": Export,
