@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
-from docking_models import batch, moved_poses, network
+from docking_models import batch, complexes, double, moved_poses, network
 from torch import Tensor
 
 from domains.docking.networks.pocket_net.heads import project, torque_about_bonds
+from domains.docking.networks.pocket_net.network import distinct_pockets
 from domains.docking.networks.pocket_net.tensor_field import (
     EquivariantLinear,
     gather,
@@ -19,6 +22,7 @@ from domains.docking.networks.pocket_net.tensor_field import (
 )
 from domains.docking.poses.diffusion import FACTORS
 from domains.docking.poses.kinematics import centroid, flex, move_rigidly
+from domains.docking.structures.batch import collate
 
 F64 = torch.float64
 ALL = torch.arange(4)
@@ -127,3 +131,19 @@ def test_distances_are_smooth_where_points_meet() -> None:
     torch.autograd.gradcheck(lambda p: softened_distance(p, torch.zeros(3, dtype=F64)), [a])
     far = softened_distance(torch.tensor([3.0, 4.0, 0.0], dtype=F64), torch.zeros(3, dtype=F64))
     assert far.item() == pytest.approx(5.0, abs=1.1e-3)
+
+
+def test_a_pocket_is_encoded_once_however_many_ligands_go_there() -> None:
+    """The encoder gets each pocket once; every complex has the encoding that it has alone."""
+    first, second = complexes()[:2]
+    others = [replace(second, name=f"{i}", ligand=found.ligand) for i, found in enumerate(complexes())]
+    several = [first, *others, replace(first, name="again")]
+    data = double(collate(several))
+    rows, which = distinct_pockets(data)
+    assert rows.tolist() == [0, 1]
+    assert which.tolist() == [0, 1, 1, 1, 1, 0]
+    together = network().encode(data).pocket
+    for k, found in enumerate(several):
+        alone = network().encode(double(collate([found]))).pocket[0]
+        torch.testing.assert_close(together[k, : len(alone)], alone, rtol=0.0, atol=1e-12)
+        assert (together[k, len(alone) :] == 0).all()

@@ -51,6 +51,11 @@ class ComplexBatch:
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "names"}
         return replace(self, **{name: value.to(device) for name, value in tensors.items()})
 
+    def with_pockets(self, rows: Tensor) -> ComplexBatch:
+        """The pockets of the complexes `rows` (D,) alone, for what sees nothing but pockets."""
+        names = [f.name for f in fields(self) if f.name.startswith("pocket_")]
+        return replace(self, **{name: getattr(self, name)[rows] for name in names})
+
     def sizes(self, rows: Tensor) -> tuple[int, int, int]:
         """The largest numbers of ligand atoms, torsions and pocket atoms among the complexes `rows` (B,)."""
         masks = torch.stack([mask.sum(1) for mask in (self.atom_mask, self.torsion_mask, self.pocket_mask)])

@@ -48,6 +48,19 @@ class PocketEncoding(NamedTuple):
         )
 
 
+def distinct_pockets(batch: ComplexBatch) -> tuple[Tensor, Tensor]:
+    """The first complex of each pocket (D,), and which of these pockets each complex has (K,): a screen's have one."""
+    parts = (batch.pocket_positions, batch.pocket_residue, batch.pocket_atom_name, batch.pocket_element)
+    tables = [part.cpu().numpy() for part in (*parts, batch.pocket_mask)]
+    places: dict[bytes, int] = {}
+    which = [
+        places.setdefault(b"".join(table[k].tobytes() for table in tables), len(places)) for k in range(len(batch))
+    ]
+    first = [which.index(place) for place in range(len(places))]
+    device = batch.pocket_mask.device
+    return torch.tensor(first, device=device), torch.tensor(which, device=device)
+
+
 @final
 class PocketNet(ScoreNetwork[PocketEncoding]):
     """A score network whose evaluation is a few dense matrix products (:mod:`.tensor_field`).
@@ -86,7 +99,9 @@ class PocketNet(ScoreNetwork[PocketEncoding]):
 
     def encode(self, batch: ComplexBatch) -> PocketEncoding:
         pair = pair_channels(batch)
-        return PocketEncoding(batch, self.pocket(batch), self.ligand(batch.atom_features, pair, batch.atom_mask), pair)
+        first, which = distinct_pockets(batch)
+        pocket = self.pocket(batch.with_pockets(first))[which]
+        return PocketEncoding(batch, pocket, self.ligand(batch.atom_features, pair, batch.atom_mask), pair)
 
     def score(
         self, encoding: PocketEncoding, complex_row: Tensor, positions: Tensor, sigma: Mapping[str, Tensor]
