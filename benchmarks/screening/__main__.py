@@ -51,6 +51,8 @@ class Options:
     """known ligands of a target that are used"""
     memory: tuple[int, ...] = (1000, 100_000)
     """lengths of the libraries that memory is measured on; none = not measured"""
+    actors: tuple[int, ...] = ()
+    """numbers of Ray workers on this machine whose speeds are compared, such as 1 2; none = not measured"""
     seed: int = 0
 
 
@@ -75,6 +77,7 @@ def _benchmark(options: Options, log: Console) -> int:
         "machine": manifest.machine(torch.device("cpu")),
         "targets": [],
         "memory": [],
+        "ray": [],
     }
     rows: list[list[str]] = []
     for target in TARGETS:
@@ -87,6 +90,9 @@ def _benchmark(options: Options, log: Console) -> int:
         write_text(options.out / "results.json", json.dumps(found, indent=2, allow_nan=False))
     for count in options.memory:
         found["memory"].append(_memory(options, count))
+        write_text(options.out / "results.json", json.dumps(found, indent=2, allow_nan=False))
+    for actors in options.actors:
+        found["ray"].append(_ray(options, actors, log))
         write_text(options.out / "results.json", json.dumps(found, indent=2, allow_nan=False))
     _print(found, rows)
     return 0
@@ -136,6 +142,28 @@ def _target(options: Options, target: Target, log: Console) -> dict[str, Any]:
     }
 
 
+def _ray(options: Options, actors: int, log: Console) -> dict[str, Any]:
+    """Speed with so many workers, from the first chunk that is done to the last: without the start of the cluster."""
+    target, folder = TARGETS[0], options.out / TARGETS[0].name
+    out = options.out / f"ray_{actors}"
+    chosen = Screen(
+        options.data / target.receptor / "protein.pdb",
+        folder / "library.smi",
+        pocket=str(folder / "pocket.sdf"),
+        out=out,
+        nfe=options.nfe,
+        samples=options.samples,
+        seed=options.seed,
+        chunk=8,
+        engine="ray",
+        actors=actors,
+    )
+    screen(chosen, log)
+    ended = sorted((path.stat().st_mtime, len(_rows(path))) for path in (out / "parts").rglob("*.parquet"))
+    after_first = sum(count for _, count in ended[1:])
+    return {"actors": actors, "ligands_an_hour": 3600 * after_first / (ended[-1][0] - ended[0][0])}
+
+
 def _rows(path: Path) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = parquet.read_table(path, partitioning=None).to_pylist()
     return found
@@ -166,6 +194,13 @@ def _print(found: dict[str, Any], rows: list[list[str]]) -> None:
         )
     for entry in found["memory"]:
         out.print(f"{entry['ligands']} ligands, fake sampler: peak {entry['peak_mb']:.0f} MB, {entry['seconds']:.0f} s")
+    for entry in found["ray"]:
+        share = (
+            entry["ligands_an_hour"] / entry["actors"] / found["ray"][0]["ligands_an_hour"] * found["ray"][0]["actors"]
+        )
+        out.print(
+            f"Ray, {entry['actors']} workers: {entry['ligands_an_hour']:.0f} ligands an hour, efficiency {share:.0%}"
+        )
 
 
 def _cell(estimate: float, low: float, high: float) -> str:
