@@ -38,7 +38,7 @@ def page(results: Results) -> str:
     known = _button("reference", "known pose (green)", pressed=True) if results.reference is not None else ""
     plots = "".join(f"<div>{plot}</div>" for plot in _plots(results.poses))
     table = "Ligands" if results.is_screen else "Poses"
-    words = "".join(f'<th class="words">{text}</th>' for text in ("residue", "kind", "its atom"))
+    words = "".join(f'<th class="words">{text}</th>' for text in ("kind", "its atom"))
     body = f"""<header><h1>{escape(title)}</h1><p>{escape(_subtitle(results))}</p>
 <dl class="facts">{_list(_facts(results))}</dl></header>
 <main>
@@ -55,7 +55,7 @@ def page(results: Results) -> str:
 <div class="pair">
 <section class="card"><h2>Contacts<small class="which"></small></h2>
 <div class="scroll"><table>
-<thead><tr>{words}<th>Å</th></tr></thead>
+<thead><tr><th class="words">residue</th><th>Å</th>{words}</tr></thead>
 <tbody id="contacts"></tbody></table><p class="none" id="no-contacts">It touches nothing.</p></div></section>
 <section class="card"><h2>Ligand<small class="which"></small></h2><div class="picture" id="picture"></div>
 <p class="smiles" id="smiles"></p></section>

@@ -100,7 +100,7 @@
       const dot = make("span", undefined, "swatch");
       dot.style.background = colours[c.kind];
       kind.append(dot, c.kind);
-      row.append(make("td", c.residue, "words"), kind, make("td", c.detail, "words"), make("td", c.distance.toFixed(2)));
+      row.append(make("td", c.residue, "words"), make("td", c.distance.toFixed(2)), kind, make("td", c.detail, "words"));
       body.append(row);
     }
     $("no-contacts").hidden = list.length > 0;
