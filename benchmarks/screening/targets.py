@@ -14,7 +14,7 @@ from typing import Final, final
 import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem, DataStructs
-from rdkit.Chem import Crippen, Descriptors, Lipinski, rdFingerprintGenerator
+from rdkit.Chem import rdFingerprintGenerator, rdMolDescriptors
 
 from domains.docking.structures.ligand_files import read_sdf
 from domains.errors import InputProblem
@@ -87,11 +87,11 @@ def properties(mol: Chem.Mol) -> NDArray[np.float64]:
     """What decoys are matched by, as DUD-E does: mass, logP, rotatable bonds, donors, acceptors, charge."""
     return np.array(
         [
-            Descriptors.MolWt(mol),
-            Crippen.MolLogP(mol),
-            Lipinski.NumRotatableBonds(mol),
-            Lipinski.NumHDonors(mol),
-            Lipinski.NumHAcceptors(mol),
+            rdMolDescriptors.CalcExactMolWt(mol),
+            rdMolDescriptors.CalcCrippenDescriptors(mol)[0],
+            rdMolDescriptors.CalcNumRotatableBonds(mol),
+            rdMolDescriptors.CalcNumHBD(mol),
+            rdMolDescriptors.CalcNumHBA(mol),
             Chem.GetFormalCharge(mol),
         ]
     )

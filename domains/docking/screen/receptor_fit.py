@@ -5,13 +5,14 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from domains.bootstrap import bootstrap_difference, bootstrap_interval
+from domains.bootstrap import Interval, bootstrap_difference, bootstrap_interval
 from domains.docking.engine import dock_by_teacher, dock_groups, make_groups
 from domains.docking.fits import learn_grid
 from domains.docking.general_grids import general_fit
@@ -61,9 +62,9 @@ class Comparison:
 
     ligands: int
     poses: int
-    general: tuple[float, float, float]
-    fitted: tuple[float, float, float]
-    gain: tuple[float, float, float]
+    general: Interval
+    fitted: Interval
+    gain: Interval
 
 
 def draw_ligands(library: Library, receptor: Receptor, count: int, seed: int) -> list[Complex]:
@@ -117,10 +118,14 @@ def fit_receptor(
     if general is None:
         raise ValueError(f"there is no general grid of {nfe} evaluations to compare with")
     fit = learn_grid(model, complexes, nfe, poses=poses, seed=seed, folder=folder, on_progress=stage("fit"))
-    return fit, {
-        name: compare(model, own, general, fit, test_poses, seed, lambda part, name=name: stage(f"{part}, {name}"))
-        for name, own in ((FITTED, complexes), (OTHERS, others))
-    }
+    found = {}
+    for name, own in ((FITTED, complexes), (OTHERS, others)):
+        found[name] = compare(model, own, general, fit, test_poses, seed, partial(_within, stage, name))
+    return fit, found
+
+
+def _within(stage: Stage, name: str, part: str) -> Callable[[int, int], None]:
+    return stage(f"{part}, {name}")
 
 
 def compare(
@@ -141,7 +146,7 @@ def compare(
         near.append([_near(found.positions[name], goals.positions[name]) for name in goals.positions])
     figures = [bootstrap_interval(values, "mean", seed) for values in near]
     gain = bootstrap_difference(near[1], near[0], "mean", seed)
-    return Comparison(len(complexes), poses, tuple(figures[0]), tuple(figures[1]), tuple(gain))
+    return Comparison(len(complexes), poses, *figures, gain)
 
 
 def _near(positions: NDArray[np.float32], goals: NDArray[np.float32]) -> NDArray[np.float64]:
