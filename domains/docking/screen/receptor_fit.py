@@ -146,7 +146,7 @@ def compare(
         near.append([_near(found.positions[name], goals.positions[name]) for name in goals.positions])
     figures = [bootstrap_interval(values, "mean", seed) for values in near]
     gain = bootstrap_difference(near[1], near[0], "mean", seed)
-    return Comparison(len(complexes), poses, *figures, gain)
+    return Comparison(len(complexes), poses, figures[0], figures[1], gain)
 
 
 def _near(positions: NDArray[np.float32], goals: NDArray[np.float32]) -> NDArray[np.float64]:
