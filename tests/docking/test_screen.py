@@ -154,7 +154,7 @@ def test_what_cannot_be_is_refused_before_anything_is_docked(folder: Path, tmp_p
     ok = options(folder, path, tmp_path / "out")
     for changes, message in (
         ({"samples": 0}, "--samples: got 0; give a number >= 1"),
-        ({"seed": -1}, "--seed: got -1; give a number from 0 to"),
+        ({"seed": -1}, "--seed: got -1; give a number >= 0"),
         ({"grid": path}, "--grid: .* give a grid that was learned for these weights"),
         ({"pocket": "there"}, "--pocket: got 'there'; give a ligand file"),
         ({"pocket": "ligand"}, "a library has no bound poses"),
