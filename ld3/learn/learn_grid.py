@@ -92,6 +92,7 @@ def learn_grid(
             on_progress(of_teacher + point.network_evaluations, most)
 
     pairs = run_teacher(flow, start, teacher, folder and folder / "teacher", during_teacher)
+    _check_finite(flow, pairs)
     if not pairs.converged:
         warnings.warn(
             f"the teacher has not converged: at twice its {teacher.nfe} evaluations, samples end "
@@ -99,7 +100,6 @@ def learn_grid(
             "give it more evaluations",
             stacklevel=2,
         )
-    _check_finite(flow, pairs)
     train, valid, test = replace(pairs, groups=groups).split(config.seed)
     return fit(
         flow,

@@ -143,9 +143,10 @@ OPTIONS: Final[Mapping[str, Mapping[str, Role]]] = {
         **_itself("num_vq_embeddings", "vq_embed_dim", "norm_type", "lookup_from_codebook"),
     },
     "AutoencoderTiny": {
-        **_VAES,
         **_itself("encoder_block_out_channels", "decoder_block_out_channels", "upsample_fn", "num_encoder_blocks"),
-        **_itself("num_decoder_blocks", "latent_magnitude", "latent_shift"),
+        **_itself("num_decoder_blocks", "latent_magnitude", "latent_shift", "in_channels", "act_fn"),
+        **dict.fromkeys(("out_channels", "latent_channels"), _SHAPE),
+        **dict.fromkeys(("scaling_factor", "force_upcast"), Honoured("decoding")),
         "upsampling_scaling_factor": Only((2,), "images that do not double in size from block to block"),
         "shift_factor": Honoured("decoding"),
     },
