@@ -120,7 +120,7 @@ def test_ends_are_those_of_the_schedulers(kind: str, changed: bool) -> None:
     if "final_sigmas_type" in taken:
         changes["final_sigmas_type"] = "zero" if changed else "sigma_min"
     path = read_path(kind, config_of(kind, **changes))
-    extra = {"clip_sample": False} if "clip_sample" in taken else {}
+    extra: dict[str, Any] = {"clip_sample": False} if "clip_sample" in taken else {}
     extra |= {"skip_prk_steps": True} if kind == "PNDMScheduler" else {}
     extra |= {"solver_order": 1} if "solver_order" in taken else {}
     scheduler = getattr(diffusers, kind)(**changes | extra, beta_schedule="scaled_linear")

@@ -84,7 +84,8 @@ def pipeline(kind: Component, folder: Path, **settings: object) -> Component:
 
 
 def flow_of(folder: Path, **options: Any) -> DiffusersFlow:  # noqa: ANN401
-    return load_diffusers(folder, ModelOptions(**({"prompts": PROMPTS, "precision": F64} | options)))
+    settings: dict[str, Any] = {"prompts": PROMPTS, "precision": F64} | options
+    return load_diffusers(folder, ModelOptions(**settings))
 
 
 def noise(flow: DiffusersFlow, n: int = 2) -> Tensor:
