@@ -62,7 +62,7 @@ def _dock(command: Dock, log: Console) -> int:
     source = _source(command)
     _prepare(command.out)
     plan, remarks = plan_of(command)
-    complexes, problems = read_inputs(source, command)
+    complexes, problems = read_inputs(source, command, plan.model)
     print_reading(complexes, problems, log)
     for remark in remarks:
         log.print(f"note: {remark}", markup=False)

@@ -90,10 +90,12 @@ def dock(
     grid: Path | str | None = None,
     seed: int = 0,
     device: str = "cpu",
+    drop: Sequence[str] = (),
+    keep: Sequence[str] = (),
     conformers: int = 1,
     known_poses: bool = False,
     refine: bool = True,
-    ranking: Ranking = "vina",
+    ranking: Ranking | None = None,
     check: bool = True,
     on_progress: OnProgress | None = None,
 ) -> Docked: ...
@@ -127,7 +129,7 @@ def _dock_pair(
     paths = {name: Path(str(given[name])) for name in ("weights", "grid") if given.get(name) is not None}
     options = DockOptions(**{**given, **paths})  # type: ignore[arg-type]
     plan, remarks = plan_of(options)
-    complexes, problems = read_inputs(Pair(Path(protein), ligand), options)
+    complexes, problems = read_inputs(Pair(Path(protein), ligand), options, plan.model)
     if not complexes:
         raise InputError(problems[0])
     found = list(dock_ranked(plan, complexes, on_progress))
@@ -138,8 +140,10 @@ def _dock_pair(
     return Docked(ligands, tuple(problems), tuple(remarks))
 
 
-def read_inputs(source: Path | Pair, options: DockOptions) -> tuple[list[Complex], list[InputProblem]]:
-    """The complexes of a table or of a pair of files, and what could not be used.
+def read_inputs(
+    source: Path | Pair, options: DockOptions, model: DockingModel
+) -> tuple[list[Complex], list[InputProblem]]:
+    """The complexes of a table or of a pair of files, as the model docks them, and what could not be used.
 
     Raises:
         InputError: naming the option that cannot be used.
@@ -154,7 +158,9 @@ def read_inputs(source: Path | Pair, options: DockOptions) -> tuple[list[Complex
             keep=options.keep,
         )
     except ValueError as error:
-        raise mistake("pocket", str(error), "choose one of these") from error
+        raise mistake("pocket, --drop or --keep", str(error), "choose one of these") from error
+    usable, refused = model.prepare(complexes)
+    return usable, [*problems, *refused]
 
 
 def plan_of(options: DockOptions) -> tuple[DockPlan, list[str]]:
@@ -195,13 +201,22 @@ def plan_of(options: DockOptions) -> tuple[DockPlan, list[str]]:
 
 
 def ranker_of(options: DockOptions, model: DockingModel) -> Ranker:
-    """What orders the poses; all that goes into a combination is asked, so that it can be read from the results."""
+    """What orders the poses.
+
+    Raises:
+        InputError: if it is a confidence model, and the weights bring none.
+    """
+    if options.ranking == "confidence" and model.ranker is None:
+        remedy = "give a DiffDock release with its confidence model, or rank in another way"
+        raise mistake("ranking", "there is no confidence model with these weights", remedy)
+    if model.ranker is not None and options.ranking in (None, "confidence"):
+        return model.ranker
     rankers: dict[str, Ranker] = {
         "consensus": Consensus(),
         "residual": Residual(model),
         "vina": VinaScore(None if options.refine else Refinement()),
     }
-    if options.ranking != "combination":
+    if options.ranking in rankers:
         return rankers[options.ranking]
     weights = read_weights()
     return Combination([rankers[name] for name in weights], weights)

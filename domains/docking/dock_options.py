@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Ranking = Literal["combination", "consensus", "residual", "vina"]
+Ranking = Literal["combination", "consensus", "residual", "vina", "confidence"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,13 +25,18 @@ class DockOptions:
     samples: int = 10
     """poses a ligand"""
     weights: Path | None = None
-    """weights of domains.docking.train; without it, the demo weights"""
+    """weights of domains.docking.train, or the folder of a DiffDock release; without it, the demo weights"""
     grid: Path | None = None
     """a learned grid, as fits and benchmarks save it; without it, the one that comes with the weights"""
     seed: int = 0
     """of all random numbers"""
     device: str = "cpu"
     """as torch writes it: cpu, cuda, cuda:1"""
+    drop: tuple[str, ...] = ()
+    """names of molecules in the protein's file to leave out, or all-ligands"""
+    keep: tuple[str, ...] = ()
+    """names of molecules to keep; without either, those bound in a pocket that is not put around the ligand are left
+    out"""
     conformers: int = 1
     """conformers of a ligand that its poses start from; sampling turns torsions, so that rings and macrocycles keep the
     shape of theirs"""
@@ -39,8 +44,10 @@ class DockOptions:
     """the ligand files hold bound poses, to which RMSDs are added; said already by a pocket around the ligand itself"""
     refine: bool = True
     """move poses out of clashes: torsions and rigid motion, on Vina's score and a restraint"""
-    ranking: Ranking = "vina"
+    ranking: Ranking | None = None
     """what the poses are ordered by: consensus (how many ended near a pose), residual (how far the network still wants
-    to move it), vina (Vina's score after local optimisation), or the combination fitted on training complexes"""
+    to move it), vina (Vina's score after local optimisation), their combination as fitted on training complexes, or
+    the confidence model of a DiffDock release; without it, that model where the weights bring one, else the
+    combination"""
     check: bool = True
     """ask PoseBusters about every pose"""
