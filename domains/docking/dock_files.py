@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final, final, overload
 
 import torch
-from rdkit import Chem
 
 from domains.docking import engine
 from domains.docking.dock_options import DockOptions, Ranking
@@ -27,6 +26,7 @@ from domains.docking.refine.local import Refinement
 from domains.docking.samplers import Method, Sampler, hand_made_sampler, sampler_of
 from domains.docking.settings import SOLVER
 from domains.docking.structures.complexes import Complex, read
+from domains.docking.structures.isomers import Stereo
 from domains.docking.structures.pairs import Pair
 from domains.errors import InputError, InputProblem
 from ld3.fingerprint import fingerprint
@@ -80,7 +80,7 @@ def dock(
 @overload
 def dock(
     protein: Path | str,
-    ligand: Path | str | Chem.Mol,
+    ligand: Path | str,
     /,
     *,
     pocket: str = "ligand",
@@ -92,6 +92,8 @@ def dock(
     device: str = "cpu",
     drop: Sequence[str] = (),
     keep: Sequence[str] = (),
+    template: Sequence[str] = (),
+    stereo: Stereo = "one",
     conformers: int = 1,
     known_poses: bool = False,
     refine: bool = True,
@@ -124,7 +126,7 @@ def dock(
 
 
 def _dock_pair(
-    protein: Path | str, ligand: Path | str | Chem.Mol, on_progress: OnProgress | None = None, **given: object
+    protein: Path | str, ligand: Path | str, on_progress: OnProgress | None = None, **given: object
 ) -> Docked:
     paths = {name: Path(str(given[name])) for name in ("weights", "grid") if given.get(name) is not None}
     options = DockOptions(**{**given, **paths})  # type: ignore[arg-type]
@@ -156,9 +158,11 @@ def read_inputs(
             seed=options.seed,
             drop=options.drop,
             keep=options.keep,
+            template=options.template,
+            stereo=options.stereo,
         )
     except ValueError as error:
-        raise mistake("pocket, --drop or --keep", str(error), "choose one of these") from error
+        raise mistake("pocket, --template, --drop or --keep", str(error), "choose one of these") from error
     usable, refused = model.prepare(complexes)
     return usable, [*problems, *refused]
 

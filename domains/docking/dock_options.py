@@ -37,6 +37,10 @@ class DockOptions:
     keep: tuple[str, ...] = ()
     """names of molecules to keep; without either, those bound in a pocket that is not put around the ligand are left
     out"""
+    template: tuple[str, ...] = ()
+    """SMILES of ligands whose bond orders are lost in their files"""
+    stereo: Literal["one", "enumerate"] = "one"
+    """of a SMILES that leaves stereo open: dock one isomer, or each as a ligand of its own"""
     conformers: int = 1
     """conformers of a ligand that its poses start from; sampling turns torsions, so that rings and macrocycles keep the
     shape of theirs"""

@@ -14,6 +14,7 @@ from rdkit import Chem
 
 from domains.docking.structures.bound_molecules import ALL_LIGANDS, Choice, bound_molecules, left_out
 from domains.docking.structures.copies import without_copies
+from domains.docking.structures.isomers import Stereo, read_smiles
 from domains.docking.structures.ligand import Ligand, with_conformer
 from domains.docking.structures.ligand_files import read_ligands
 from domains.docking.structures.pairs import Pair, pair_records
@@ -64,6 +65,7 @@ def read(
     rule: TorsionRule = "chemical",
     drop: Collection[str] = (),
     keep: Collection[str] = (),
+    stereo: Stereo = "one",
 ) -> tuple[list[Complex], list[InputProblem]]:
     """Complexes from a user's files, and what could not be used, which does not stop the rest.
 
@@ -86,6 +88,7 @@ def read(
         keep: those to keep. Without either, a bound molecule stays beside a ligand whose own pose says where the pocket
             is, and is left out of any other pocket, where it would be in the way; crystallisation additives are left
             out.
+        stereo: of a SMILES that leaves it open: one isomer, or "enumerate" for each as a complex of its own.
 
     Raises:
         ValueError: if `pocket` or `conformer` is not one of these, a template is no SMILES, the seed is negative, or a
@@ -107,7 +110,7 @@ def read(
     problems: list[InputProblem] = []
     seen: dict[str, InputProblem] = {}
     unused = set(templates)
-    for found in _records(path, rule, seed, templates, molecules.keep):
+    for found in _records(path, rule, seed, templates, molecules.keep, stereo):
         if isinstance(found, InputProblem):
             problems.append(found)
             continue
@@ -139,15 +142,17 @@ def _records(
     seed: int,
     templates: Mapping[str, Chem.Mol],
     keep: frozenset[str],
+    stereo: Stereo,
 ) -> Iterator[Record | InputProblem]:
     if path is None:
         return posebusters_records(rule)
     ligands = partial(read_ligands, rule=rule, seed=seed, templates=templates)
+    smiles = partial(read_smiles, rule=rule, seed=seed, stereo=stereo)
     if isinstance(path, Pair):
-        return pair_records(path, ligands, rule, seed, keep)
+        return pair_records(path, ligands, smiles, keep)
     path = Path(path)
     if path.suffix.lower() in TABLE_SUFFIXES and not path.is_dir():
-        return table_records(path, ligands, rule, seed, keep)
+        return table_records(path, ligands, smiles, keep)
     return folder_records(path, ligands, keep)
 
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from domains.docking.structures.ligand import from_smiles, smiles_and_name
+from domains.docking.structures.isomers import SmilesReader
+from domains.docking.structures.ligand import smiles_and_name
 from domains.docking.structures.ligand_files import LIGAND_SUFFIXES, LigandReader
 from domains.docking.structures.protein_files import read_protein
 from domains.docking.structures.records import Record
-from domains.docking.structures.torsions import TorsionRule
 from domains.errors import InputError, InputProblem
 
 
@@ -24,10 +24,10 @@ class Pair:
 
 
 def pair_records(
-    pair: Pair, read: LigandReader, rule: TorsionRule, seed: int, keep: frozenset[str] = frozenset()
+    pair: Pair, read: LigandReader, read_smiles: SmilesReader, keep: frozenset[str] = frozenset()
 ) -> Iterator[Record | InputProblem]:
     """One for each ligand of the file, by its title, or the file's name where it has none; for a SMILES "ligand", or
-    the name that follows it. keep: additives of the protein's file that stay.
+    the name that follows it, and "isomer_1", ... where there are several. keep: additives of the protein's file that stay.
     """
     text = str(pair.ligand)
     is_file = isinstance(pair.ligand, Path) or os.path.isfile(text) or text.lower().endswith(LIGAND_SUFFIXES)
@@ -36,8 +36,8 @@ def pair_records(
         protein = read_protein(Path(pair.protein), keep)
         if not is_file:
             smiles, name = smiles_and_name(text)
-            ligand = from_smiles(smiles, name or "ligand", seed, rule)
-            yield Record(ligand.name, protein, ligand, None, None, where)
+            for ligand in read_smiles(smiles, name or "ligand", where):
+                yield Record(ligand.name, protein, ligand, None, None, where)
             return
     except InputError as error:
         yield error.problem

@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domains.docking.structures.csv_rows import read_rows
-from domains.docking.structures.ligand import Ligand, from_smiles
+from domains.docking.structures.ligand import Ligand
 from domains.docking.structures.ligand_files import LIGAND_SUFFIXES, LigandReader
 from domains.docking.structures.protein import Protein
 from domains.docking.structures.protein_files import read_protein
 from domains.docking.structures.records import Record, only_ligand
 from domains.docking.structures.symmetry import same_atoms
-from domains.docking.structures.torsions import TorsionRule
 from domains.errors import InputError, InputProblem
 
 TABLE_SUFFIXES: tuple[str, ...] = (".csv", ".tsv")
@@ -27,12 +26,12 @@ _OTHER_SUFFIXES = (".gz", ".pdb", ".pdbqt", ".cif", ".mae", ".xyz", ".smi")  # o
 
 
 def table_records(
-    table: Path, read: LigandReader, rule: TorsionRule, seed: int, keep: frozenset[str] = frozenset()
+    table: Path, read: LigandReader, read_smiles: SmilesReader, keep: frozenset[str] = frozenset()
 ) -> Iterator[Record | InputProblem]:
     """From the columns protein_path, ligand_description and, if need be, complex_name and known_pose.
 
-    A ligand_description that ends like a ligand file is a path, and anything else a SMILES, which gets a conformer
-    from ``seed``. A complex is called complex_name, or complex_LINE without one; of a file of several ligands each
+    A ligand_description that ends like a ligand file is a path, and anything else a SMILES, read by
+    ``read_smiles``. A complex is called complex_name, or complex_LINE without one; of a file of several ligands each
     is docked, as complex_name/TITLE. known_pose is "yes" if the coordinates of that file are the bound pose, "no" if
     they are not, or the path of a file of the same molecule in its bound pose. Relative paths start at the table.
     protein_sequence is not used: proteins are not folded here.
@@ -51,7 +50,7 @@ def table_records(
         name = row.get("complex_name") or f"complex_{number}"
         where = InputProblem(str(table), f"line {number} ({name})", "", "")
         try:
-            yield from _of_row(name, row, proteins, table.parent, where, read, rule, seed)
+            yield from _of_row(name, row, proteins, table.parent, where, read, read_smiles)
         except InputError as error:
             yield error.problem
 
@@ -63,18 +62,14 @@ def _of_row(
     folder: Path,
     where: InputProblem,
     read: LigandReader,
-    rule: TorsionRule,
-    seed: int,
+    read_smiles: SmilesReader,
 ) -> Iterator[Record | InputProblem]:
     description, known = row["ligand_description"], row.get("known_pose", "")
     if not row["protein_path"] or not description:
         raise InputError(replace(where, message="protein_path or ligand_description is empty", remedy="fill in both"))
     protein = proteins.read(folder / row["protein_path"], where)
     is_file = _names_a_file(description, folder)
-    if is_file:
-        ligands = list(read(folder / description))
-    else:
-        ligands = [from_smiles(description, name, seed, rule, file=where.file, record=where.record)]
+    ligands = list(read(folder / description)) if is_file else list(read_smiles(description, name, where))
     several = len(ligands) > 1
     other = None
     if known.lower() not in ("", "yes", "no"):
