@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domains.docking.structures.csv_rows import read_rows
+from domains.docking.structures.isomers import SmilesReader
 from domains.docking.structures.ligand import Ligand
 from domains.docking.structures.ligand_files import LIGAND_SUFFIXES, LigandReader
 from domains.docking.structures.protein import Protein
