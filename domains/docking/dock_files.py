@@ -34,6 +34,7 @@ from ld3.learn import FitResult
 
 _LARGEST_SEED: Final = 2**31 - 1  # RDKit's
 _FALLBACK: Final = "edm"
+_USUAL: Final[Ranking] = "vina"
 
 
 @final
@@ -151,7 +152,7 @@ def read_inputs(
         InputError: naming the option that cannot be used.
     """
     try:
-        return read(
+        complexes, problems = read(
             source,
             pocket=options.pocket,
             known_poses=options.known_poses or None,
@@ -220,8 +221,9 @@ def ranker_of(options: DockOptions, model: DockingModel) -> Ranker:
         "residual": Residual(model),
         "vina": VinaScore(None if options.refine else Refinement()),
     }
-    if options.ranking in rankers:
-        return rankers[options.ranking]
+    chosen = options.ranking or _USUAL
+    if chosen in rankers:
+        return rankers[chosen]
     weights = read_weights()
     return Combination([rankers[name] for name in weights], weights)
 

@@ -32,11 +32,6 @@ class DockOptions:
     """of all random numbers"""
     device: str = "cpu"
     """as torch writes it: cpu, cuda, cuda:1"""
-    drop: tuple[str, ...] = ()
-    """names of molecules in the protein's file to leave out, or all-ligands"""
-    keep: tuple[str, ...] = ()
-    """names of molecules to keep; without either, those bound in a pocket that is not put around the ligand are left
-    out"""
     template: tuple[str, ...] = ()
     """SMILES of ligands whose bond orders are lost in their files"""
     stereo: Literal["one", "enumerate"] = "one"
@@ -51,7 +46,6 @@ class DockOptions:
     ranking: Ranking | None = None
     """what the poses are ordered by: consensus (how many ended near a pose), residual (how far the network still wants
     to move it), vina (Vina's score after local optimisation), their combination as fitted on training complexes, or
-    the confidence model of a DiffDock release; without it, that model where the weights bring one, else the
-    combination"""
+    the confidence model of a DiffDock release; without it, that model where the weights bring one, else vina"""
     check: bool = True
     """ask PoseBusters about every pose"""

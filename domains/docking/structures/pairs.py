@@ -27,7 +27,8 @@ def pair_records(
     pair: Pair, read: LigandReader, read_smiles: SmilesReader, keep: frozenset[str] = frozenset()
 ) -> Iterator[Record | InputProblem]:
     """One for each ligand of the file, by its title, or the file's name where it has none; for a SMILES "ligand", or
-    the name that follows it, and "isomer_1", ... where there are several. keep: additives of the protein's file that stay.
+    the name that follows it, and "isomer_1", ... where there are several. keep: additives of the protein's file that
+    stay.
     """
     text = str(pair.ligand)
     is_file = isinstance(pair.ligand, Path) or os.path.isfile(text) or text.lower().endswith(LIGAND_SUFFIXES)
