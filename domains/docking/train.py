@@ -26,6 +26,7 @@ from domains.docking.structures.batch import ComplexBatch, collate
 from domains.docking.structures.complexes import Complex, read
 from domains.docking.structures.remarks import print_reading
 from domains.docking.training.config import TrainConfig
+from domains.docking.training.conformers import matched_conformers
 from domains.docking.training.data import BatchSampler, Split, cluster_weights, read_split
 from domains.docking.training.run import Run, losses_of, new_run, train_step
 from domains.errors import InputError, InputProblem
@@ -152,9 +153,16 @@ def main(config: TrainConfig, stop: Callable[[], bool]) -> None:
         console.print(f"trained on as well: {', '.join(c.name for c in embedded)}")
         weights += [config.embedded_weight] * len(embedded)
     complexes = [*parts.train, *embedded][: len(weights)]
-    sampler = BatchSampler(complexes, weights, config.complexes, config.pockets, config.pseudo_share)
-    with WorkProgress(console, {"train": config.steps}, unit="steps") as progress, progress.stage("train"):
-        train(run, sampler, validation_sets(parts), config, progress, stop)
+    stages = {"conformers": float(len(complexes))} if config.conformer_share else {}
+    with WorkProgress(console, stages | {"train": float(config.steps)}, unit="steps") as progress:
+        conformers = {}
+        if stages:
+            with progress.stage("conformers"):
+                conformers = matched_conformers(complexes, config.seed, config.out, progress.evaluated)
+        shares = {"pseudo_share": config.pseudo_share, "conformer_share": config.conformer_share}
+        sampler = BatchSampler(complexes, weights, config.complexes, config.pockets, conformers=conformers, **shares)
+        with progress.stage("train"):
+            train(run, sampler, validation_sets(parts), config, progress, stop)
     if run.step < config.steps:
         console.print(f"stopped at step {run.step}; the same command goes on from here")
 

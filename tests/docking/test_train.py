@@ -258,6 +258,24 @@ def test_batches_of_pseudo_ligands_come_as_often_as_asked() -> None:
     assert torch.equal(again.pocket_positions, drawn[0].pocket_positions)
 
 
+def test_matched_conformers_are_drawn_as_often_as_asked() -> None:
+    own = complexes()[0]
+    match = own.ligand.positions + np.float32(0.5)
+    pockets = PocketVariation((6.0, 6.0), shake=0.0)
+    sampler = BatchSampler([own], [1.0], 1, pockets, conformers={own.name: match}, conformer_share=0.4)
+    generator = torch.Generator().manual_seed(0)
+    inputs = [batch.conformer[0] + batch.origin[0] for batch in (sampler.draw(generator) for _ in range(300))]
+    is_match = [bool((x - torch.from_numpy(match)).abs().max() < 1e-3) for x in inputs]
+    is_own = [bool((x - torch.from_numpy(own.ligand.positions)).abs().max() < 1e-3) for x in inputs]
+    assert all(a != b for a, b in zip(is_match, is_own, strict=True))
+    assert sum(is_match) / 300 == pytest.approx(0.4, abs=4 * (0.24 / 300) ** 0.5)
+
+
+def test_conformers_are_made_before_training(config: TrainConfig) -> None:
+    main(replace(config, steps=1, conformer_share=0.5), never)
+    assert (config.out / "conformers.safetensors").exists()
+
+
 def test_pockets_around_points_do_not_tell_where_the_ligand_is() -> None:
     """The point strays from the centroid by the jitter, and the pocket reaches beyond the ligand on all sides."""
     complex_ = complexes()[1]

@@ -55,6 +55,8 @@ class TrainConfig:
     clusters alike"""
     pseudo_share: float = 0.0
     """share of batches of ligands that are cut out of the same proteins"""
+    conformer_share: float = 0.0
+    """how often a ligand is drawn as a conformer of RDKit with the bound torsions, laid over the bound pose"""
     pockets: PocketVariation = field(default_factory=PocketVariation)
     """how they vary from draw to draw"""
     clusters: Path | None = None
@@ -93,7 +95,7 @@ class TrainConfig:
             torch.empty(0, device=self.device)
         except (RuntimeError, AssertionError) as error:  # a torch without CUDA asserts that it has it
             raise ValueError(f"device is {self.device!r}, which cannot be used here ({error})") from error
-        for name in ("balance", "pseudo_share"):
+        for name in ("balance", "pseudo_share", "conformer_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
         for name in ("embedded_weight", "weight_decay"):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rdkit import Chem
 
 from domains.docking.structures.batch import ComplexBatch, collate
@@ -108,6 +109,8 @@ class BatchSampler:
         size: complexes a batch; fewer where there are not as many.
         pockets: how they are cut and shaken.
         pseudo_share: of batches that are of ligands cut out of the same proteins instead.
+        conformers: name -> (A, 3) Å, a matched conformer of the ligand.
+        conformer_share: how often a complex that has one is drawn with it in place of its own coordinates.
 
     Raises:
         ValueError: if there is no complex.
@@ -120,6 +123,8 @@ class BatchSampler:
         size: int,
         pockets: PocketVariation,
         pseudo_share: float = 0.0,
+        conformers: Mapping[str, NDArray[np.float32]] | None = None,
+        conformer_share: float = 0.0,
     ) -> None:
         if not complexes:
             raise ValueError("complexes: got none, at least one is needed")
@@ -127,6 +132,7 @@ class BatchSampler:
         self.complexes = [complexes[i] for i in order]
         self.weights = torch.tensor([weights[i] for i in order], dtype=torch.float64)
         self.size, self.pockets, self.pseudo_share = size, pockets, pseudo_share
+        self.conformers, self.conformer_share = conformers or {}, conformer_share
         proteins = {c.name.split("/")[0]: c.protein for c in self.complexes}
         self._pseudo = {name: PseudoLigands(protein) for name, protein in proteins.items()}
 
@@ -137,9 +143,15 @@ class BatchSampler:
         is_pseudo = rng.random() < self.pseudo_share
         chosen = self._pseudo_complexes(generator, rng) if is_pseudo else []
         if not chosen:
-            own = [self.complexes[i] for i in self._neighbours(generator)]
+            own = [self._with_conformer(self.complexes[i], rng) for i in self._neighbours(generator)]
             chosen = [replace(c, pocket=self.pockets.cut(c.protein, c.ligand.positions, rng)) for c in own]
         return self.pockets.shaken(collate(chosen), generator)
+
+    def _with_conformer(self, complex_: Complex, rng: np.random.Generator) -> Complex:
+        match = self.conformers.get(complex_.name)
+        if match is None or rng.random() >= self.conformer_share:
+            return complex_
+        return replace(complex_, ligand=replace(complex_.ligand, positions=match), reference=match)
 
     def _neighbours(self, generator: torch.Generator) -> list[int]:
         n = len(self.complexes)
