@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from rdkit import Chem, rdBase
 
-from domains.docking.structures.ligand import Ligand, from_file
+from domains.docking.structures.ligand import Ligand, from_file, from_mol
+from domains.docking.structures.mol2 import mol_of_mol2
 from domains.docking.structures.templates import NO_TEMPLATES
 from domains.docking.structures.text_files import read_text
 from domains.docking.structures.torsions import TorsionRule
+from domains.docking.structures.written_molecules import UnusableError
 from domains.errors import InputError, InputProblem
 
 LigandReader = Callable[[Path], Iterator[Ligand | InputProblem]]
@@ -110,18 +113,23 @@ def read_mol2(
         yield InputProblem(str(path), "", f"there is no '{header}' record", "write the file again as MOL2")
     for number, block in enumerate(blocks, start=1):
         title = block.split("\n", 2)[1].strip() if block.count("\n") > 1 else ""
-        record = _record(number, title)
-        with rdBase.BlockLogs():
-            mol = Chem.MolFromMol2Block(block, sanitize=False, removeHs=False)
-        if mol is None:
-            remedy = "write it again from the original structure"
-            yield InputProblem(str(path), record, "RDKit cannot parse the record", remedy)
-            continue
-        name = title or _untitled(path, number, len(blocks))
+        record, name = _record(number, title), title or _untitled(path, number, len(blocks))
         try:
-            yield from_file(mol, name, rule, seed, says_2d=False, file=str(path), record=record, templates=templates)
+            yield _of_mol2(block, name, rule, str(path), record, templates)
         except InputError as error:
             yield error.problem
+
+
+def _of_mol2(
+    block: str, name: str, rule: TorsionRule, file: str, record: str, templates: Mapping[str, Chem.Mol]
+) -> Ligand:
+    """From a record of a MOL2 file, with bond orders and charges of a template if there is one for it."""
+    try:
+        mol, remarks = mol_of_mol2(block, templates)
+    except UnusableError as unusable:
+        raise InputError(InputProblem(file, record, unusable.message, unusable.remedy)) from unusable
+    ligand = from_mol(mol, name, rule, file=file, record=record, templates=templates)
+    return replace(ligand, remarks=(*remarks, *ligand.remarks))
 
 
 def _record(number: int, title: str) -> str:
