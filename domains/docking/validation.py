@@ -159,9 +159,7 @@ def print_table(rows: Sequence[Row], poses: int, title: str, console: Console) -
             )
         )
         figures = (f"{row.distinct:.1f}", f"{row.success_5A:.1%}", f"{row.median_rmsd:.2f}", f"{row.ms_per_pose:.0f}")
-        table.add_row(
-            row.sampler, f"{row.score_scale:g}", *two, *most, f"{row.distinct:.1f}", f"{row.success_5A:.1%}", *figures
-        )
+        table.add_row(row.sampler, f"{row.score_scale:g}", *two, *most, *figures)
     console.print(table)
     if failed := sum(row.failed for row in rows):
         console.print(f"{failed} poses are not finite; they count as misses", highlight=False)

@@ -1,0 +1,156 @@
+"""One workload: P poses of one complex, or P ligands on one receptor, through one step at a noise level."""
+
+from __future__ import annotations
+
+import resource
+import time
+from dataclasses import dataclass, replace
+from typing import Final, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.speed.stopwatch import Stopwatch
+from domains.docking.networks.diffdock import DiffDock, DiffDockConfig, DiffDockScoreModel, network
+from domains.docking.networks.diffdock.config import LANGUAGE_MODEL_WIDTH
+from domains.docking.networks.diffdock.convolution import Convolution
+from domains.docking.networks.pocket_net import PocketNet, PocketNetConfig
+from domains.docking.networks.weights import DockingModel
+from domains.docking.poses import low_temperature_sde
+from domains.docking.poses.diffdock_sampler import noise_from
+from domains.docking.poses.diffusion import FACTORS, NoiseRange, draw_noise
+from domains.docking.poses.flow import DockingFlow
+from domains.docking.poses.low_temperature_sde import PUBLISHED, LowTemperature, sample_low_temperature_sde
+from domains.docking.poses.pose import Poses, bound_poses, retract
+from domains.docking.structures.batch import collate
+from domains.docking.structures.complexes import Complex
+from domains.docking.structures.residues import ATOM_NAME_VOCABULARY
+
+_ALPHA: Final = ATOM_NAME_VOCABULARY.index("CA")
+
+PARTS: Final[dict[str, list[tuple[object, str]]]] = {
+    "graphs": [
+        (network, name)
+        for name in ("lay_out", "ligand_edges", "cross_edges", "centre_edges", "torsion_edges", "embedded", "_share")
+    ],
+    "products": [(Convolution, "summed")],
+    "kinematics": [(DockingFlow, "retract")],
+    "solver": [(low_temperature_sde, "low_temperature_update")],
+}
+"""Functions whose time is counted apart; what is left of a step is the rest."""
+
+DIFFDOCK_L: Final = DiffDockConfig(
+    ns=48,
+    nv=10,
+    num_conv_layers=11,
+    num_prot_emb_layers=3,
+    sh_lmax=2,
+    sigma_embed_dim=64,
+    distance_embed_dim=64,
+    cross_distance_embed_dim=64,
+    reduce_pseudoscalars=True,
+    dynamic_max_cross=True,
+    noise=NoiseRange((0.1, 19.0), (0.03, 1.55), (0.0314, 3.14)),
+)
+"""The sizes of DiffDock-L: 30.2 million numbers."""
+
+
+@final
+@dataclass(frozen=True)
+class Cost:
+    """Of a workload.
+
+    Attributes:
+        parts: "encoding" (once for all steps), then those of one step -> CPU seconds of all threads.
+        step_cpu, step_wall: seconds of one step.
+        edges: between ligand atoms and residues, one direction; None where the network has no such graph.
+        memory: MiB, the largest that the process has held so far.
+    """
+
+    network: str
+    workload: str
+    poses: int
+    t: float
+    parts: dict[str, float]
+    step_cpu: float
+    step_wall: float
+    edges: int | None
+    memory: float
+
+    @property
+    def outside(self) -> float:
+        """Fraction of a step that solver and kinematics take."""
+        return (self.parts.get("solver", 0.0) + self.parts.get("kinematics", 0.0)) / self.step_cpu
+
+
+def random_model(name: str, seed: int) -> DockingModel:
+    """ "diffdock" of the size of DiffDock-L, or "pocket" of the demo's size, with random weights."""
+    torch.manual_seed(seed)
+    if name == "pocket":
+        return DockingModel(PocketNet(PocketNetConfig()).eval().requires_grad_(False), NoiseRange(), 1.0)
+    model = DiffDock(DiffDockScoreModel(DIFFDOCK_L)).eval().requires_grad_(False)
+    return DockingModel(model, DIFFDOCK_L.noise, 1.0, start_proportion=1.4601642460337794)
+
+
+def workload(found: Complex, poses: int, *, ligands: bool, seed: int) -> list[Complex]:
+    """The complex, or `poses` of it with names of their own; with random embeddings of its residues."""
+    count = int((found.pocket.atom_name == _ALPHA).sum())
+    embedding = np.random.default_rng(seed).standard_normal((count, LANGUAGE_MODEL_WIDTH)).astype(np.float32)
+    whole = replace(found, embedding=embedding)
+    return [replace(whole, name=f"{found.name} {i}") for i in range(poses)] if ligands else [whole]
+
+
+@torch.no_grad()
+def measure(model: DockingModel, name: str, members: list[Complex], poses: int, t: float, seed: int) -> Cost:
+    """One step of the low-temperature SDE from t, on bound poses with the noise of t."""
+    watch, generator = Stopwatch(), torch.Generator().manual_seed(seed)
+    with watch.part("encoding"):
+        encoded = model.encode(collate(members))
+    flow = DockingFlow(encoded)
+    x = _noisy(flow, poses, t, generator)
+    levels = flow.clock.levels({f: torch.tensor([t, 0.0], dtype=torch.float64) for f in FACTORS})
+    sigmas = flow.clock.sigma(levels)
+    began, wall = time.process_time(), time.perf_counter()
+    with watch.watching(PARTS):
+        d = flow.displacement(x, {f: lam[0] for f, lam in levels.items()})
+        z = noise_from(generator)(d)
+        step = {
+            f: low_temperature_sde.low_temperature_update(d[f], z[f], sigmas[f], 0, 1, PUBLISHED.temperatures[f])
+            for f in FACTORS
+        }
+        flow.retract(x, step)
+    cpu, wall = time.process_time() - began, time.perf_counter() - wall
+    watch.seconds["rest"] = cpu - sum(own for part, own in watch.seconds.items() if part != "encoding")
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    kind = "ligands" if len(members) > 1 else "poses"
+    edges = _edges(flow, x, float(sigmas["tr"][0])) if name == "diffdock" else None
+    return Cost(name, kind, poses, t, watch.seconds, cpu, wall, edges, memory)
+
+
+@torch.no_grad()
+def docking_seconds(
+    model: DockingModel, members: list[Complex], poses: int, steps: int, seed: int
+) -> tuple[float, float]:
+    """CPU and wall seconds of a whole docking by the low-temperature SDE, all of `steps` steps, encoding included."""
+    began, wall = time.process_time(), time.perf_counter()
+    flow, generator = DockingFlow(model.encode(collate(members))), torch.Generator().manual_seed(seed)
+    start = flow.prior(poses, generator)
+    settings = LowTemperature(PUBLISHED.temperatures, steps, steps)
+    sample_low_temperature_sde(flow, start, noise_from(generator), settings)
+    return time.process_time() - began, time.perf_counter() - wall
+
+
+def _noisy(flow: DockingFlow, poses: int, t: float, generator: torch.Generator) -> Poses:
+    row = torch.arange(poses) % len(flow.batch)
+    sigma = flow.clock.sigma(flow.clock.levels({f: torch.full((poses,), t, dtype=torch.float64) for f in FACTORS}))
+    noise = draw_noise(sigma, flow.batch.torsion_bonds.shape[1], generator)
+    return retract(flow.batch, bound_poses(flow.batch, row), noise)
+
+
+def _edges(flow: DockingFlow, x: Poses, sigma: float) -> int:
+    """Pairs of a ligand atom and an alpha carbon within 3 σ_tr + 20 Å."""
+    alpha = (flow.batch.pocket_atom_name == _ALPHA) & flow.batch.pocket_mask
+    pairs: Tensor = torch.cdist(x.positions, flow.batch.pocket_positions[x.complex_row]) < 3 * sigma + 20
+    pairs = pairs & alpha[x.complex_row].unsqueeze(1) & flow.batch.atom_mask[x.complex_row].unsqueeze(2)
+    return int(pairs.sum())
