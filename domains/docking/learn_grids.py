@@ -64,7 +64,10 @@ def main(config: LearnConfig, console: Console) -> None:
     _check(config)
     torch.set_num_threads(config.threads)
     complexes, problems = training_complexes(config)
-    print_reading(complexes, problems, console)
+    complexes, refused = model.prepare(complexes)
+    print_reading(complexes, [*problems, *refused], console)
+    if not complexes:
+        raise InputError(refused[0])
     teacher = replace(TEACHER, checked=len(complexes))
     poses = config.poses * len(complexes)
     plan = {_stage(nfe): float(teacher.nfe * poses) for nfe in config.nfe}
