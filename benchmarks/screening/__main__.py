@@ -8,6 +8,7 @@ with a fake sampler. Writes results.json to --out; a run that was interrupted th
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -177,6 +178,7 @@ def _first_record(source: Path, to: Path) -> Path:
 def _memory(options: Options, count: int) -> dict[str, Any]:
     """In a process of its own, for a peak is a process's."""
     place = options.out / f"memory_{count}"
+    shutil.rmtree(place, ignore_errors=True)  # the rest of a screen says nothing about a whole one
     command = [sys.executable, "-m", "benchmarks.screening.memory", str(count), str(place)]
     printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     figures: dict[str, Any] = json.loads(printed.splitlines()[-1])

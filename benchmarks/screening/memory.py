@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -62,6 +61,17 @@ def fake(chunk: Chunk) -> list[Row]:
     return rows
 
 
+def peak_mb() -> float:
+    """The most memory that this process has had at once. (ru_maxrss begins with that of the process that started it.)
+
+    Raises:
+        OSError: where there is no /proc.
+    """
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (line,) = (line for line in lines if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 1024
+
+
 def main() -> None:
     """Write a library, screen it, print figures as JSON."""
     count, out = int(sys.argv[1]), Path(sys.argv[2])
@@ -75,9 +85,8 @@ def main() -> None:
     # No best.sdf: its poses have no atoms where they should be.
     found = run(Library(library), out / "screen", {"sampler": "fake"}, _CHUNK, 0, lambda: LocalEngine(fake), console)
     seconds = time.perf_counter() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     counts = {"docked": found.docked, "duplicates": found.duplicates, "failed": found.failed}
-    print(json.dumps({"ligands": count, "peak_mb": peak, "seconds": seconds, **counts}))
+    print(json.dumps({"ligands": count, "peak_mb": peak_mb(), "seconds": seconds, **counts}))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from rdkit import Chem, DataStructs
 from rdkit.Chem import rdFingerprintGenerator
 
 from benchmarks.screening.enrichment import enrichment
-from benchmarks.screening.memory import smiles
+from benchmarks.screening.memory import peak_mb, smiles
 from benchmarks.screening.targets import SIMILAR, TARGETS, actives, decoys, properties
 
 ROOT = Path(__file__).parents[2]
@@ -65,6 +65,19 @@ def test_decoys_are_like_the_known_ligands_in_properties_and_not_in_structure(ta
 def test_the_libraries_of_the_memory_figures_hold_different_molecules() -> None:
     found = {Chem.CanonSmiles(text) for text in itertools.islice(smiles(), 3000)}
     assert len(found) > 2500
+
+
+def test_the_peak_is_that_of_this_process() -> None:
+    """It grows with what is held, stays when that is let go, and does not begin with the parent's."""
+    before = peak_mb()
+    held = np.ones(200 << 17)  # 200 MB
+    after = peak_mb()
+    assert after > held.nbytes / (1 << 20)
+    del held
+    assert peak_mb() >= after >= before
+    light = "import re; print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read()).group(1))"
+    alone = subprocess.run([sys.executable, "-c", light], check=True, capture_output=True, text=True).stdout
+    assert int(alone) / 1024 < after / 2
 
 
 @pytest.mark.slow
