@@ -50,12 +50,12 @@ def test_every_record_has_one_row_and_the_same_ligand_is_docked_once(finished: P
     assert [row["status"] for row in found] == ["docked"] * 5 + ["failed", "duplicate", "duplicate", "failed"]
     assert [row["duplicate_of"] for row in found[6:8]] == [1, 1]
     assert [row["name"] for row in found[4:8]] == ["ligand 4", "is none", "again", "salted"]
-    assert "left out the fragments Cl" in found[7]["remarks"]
+    assert "left out Cl; docked is CC(=O)Nc1ccc(O)cc1" in found[7]["remarks"]
     with (finished / "failures.csv").open() as file:
         failed = list(csv.DictReader(file))
     assert [(row["row"], row["given"]) for row in failed] == [("6", "this"), ("9", "[Na+].[Cl-]")]
     assert "RDKit cannot read it" in failed[0]["reason"]
-    assert "heavy atoms" in failed[1]["reason"]
+    assert "equally large" in failed[1]["reason"]
     content = json.loads((finished / "run.json").read_text())
     assert content["complete"] is True
     assert content["counts"] == {"docked": 5, "duplicate": 2, "failed": 2}

@@ -10,6 +10,8 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import FindMolChiralCenters
 
 from domains.docking.screen.library import Entry
+from domains.docking.structures.isomers import without_salts
+from domains.errors import InputError, InputProblem
 
 MOST_ATOMS: Final = 100
 """Heavy atoms of the largest ligand that is docked; beyond, time and memory of one ligand are those of hundreds."""
@@ -39,7 +41,7 @@ class Molecule:
 def identify(entry: Entry) -> Molecule | str:
     """The molecule of a record, or why it has none. Charges and tautomers are as given.
 
-    Of several fragments the one with the most heavy atoms is the parent, of equal ones the first in canonical order.
+    Of a salt the largest part is taken; a mixture of equally large ones has none.
     Stereo of an SDF record is that of its coordinates if it has three of them, else that of its wedges.
     """
     if not entry.text.strip():
@@ -52,17 +54,17 @@ def identify(entry: Entry) -> Molecule | str:
             return "RDKit cannot read it: correct its valences, charges and aromatic bonds"
         if mol.GetNumHeavyAtoms() > 10 * MOST_ATOMS:
             return f"it has {mol.GetNumHeavyAtoms()} heavy atoms"
-        fragments = sorted(Chem.MolToSmiles(Chem.RemoveAllHs(mol)).split("."))
-        sizes = [_heavy_atoms(fragment) for fragment in fragments]
-        parent = Chem.MolFromSmiles(fragments[sizes.index(max(sizes))])
+        where = InputProblem("", str(entry.row), "", "")
+        try:
+            text, said = without_salts(Chem.MolToSmiles(Chem.RemoveAllHs(mol)), where)
+        except InputError as error:
+            return error.problem.message
+        parent = Chem.MolFromSmiles(text)
         if parent is None:
             return "RDKit cannot read what it writes of this molecule"
         if not 2 <= parent.GetNumAtoms() <= MOST_ATOMS:
             return f"it has {parent.GetNumAtoms()} heavy atoms: from 2 to {MOST_ATOMS} are docked"
-        remarks = []
-        if len(fragments) > 1:
-            rest = [f for i, f in enumerate(fragments) if i != sizes.index(max(sizes))]
-            remarks.append(f"left out the fragments {', '.join(rest)}")
+        remarks = [*said]
         if open_centres := sum(
             label == "?"
             for _, label in FindMolChiralCenters(parent, includeUnassigned=True, useLegacyImplementation=False)
@@ -78,8 +80,3 @@ def _read(entry: Entry) -> Chem.Mol | None:
     if mol is not None and mol.GetNumConformers() and mol.GetConformer().Is3D():
         Chem.AssignStereochemistryFrom3D(mol)
     return mol
-
-
-def _heavy_atoms(smiles: str) -> int:
-    mol = Chem.MolFromSmiles(smiles, sanitize=False)
-    return 0 if mol is None else int(mol.GetNumHeavyAtoms())
