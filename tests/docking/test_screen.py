@@ -6,8 +6,10 @@ import csv
 import json
 import random
 import time
+from _thread import interrupt_main
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -139,14 +141,14 @@ def test_a_ligand_that_breaks_docking_fails_alone(
 
     def fragile(model: object, complexes: list[object], *rest: object, **options: object) -> object:
         if any(c.ligand.n_atoms == 4 for c in complexes):  # type: ignore[attr-defined]
-            raise RuntimeError("no\n  memory")
+            raise RuntimeError("no\n  pose")
         return dock(model, complexes, *rest, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(worker, "dock", fragile)
     run(options(folder, library(tmp_path / "l.smi", "CCO", "CCCO", "CCN"), tmp_path / "out"))
     found = rows(tmp_path / "out")
     assert [row["status"] for row in found] == ["docked", "failed", "docked"]
-    assert found[1]["reason"] == "docking failed: no memory"
+    assert found[1]["reason"] == "docking failed: no pose"
 
 
 def test_what_cannot_be_is_refused_before_anything_is_docked(folder: Path, tmp_path: Path) -> None:
@@ -167,6 +169,28 @@ def test_what_cannot_be_is_refused_before_anything_is_docked(folder: Path, tmp_p
         with pytest.raises(InputError, match=message):
             run(replace(ok, **changes))
     assert not list((tmp_path / "out").glob("parts/*/*"))
+
+
+def test_ctrl_c_ends_it_between_two_steps(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks at work are given up and not kept; the next start does them."""
+    chosen = options(folder, library(tmp_path / "l.smi", *many_smiles(9)), tmp_path / "out", nfe=2)
+    dock, asked = worker.dock, []
+
+    def interrupted(*given: Any, **more: Any) -> Any:  # noqa: ANN401
+        asked.append(len(given[1]))
+        if len(asked) == 2:
+            interrupt_main()
+            time.sleep(1)  # the signal reaches the main thread, which asks the worker to stop
+        return dock(*given, **more)
+
+    monkeypatch.setattr(worker, "dock", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(chosen)
+    assert asked == [3, 3]
+    assert [row["row"] for row in rows(tmp_path / "out")] == [1, 2, 3]
+    monkeypatch.setattr(worker, "dock", dock)
+    run(chosen)
+    assert [row["row"] for row in rows(tmp_path / "out")] == list(range(1, 10))
 
 
 @pytest.mark.slow

@@ -35,13 +35,19 @@ class LocalEngine:
 
     Args:
         process: what is done with a chunk, such as :meth:`ChunkWorker.process`; called from two threads.
-        stop: called at the end.
+        cancel: called first when it ends, so that chunks at work are given up.
+        stop: called last.
     """
 
     capacity = _AHEAD
 
-    def __init__(self, process: Callable[[Chunk], list[Row]], stop: Callable[[], None] = lambda: None) -> None:
-        self._process, self._stop = process, stop
+    def __init__(
+        self,
+        process: Callable[[Chunk], list[Row]],
+        cancel: Callable[[], None] = lambda: None,
+        stop: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._process, self._cancel, self._stop = process, cancel, stop
         self._threads = ThreadPoolExecutor(_AHEAD)
 
     def submit(self, chunk: Chunk) -> Future[list[Row]]:
@@ -50,6 +56,7 @@ class LocalEngine:
 
     def stop(self) -> None:
         """See :class:`Engine`."""
+        self._cancel()
         self._threads.shutdown(wait=True, cancel_futures=True)
         self._stop()
 
@@ -57,7 +64,7 @@ class LocalEngine:
 def local_engine(job: Job, processes: int) -> LocalEngine:
     """The engine of one machine."""
     worker = ChunkWorker(job, processes)
-    return LocalEngine(worker.process, worker.stop)
+    return LocalEngine(worker.process, worker.cancel, worker.stop)
 
 
 @final

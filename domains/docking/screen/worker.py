@@ -24,6 +24,7 @@ from domains.docking.screen.receptor import Receptor
 from domains.docking.structures.complexes import Complex
 from domains.docking.structures.ligand import Ligand
 from domains.errors import InputError
+from domains.exits import out_of_memory
 from domains.seeds import seed_of
 
 _RDKIT_SEEDS: Final = 2**31
@@ -95,6 +96,10 @@ class Row:
     pose: tuple[float, ...] = ()
 
 
+class Cancelled(Exception):
+    """The chunk was given up because somebody wants to stop."""
+
+
 @final
 class ChunkWorker:
     """Works on chunks, whichever thread asks: one chunk is docked while the conformers of the next are made.
@@ -108,17 +113,26 @@ class ChunkWorker:
         self._job = job
         self._pool: Pool[Recipe, Ligand] = Pool(prepare, processes, job.patience)
         self._preparing, self._docking = threading.Lock(), threading.Lock()
+        self._cancelled = threading.Event()
+
+    def cancel(self) -> None:
+        """Give up the chunks at work, between two ligands or two steps: :meth:`process` raises :class:`Cancelled`."""
+        self._cancelled.set()
 
     def stop(self) -> None:
-        """End the processes."""
+        """End the processes, when no chunk is at work."""
         self._pool.stop()
+
+    def _check(self, done: int, total: int) -> None:
+        if self._cancelled.is_set():
+            raise Cancelled
 
     def process(self, chunk: Chunk) -> list[Row]:
         """One row for each record of the chunk, in order; a function of the job and the chunk, `seconds` apart."""
         items = {item.row: item for item in chunk.items}
         todo = [item for item in chunk.items if item.molecule is not None and item.duplicate_of is None]
         with self._preparing:
-            answers = self._pool.run([[self._recipe(item)] for item in todo])
+            answers = self._pool.run([[self._recipe(item)] for item in todo], self._check)
         rows = {item.row: row for item in chunk.items if (row := _without_docking(item)) is not None}
         ligands: dict[int, Ligand] = {}
         for item, (answer,) in zip(todo, answers, strict=True):
@@ -156,11 +170,20 @@ class ChunkWorker:
         try:
             return self._docked({row: complex_})[row]
         except (ValueError, RuntimeError, InputError) as error:
+            if out_of_memory(error):
+                raise  # it says nothing about the ligand
             return f"docking failed: {' '.join(str(error).split())}"
 
     def _docked(self, complexes: Mapping[int, Complex]) -> dict[int, _Ranked | str]:
         job, began = self._job, time.perf_counter()
-        poses = dock(job.model, list(complexes.values()), job.sampler, samples=job.samples, seed=job.seed)
+        poses = dock(
+            job.model,
+            list(complexes.values()),
+            job.sampler,
+            samples=job.samples,
+            seed=job.seed,
+            on_progress=self._check,
+        )
         share = (time.perf_counter() - began) / len(complexes)
         found: dict[int, _Ranked | str] = {}
         for row, complex_ in complexes.items():
