@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import random
+import signal
+import threading
 import time
-from _thread import interrupt_main
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -179,8 +180,9 @@ def test_ctrl_c_ends_it_between_two_steps(folder: Path, tmp_path: Path, monkeypa
     def interrupted(*given: Any, **more: Any) -> Any:  # noqa: ANN401
         asked.append(len(given[1]))
         if len(asked) == 2:
-            interrupt_main()
-            time.sleep(1)  # the signal reaches the main thread, which asks the worker to stop
+            time.sleep(1)  # the first chunk is kept meanwhile
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            time.sleep(1)  # the main thread asks the worker to stop
         return dock(*given, **more)
 
     monkeypatch.setattr(worker, "dock", interrupted)

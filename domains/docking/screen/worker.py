@@ -141,6 +141,7 @@ class ChunkWorker:
             else:
                 ligands[item.row] = answer
         with self._docking:
+            self._check(0, 0)
             for number, ranked in self._dock(ligands).items():
                 item = items[number]
                 rows[number] = _failed(item, ranked) if isinstance(ranked, str) else ranked.row_of(item, self._job)
