@@ -12,10 +12,11 @@ import tyro
 
 from domains.docking.dock_command import Dock
 from domains.docking.report.command import Report
-from domains.docking.screen.fit_command import Fit
+from domains.docking.screen.fit_command import Fit as FitDocking
 from domains.docking.screen.settings import Screen
 from domains.images.export import TARGETS
 from domains.images.export.expressible import heading
+from domains.images.fit_command import Fit as FitImages
 from ld3.learn.result import FitResult
 
 CANNOT = 2
@@ -73,6 +74,20 @@ def _printed(make: Callable[[], str]) -> int:
     return 0
 
 
+@dataclass(frozen=True)
+class Fit:
+    """Learn a grid: for an image model (images, also where nothing is said), or for one receptor (docking)."""
+
+    what: tyro.conf.OmitArgPrefixes[
+        Annotated[FitImages, tyro.conf.subcommand("images", prefix_name=False)]
+        | Annotated[FitDocking, tyro.conf.subcommand("docking", prefix_name=False)]
+    ]
+
+    def run(self) -> int:
+        """Fit; the exit status."""
+        return self.what.run()
+
+
 COMMANDS: dict[str, Callable[..., Command]] = {
     "dock": Dock,
     "screen": Screen,
@@ -85,7 +100,10 @@ COMMANDS: dict[str, Callable[..., Command]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status."""
-    command: Command = tyro.extras.subcommand_cli_from_dict(COMMANDS, args=arguments, prog="ld3")
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["fit"] and words[1:2] and words[1].startswith("--") and words[1] != "--help":
+        words.insert(1, "images")
+    command: Command = tyro.extras.subcommand_cli_from_dict(COMMANDS, args=words, prog="ld3")
     return command.run()
 
 

@@ -41,6 +41,15 @@ def file_format(path: Path) -> str | None:
         return None
 
 
+def tensor_names(path: Path) -> list[str]:
+    """Names of the tensors of a safetensors file; none where there is no such file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return list(file.keys())
+    except (SafetensorError, OSError):
+        return []
+
+
 def read_weights(path: Path, format_: str, remedy: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and the metadata of a file whose metadata name `format_`.
 

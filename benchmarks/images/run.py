@@ -115,7 +115,7 @@ def _fit(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # whether the teacher has converged is a remark already
-            return learn_grid(
+            fit = learn_grid(
                 flow,
                 nfe,
                 solver=choices.solver,
@@ -126,6 +126,7 @@ def _fit(
                 folder=store.folder,
                 on_progress=progress.follow(),
             )
+            return replace(fit, about=flow.about)
     except ValueError as error:
         raise mistake("fit_pairs", str(error), "give more, or another model") from error
 

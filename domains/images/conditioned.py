@@ -63,6 +63,11 @@ class ConditionedFlow(ArrayFlow[Conditioned]):
         """What a person should know about how the model is sampled, a line each."""
         return ()
 
+    @property
+    def about(self) -> dict[str, object]:
+        """What a fit is to say that it was learned on, as JSON has it."""
+        return {}
+
     @abstractmethod
     def noise(self, x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
         """The predicted noise ε̂, shape (B, C, H, W), in x_t = α x_0 + σ z at time `t`, shape (), float64."""

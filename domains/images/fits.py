@@ -55,7 +55,7 @@ def learn_grid(
         raise ValueError(f"learn must be one of {', '.join(FITS)}, got {learn!r}")
     rule = get_solver(solver)
     steps, table = rule.steps(nfe), model.published_table
-    return ld3.learn_grid(
+    fit = ld3.learn_grid(
         model,
         nfe,
         solver=rule,
@@ -66,3 +66,4 @@ def learn_grid(
         folder=folder,
         on_progress=on_progress,
     )
+    return replace(fit, about=model.about)

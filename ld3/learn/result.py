@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -76,6 +76,7 @@ class FitResult:
         config: settings, seed included.
         flow: fingerprint of the flow.
         path: factor -> times, α and σ of the grid's levels, by which other samplers know them.
+        about: what it was learned on, in the words of whoever made the flow: model, prompts, guidance.
     """
 
     grid: Grid
@@ -97,6 +98,7 @@ class FitResult:
     config: Mapping[str, object]
     flow: str
     path: Mapping[str, FactorPath]
+    about: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def learned(self) -> bool:
@@ -213,7 +215,8 @@ _READERS: Final[Mapping[str, Callable[[str, object], Any]]] = {
 
 def _read(content: Mapping[str, object]) -> FitResult:
     found = values_of(content, _READERS)
-    fit = FitResult(**{**found, "path": _path(found["path"], found["grid"])})
+    about = table("about", content.get("about", {}))
+    fit = FitResult(**{**found, "path": _path(found["path"], found["grid"]), "about": about})
     solver = get_solver(fit.solver)
     if fit.test is not None and fit.test.against not in fit.hand_made:
         raise ValueError(f"test.against must be one of hand_made {sorted(fit.hand_made)}, got {fit.test.against!r}")

@@ -117,7 +117,8 @@ def run(code: str, pipe: Component, latents: Tensor, **settings: object) -> Tens
             setattr(pipe, name, value)
 
         def __call__(self, prompt: object, **exported: object) -> Component:
-            out = pipe(prompt, latents=latents, guidance_scale=3.0, output_type="pt", **exported, **settings)
+            given = {"latents": latents, "guidance_scale": 3.0, "output_type": "pt", **exported, **settings}
+            out = pipe(prompt, **given)
             images.append(out.images)
             return out
 
@@ -417,8 +418,11 @@ def test_k_diffusion_takes_our_steps(k_sampling: Component, stable_diffusion: Pa
 
 def test_comfyui_gets_the_levels_of_its_samplers() -> None:
     fit = saved_fit(SD, "ipndm_4", n=5)
-    *comments, line = TARGETS["comfyui"](fit, Path("fit.json")).strip().split("\n")
-    assert "KSamplerSelect: ipndm," in comments[-1]
+    line, *comments = TARGETS["comfyui"](fit, Path("fit.json")).strip().split("\n")
+    assert all(comment.startswith("# ") or not comment for comment in comments)
+    assert any("KSamplerSelect: ipndm" in comment for comment in comments)
+    assert any("whole step" in comment for comment in comments)
+    assert any("√(1 + σ²)" in comment for comment in comments)
     levels = torch.tensor([float(word) for word in line.split(",")], dtype=F64)
     torch.testing.assert_close(-levels.log(), fit.grid.solver["x"], rtol=1e-7, atol=1e-7)
 
@@ -433,7 +437,7 @@ class UnitGaussian(EuclideanFlow):
 def test_comfyui_ipndm_is_ours() -> None:
     """ComfyUI cannot be installed from a registry: its formula, Adams-Bashforth in σ̂ of order min(4, i + 1)."""
     fit = saved_fit(EDM(), "ipndm_4", n=6)
-    sigmas = [float(w) for w in TARGETS["comfyui"](fit, Path("fit.json")).strip().split("\n")[-1].split(",")]
+    sigmas = [float(w) for w in TARGETS["comfyui"](fit, Path("fit.json")).split("\n")[0].split(",")]
 
     def noise_at(x: float, sigma: float) -> float:
         return x * sigma / (1 + sigma**2)

@@ -6,9 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
-
-import tyro
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,8 +16,6 @@ if TYPE_CHECKING:
 class Fit:
     """Learn a grid for one receptor and a sample of a library, and say whether it pays."""
 
-    what: Annotated[Literal["docking"], tyro.conf.Positional]
-    """the only kind there is here; images have benchmarks.images"""
     receptor: Path
     """PDB or mmCIF file"""
     ligands: Path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import final
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from domains.images.conditioned import ConditionedFlow
-from domains.images.diffusers.networks import Network
+from domains.images.diffusers.networks import Component, Network
 from domains.images.diffusers.schedule import NOISE_FROM, TrainedPath
 from domains.images.metrics.distances import Distance
 from ld3.fingerprint import fingerprint
@@ -32,6 +32,8 @@ class DiffusersFlow(ConditionedFlow):
         device: where the model runs.
         table: that `ld3.grids.ays` has for this model.
         remarks: what a person should know about what the pipeline says and this flow does.
+        about: model, prompts and options, for what is learned on them.
+        scheduler: the pipeline's own.
         content: all that the fingerprint is to depend on: modules, encoded prompts, guidance.
     """
 
@@ -48,13 +50,15 @@ class DiffusersFlow(ConditionedFlow):
         device: torch.device,
         table: str | None,
         remarks: Sequence[str],
+        about: Mapping[str, object],
+        scheduler: Component,
         content: Sequence[object],
     ) -> None:
         super().__init__(path.schedule, shape, conditions, distance, dtype, device, path.clean_end)
         self.path = path
         self.network_dtype = network_dtype
         self._network, self._image, self._table, self._content = network, image, table, tuple(content)
-        self._remarks = tuple(remarks)
+        self._remarks, self._about, self.scheduler = tuple(remarks), dict(about), scheduler
 
     @property
     def published_table(self) -> str | None:
@@ -64,14 +68,22 @@ class DiffusersFlow(ConditionedFlow):
     def remarks(self) -> tuple[str, ...]:
         return self._remarks
 
+    @property
+    def about(self) -> dict[str, object]:
+        return {**self._about, "network": fingerprint(self._content[0])}
+
     def noise(self, x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
         precise = torch.promote_types(self.network_dtype, torch.float32)  # steps are numbers up to 1000
         time = (self.path.time_scale * t).to(x_t.device, precise)
-        answer = self._network(x_t.to(self.network_dtype), time, condition).to(x_t)
-        if answer.shape[1] == 2 * self.shape[0]:
-            answer = answer[:, : self.shape[0]]  # the rest is a learned variance (arXiv 2102.09672)
+        answer = self.answer(x_t, time, condition)
         alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
         return NOISE_FROM[self.path.prediction](x_t, answer, alpha, sigma)
+
+    def answer(self, x_t: Tensor, time: Tensor, condition: Tensor) -> Tensor:
+        """What the network says to x_t (B, C, H, W) at its own time, guided, without a learned variance (arXiv
+        2102.09672); in the type of x_t."""
+        answer = self._network(x_t.to(self.network_dtype), time, condition).to(x_t)
+        return answer[:, : self.shape[0]] if answer.shape[1] == 2 * self.shape[0] else answer
 
     def image(self, x_0: Tensor) -> Tensor:
         return self._image(x_0).to(x_0)

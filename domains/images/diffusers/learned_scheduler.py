@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import warnings
+import weakref
 from collections.abc import Generator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +15,11 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.schedulers.scheduling_utils import SchedulerMixin, SchedulerOutput
 from torch import Tensor
 
+from domains.images.diffusers.checks import PIPELINES
 from domains.images.diffusers.networks import Component
+from domains.images.diffusers.pipeline import own_scheduler
 from domains.images.diffusers.schedule import FLOWS, NOISE_FROM, STEPS, read_path
-from domains.images.export.expressible import STRAIGHT, single_path
+from domains.images.export.expressible import CLOSE, STRAIGHT, single_path
 from ld3.grids import Grid
 from ld3.learn.result import FitResult
 from ld3.path_points import FactorPath
@@ -24,7 +28,7 @@ from ld3.solvers import Coefficients, get_solver, solve
 from ld3.state import Levels, Tangent
 
 _SAME: Final = 1e-5  # of α: rounding, where a fit was written on another machine
-_CLOSE: Final = 0.01  # networks are given noise of this much another scale rather than one more evaluation
+_UNPROMPTED: Final = PIPELINES["UNet2DModel"]
 
 
 @final
@@ -87,7 +91,7 @@ class LearnedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         self.init_noise_sigma = 1.0
         self._first_level = float(torch.exp(-nodes[0]))
         self._first_scale = alphas[0] * self._first_level
-        self._unit_is_close = abs(self._first_scale - 1.0) <= _CLOSE
+        self._unit_is_close = abs(self._first_scale - 1.0) <= CLOSE
         # Heun asks twice at each node but the first.
         self._nodes = [(k + self.order - 1) // self.order for k in range(self.order * self.grid.n_steps)]
         self._repeats_first = not (scales_input or self._unit_is_close)
@@ -95,26 +99,33 @@ class LearnedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         self.timesteps = torch.tensor([timesteps[i] for i in asked])
         self._steps: Generator[tuple[Tensor, Levels], Tangent, Tensor] | None = None
         self._scaled = False
+        self._pipeline: weakref.ref[Component] | None = None
+        self._about: Mapping[str, object] = {}
 
     @classmethod
     def from_fit(
-        cls, fit: FitResult | Path | str, scheduler: Component, scales_input: bool | None = None
+        cls, fit: FitResult | Path | str, pipeline: Component, scales_input: bool | None = None
     ) -> LearnedScheduler:
         """The scheduler of a fit, or of a file that holds one, for a pipeline.
 
         Args:
-            scheduler: the pipeline's own, which knows what its network was trained on: noise levels, the unit of time,
-                what the network answers with.
-            scales_input: as above; None = as the pipelines with prompts do, all but those for straight paths.
+            pipeline: that is to be sampled, whose own scheduler knows what its network was trained on: noise levels,
+                the unit of time, what the network answers with. Or that scheduler alone.
+            scales_input: as above; None = as the class of the pipeline does; of a scheduler alone, as the pipelines
+                with prompts do, all but those for straight paths.
 
         Raises:
             ValueError: if the file holds no fit, one that a pipeline cannot follow, or one for other noise levels.
+
+        The scheduler warns (UserWarning) when the pipeline is called at another guidance, or for images of another
+        size, than the fit was learned at.
         """
         fit = fit if isinstance(fit, FitResult) else FitResult.load(Path(fit))
+        scheduler = getattr(pipeline, "scheduler", pipeline)
         path = single_path(fit, "diffusers")
         straight = path.schedule in STRAIGHT
-        kind = scheduler.config.get("original_scheduler") or type(scheduler).__name__
-        trained = read_path(kind, scheduler.config)
+        kind, config = own_scheduler(scheduler)
+        trained = read_path(kind, config)
         _check_same_levels(path, trained.schedule, kind)
         points = [[*getattr(path.network, name), getattr(path.solver, name)[-1]] for name in ("t", "alpha", "sigma")]
         if fit.grid.clean_end:
@@ -130,11 +141,35 @@ class LearnedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             coefficients=None if fit.coefficients is None else fit.coefficients.to_dict(),
             clean_end=fit.grid.clean_end,
             use_flow_sigmas=straight,
-            scales_input=not straight if scales_input is None else scales_input,
+            scales_input=_scales_input(pipeline, straight) if scales_input is None else scales_input,
             original_scheduler=kind,
         )
         learned.keep(scheduler.config)
+        if scheduler is not pipeline:
+            learned.watch(pipeline, fit.about)
         return learned
+
+    def watch(self, pipeline: Component, about: Mapping[str, object]) -> None:
+        """Warn when the pipeline is called in another way than `about` says."""
+        self._pipeline, self._about = weakref.ref(pipeline), about
+
+    def _check_call(self, noise: Tensor) -> None:
+        """UserWarning for every option of the pipeline's call that is not the fit's."""
+        pipeline = None if self._pipeline is None else self._pipeline()
+        if pipeline is None:
+            return
+        factor = getattr(pipeline, "vae_scale_factor", 1)
+        found = {"guidance": getattr(pipeline, "_guidance_scale", None), "resolution": factor * noise.shape[-1]}
+        if noise.ndim != 4:  # Flux packs its latents
+            found["resolution"] = None
+        for option, value in found.items():
+            learned = self._about.get(option)
+            if learned is not None and value is not None and value != learned:
+                warnings.warn(
+                    f"this grid was learned at {option} {learned:g}, the pipeline is called at {value:g}: the images "
+                    "are made as asked, on levels that need not be the best ones",
+                    stacklevel=2,
+                )
 
     def keep(self, config: Mapping[str, Any]) -> None:
         """Hold another scheduler's options beside our own, as schedulers of diffusers do among each other: what is made
@@ -217,6 +252,7 @@ class LearnedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
                 "scales_input must be False for this pipeline, got True: it gives its noise to the network as it is, "
                 f"where this fit needs {self._first_scale:.3g} times that"
             )
+        self._check_call(noise)
         self._steps = solve(self._first_level * noise, self.grid, self.solver, lambda x, v: x + v["x"])
         _, self._levels = next(self._steps)
         self._evaluated = 0
@@ -234,6 +270,10 @@ class LearnedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
     @staticmethod
     def _output(x_t: Tensor, return_dict: bool) -> SchedulerOutput | tuple[Tensor]:
         return SchedulerOutput(prev_sample=x_t) if return_dict else (x_t,)
+
+
+def _scales_input(pipeline: Component, straight: bool) -> bool:
+    return hasattr(pipeline, "vqvae") if type(pipeline).__name__ in _UNPROMPTED else not straight
 
 
 def _check_same_levels(path: FactorPath, schedule: Schedule, scheduler: str) -> None:

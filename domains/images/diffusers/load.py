@@ -27,6 +27,7 @@ from domains.images.diffusers.pipeline import Pipeline, published_table
 from domains.images.diffusers.schedule import TrainedPath
 from domains.images.metrics.distances import Distance, check_images
 from domains.images.models.options import ModelOptions
+from ld3.fingerprint import fingerprint
 from ld3.schedules import RectifiedFlow
 
 
@@ -55,6 +56,8 @@ def pipeline_flow(pipeline: Pipeline, options: ModelOptions, distance: Distance)
         options.device,
         published_table(pipeline.kind, pipeline.network.config, path.schedule),
         _remarks(pipeline, path, options.end),
+        _about(pipeline, options, size * pipeline.factor),
+        pipeline.parts.scheduler,
         [pipeline.network, vae, *content],
     )
 
@@ -99,6 +102,19 @@ def _remarks(pipeline: Pipeline, path: TrainedPath, end: str | None) -> list[str
     as_what = f"as its {path.ends} does" if end is None else f"as asked for; its own is {path.ends}"
     lines = [f"grids of {pipeline.name} end at {where}, {as_what}"]
     return [*lines, *(f"{pipeline.name} is sampled without {option}" for option in pipeline.leaves_out)]
+
+
+def _about(pipeline: Pipeline, options: ModelOptions, resolution: int) -> dict[str, object]:
+    """What a fit of this flow is learned on."""
+    about: dict[str, object] = {"model": pipeline.name, "pipeline": type(pipeline.parts).__name__}
+    about |= {"resolution": resolution, "precision": str(options.precision or torch.float32).removeprefix("torch.")}
+    if options.prompts:
+        scale = pipeline.guidance if options.guidance is None else options.guidance
+        about |= {"prompts": len(options.prompts), "prompts_hash": fingerprint(options.prompts)}
+        about |= {"guidance": scale, "negative_prompt": options.negative_prompt}
+    elif pipeline.network.config.get("num_class_embeds") is not None:
+        about |= {"labels": list(options.labels) or "all"}
+    return about
 
 
 def _call(pipeline: Pipeline, options: ModelOptions) -> tuple[Network, int, list[object]]:

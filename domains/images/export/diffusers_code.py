@@ -10,12 +10,14 @@ from typing import Final
 
 from domains.images.export.expressible import (
     STRAIGHT,
+    call_options,
     heading,
     last_levels,
     noise_levels,
     numbers,
     single_path,
     tells_other_levels,
+    unit_is_close,
 )
 from ld3.learn.result import FitResult
 from ld3.path_points import FactorPath
@@ -72,7 +74,8 @@ def unconditional_code(fit: FitResult, path: Path) -> str:
     """
     _pipelines_path(fit)
     lines = [
-        *_our_scheduler(path, ', scales_input=hasattr(pipe, "vqvae")'),
+        *extra_call(fit),
+        *_our_scheduler(path),
         f"image = pipe(num_inference_steps={fit.grid.n_steps}).images[0]",
     ]
     return "\n".join([*heading(fit, "# "), *lines, ""])
@@ -87,15 +90,16 @@ def _pipelines_path(fit: FitResult) -> FactorPath:
 
 def _published(fit: FitResult, path: FactorPath) -> list[str] | None:
     """With a scheduler of diffusers; None where none takes these steps."""
+    more = call_options(fit.about)
     if path.schedule in STRAIGHT:
         if fit.solver != "ddim":
             return None
         if not fit.grid.clean_end:  # its scheduler always goes on to 0
             return None
-        call = f"pipe(prompt, sigmas={numbers(list(path.solver.sigma[:-1]))}, num_inference_steps={fit.nfe})"
+        call = f"pipe(prompt, sigmas={numbers(list(path.solver.sigma[:-1]))}, num_inference_steps={fit.nfe}{more})"
         return [*_scheduler("FlowMatchEulerDiscreteScheduler", _STRAIGHT_EULER), f"image = {call}.images[0]"]
     if fit.solver == "ddim":
-        call = f"pipe(prompt, sigmas={numbers(last_levels(fit, noise_levels(path.solver)))})"
+        call = f"pipe(prompt, sigmas={numbers(last_levels(fit, noise_levels(path.solver)))}{more})"
         return [*_scheduler("EulerDiscreteScheduler", _EULER), f"image = {call}.images[0]"]
     if fit.solver in ("dpmpp_2m", "dpmpp_3m") and fit.grid.n_steps < KEEPS_ITS_ORDER:
         return _dpm_solver(fit, path)
@@ -117,20 +121,29 @@ def _dpm_solver(fit: FitResult, path: FactorPath) -> list[str] | None:
     return [
         f"# rounded to whole steps, by up to {off:.2f}, which LearnedScheduler would not be",
         *_scheduler("DPMSolverMultistepScheduler", settings),
-        f"image = pipe(prompt, timesteps={whole}).images[0]",
+        f"image = pipe(prompt, timesteps={whole}{call_options(fit.about)}).images[0]",
     ]
 
 
 def _ours(fit: FitResult, path: Path) -> list[str]:
     """With the scheduler that carries all that a fit can learn."""
-    return [*_our_scheduler(path), f"image = pipe(prompt, num_inference_steps={fit.grid.n_steps}).images[0]"]
+    call = f"pipe(prompt, num_inference_steps={fit.grid.n_steps}{call_options(fit.about)})"
+    return [*extra_call(fit), *_our_scheduler(path), f"image = {call}.images[0]"]
 
 
-def _our_scheduler(path: Path, more: str = "") -> list[str]:
+def extra_call(fit: FitResult) -> list[str]:
+    """That the network is called once more than was learned, where it is."""
+    if unit_is_close(single_path(fit, "diffusers")):
+        return []
+    calls = f"# {fit.nfe} calls of the network were learned; pipelines that do not scale their noise"
+    return [f"{calls} (Stable Diffusion 3, Flux, DDPM) make {fit.nfe + 1}"]
+
+
+def _our_scheduler(path: Path) -> list[str]:
     return [
         "from domains.images.diffusers.learned_scheduler import LearnedScheduler",
         "",
-        f"pipe.scheduler = LearnedScheduler.from_fit({str(path)!r}, pipe.scheduler{more})",
+        f"pipe.scheduler = LearnedScheduler.from_fit({str(path)!r}, pipe)",
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Final
 
 from ld3.learn.result import FitResult
@@ -11,6 +12,8 @@ from ld3.path_points import FactorPath, PathPoints
 LEARNED: Final = "export it --to diffusers or json, which can say this"
 STRAIGHT: Final = ("RectifiedFlow",)
 """Schedules of straight paths."""
+CLOSE: Final = 0.01
+"""Networks are shown noise of this much another scale, as a share, rather than asked once more."""
 
 
 def single_path(fit: FitResult, target: str) -> FactorPath:
@@ -49,6 +52,17 @@ def tells_other_levels(fit: FitResult) -> bool:
     return any(not (fit.grid.network[f] == fit.grid.solver[f][:-1]).all() for f in fit.grid.solver)
 
 
+def first_scale(path: FactorPath) -> float:
+    """What noise of unit scale is to be multiplied by, for the network to see it at its first level: α σ̂_0, with σ̂_0
+    the solver's first noise level and α that of the network's own."""
+    return path.network.alpha[0] * path.solver.sigma[0] / path.solver.alpha[0]
+
+
+def unit_is_close(path: FactorPath) -> bool:
+    """Whether the network may be shown noise of unit scale rather than be asked once more."""
+    return abs(first_scale(path) - 1.0) <= CLOSE
+
+
 def noise_levels(points: PathPoints) -> list[float]:
     """σ̂ = σ/α."""
     return [sigma / alpha for sigma, alpha in zip(points.sigma, points.alpha, strict=True)]
@@ -69,7 +83,31 @@ def ending(fit: FitResult) -> str:
 
 def heading(fit: FitResult, mark: str) -> list[str]:
     """Lines that say what was exported, each after a comment mark."""
-    return [f"{mark}{line}" for line in (*fit.describe().splitlines(), ending(fit))]
+    return [f"{mark}{line}" for line in (*fit.describe().splitlines(), ending(fit), *described(fit.about))]
+
+
+def described(about: Mapping[str, object]) -> list[str]:
+    """What a fit was learned on, in words; nothing where it does not say."""
+    if "model" not in about:
+        return []
+    parts = [f"learned on {about['model']} ({about.get('network')})"]
+    if "prompts" in about:
+        negative = "" if about.get("negative_prompt") is None else f", away from {about['negative_prompt']!r}"
+        parts.append(
+            f"{about['prompts']} prompts ({about.get('prompts_hash')}), guidance {about['guidance']:g}{negative}"
+        )
+    if "resolution" in about:
+        parts.append(f"{about['resolution']} x {about['resolution']} pixels")
+    return ["; ".join(parts)]
+
+
+def call_options(about: Mapping[str, object]) -> str:
+    """Arguments of a pipeline with prompts, so that it is called as the fit was learned; each begins with a comma."""
+    if "guidance" not in about:
+        return ""
+    size = f", height={about['resolution']}, width={about['resolution']}"
+    negative = "" if about.get("negative_prompt") is None else f", negative_prompt={about['negative_prompt']!r}"
+    return f", guidance_scale={about['guidance']!r}{negative}{size}"
 
 
 def numbers(values: list[float]) -> str:

@@ -27,6 +27,11 @@ SAMPLERS: Final[Mapping[str, str]] = {"ddim": "euler", "heun": "heun", "dpmpp_2m
 COMFYUI: Final[Mapping[str, str]] = {**SAMPLERS, "ipndm_4": "ipndm"}
 """The same for ComfyUI, which brings some of its own."""
 
+_COMFYUI_NOTES: Final = (
+    "ComfyUI gives the network the nearest whole step for each level, not the level itself",
+    "where the first level is the model's largest, ComfyUI starts from noise times √(1 + σ²) instead of σ",
+)
+
 
 def k_diffusion_code(fit: FitResult, path: Path) -> str:
     """Python for `k_diffusion.sampling`.
@@ -50,18 +55,21 @@ def k_diffusion_code(fit: FitResult, path: Path) -> str:
 
 
 def comfyui_text(fit: FitResult, path: Path) -> str:
-    """The list for the node ManualSigmas, and which sampler goes with it.
+    """The list for the node ManualSigmas in the first line, and below what goes with it.
 
     Raises:
         ValueError: in one line, if ComfyUI cannot take these steps.
     """
     sampler, sigmas, notes = _sampler(fit, "comfyui", COMFYUI)
+    straight = single_path(fit, "comfyui").schedule in STRAIGHT
     return "\n".join(
         [
-            *heading(fit, "# "),
-            *(f"# {note}" for note in notes),
-            f"# SamplerCustom, with KSamplerSelect: {sampler}, and ManualSigmas:",
             numbers(sigmas).strip("[]"),
+            "",
+            f"# the line above, and nothing else, into ManualSigmas; SamplerCustom, with KSamplerSelect: {sampler}",
+            *([] if straight else [f"# {note}" for note in _COMFYUI_NOTES]),
+            *(f"# {note}" for note in notes),
+            *heading(fit, "# "),
             "",
         ]
     )

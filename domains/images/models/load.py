@@ -19,7 +19,8 @@ from domains.images.flow import DenoiserFlow
 from domains.images.metrics.distances import check_images, get_distance
 from domains.images.models.options import ModelOptions
 from domains.images.models.weights import DIGITS_WEIGHTS, load_weights
-from domains.weight_files import file_format
+from domains.images.models.weights import FORMAT as DIGITS_FORMAT
+from domains.weight_files import file_format, tensor_names
 
 BUILT_IN: Final = "digits"
 
@@ -55,6 +56,7 @@ def _denoiser(path: Path, options: ModelOptions) -> DenoiserFlow:
         raise _cannot(str(path), "variants and ends are those of diffusers models", "leave --variant and --end out")
     if options.resolution is not None:
         raise _cannot(str(path), "its images have one size", "leave --resolution out")
+    _check_ours(path)
     denoiser = (load_edm(path) if file_format(path) == EDM_FORMAT else load_weights(path)).to(options.device)
     network = denoiser.network
     guidance = 1.0 if options.guidance is None else options.guidance
@@ -68,6 +70,26 @@ def _denoiser(path: Path, options: ModelOptions) -> DenoiserFlow:
     if options.compile:
         network.compile()
     return flow
+
+
+def _check_ours(path: Path) -> None:
+    """InputError for a checkpoint of a whole pipeline in one file, as the hub and ComfyUI have them."""
+    if file_format(path) in (EDM_FORMAT, DIGITS_FORMAT) or not _single_file(path):
+        return
+    raise _cannot(
+        str(path),
+        "it is a checkpoint of a diffusion model in a single file, which says neither prediction type nor schedule",
+        "make a folder of it with diffusers, and give that: "
+        f"StableDiffusionPipeline.from_single_file({str(path)!r}).save_pretrained('folder')",
+    )
+
+
+def _single_file(path: Path) -> bool:
+    """Whether tensors have the names of such checkpoints."""
+    return any(
+        name.startswith(("model.diffusion_model.", "double_blocks.", "first_stage_model."))
+        for name in tensor_names(path)
+    )
 
 
 def _diffusers(model: str, options: ModelOptions) -> DiffusersFlow:

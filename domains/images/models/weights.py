@@ -18,14 +18,14 @@ from domains.weight_files import check_tensors, problem, read_weights, write_wei
 
 DIGITS_WEIGHTS: Final = Path(__file__).parents[1] / "weights" / "digits.safetensors"
 
-_FORMAT: Final = "ld3-digits-1"
+FORMAT: Final = "ld3-digits-1"
 _OURS: Final = "give a .safetensors file written by domains.images.train"
 
 
 def save_weights(path: Path, denoiser: Denoiser[UNet], training: Mapping[str, object]) -> None:
     """Write a denoiser with everything needed to rebuild it; replaces `path` atomically."""
     model = {"network": asdict(denoiser.network.config), "sigma_data": denoiser.sigma_data}
-    metadata = {"format": _FORMAT, "model": json.dumps(model), "training": json.dumps(training)}
+    metadata = {"format": FORMAT, "model": json.dumps(model), "training": json.dumps(training)}
     write_weights(path, denoiser.state_dict(), metadata)
 
 
@@ -36,7 +36,7 @@ def load_weights(path: Path) -> Denoiser[UNet]:
         InputError: if the file is missing, is no safetensors file (a pickle is never opened), belongs to another model,
             lacks tensors, has others, or some of other shapes or with values that are not finite.
     """
-    tensors, metadata = read_weights(path, _FORMAT, _OURS)
+    tensors, metadata = read_weights(path, FORMAT, _OURS)
     try:
         model = json.loads(metadata["model"])
         network = model["network"] | {"multipliers": tuple(model["network"]["multipliers"])}

@@ -1,0 +1,251 @@
+"""`ld3 fit`: a grid for a model and a sampler, from the command line."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import torch
+import tyro
+from rich.console import Console
+
+from domains.errors import InputError
+from domains.images.conditioned import ConditionedFlow
+from domains.images.diffusers.flow import DiffusersFlow
+from domains.images.export import TARGETS
+from domains.images.export.expressible import STRAIGHT
+from domains.images.fit_sheet import compare, write_sheet
+from domains.images.fits import learn_grid
+from domains.images.models.load import load
+from domains.images.models.options import ModelOptions
+from domains.images.settings import BATCH, FIT_PAIRS, FITS, SOLVER, TEACHER, Learn
+from domains.progress import WorkProgress
+from ld3.learn import FitConfig, FitResult, most_evaluations
+from ld3.learn.teacher import Teacher, parts
+from ld3.solvers import get_solver
+
+CANNOT: Final = 2
+INTERRUPTED: Final = 130
+
+_LEAST_PAIRS: Final = 40  # of which a fifth for the final test, after which nothing is kept that did not win
+_OF_TEACHER: Final = 0.5  # share of the minutes that the teacher may take
+_PRECISIONS: Final[Mapping[str, torch.dtype | None]] = {
+    "float32": None,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Learn where the few network evaluations of an image model go, for the sampler that will make them."""
+
+    model: str
+    """digits, a .safetensors file of ours, a diffusers folder or the id of a model on the hub"""
+    out: Path
+    """file for the fit, a .json; a picture and what an interrupted run goes on from lie beside it"""
+    target: Annotated[Literal["diffusers", "comfyui", "k-diffusion"], tyro.conf.arg(name="for")] = "diffusers"
+    """who will sample: it decides the solver, and what may be learned"""
+    nfe: int = 5
+    """network evaluations an image"""
+    prompts: Path | None = None
+    """text file in UTF-8, a prompt a line, for models that take prompts"""
+    guidance: float | None = None
+    """scale of guidance; what the pipeline takes where none is given"""
+    negative_prompt: str | None = None
+    """what guidance leads away from"""
+    resolution: int | None = None
+    """height and width in pixels; what the model was trained on where none is given"""
+    end: Literal["clean", "level"] | None = None
+    """of the grid: clean, no noise; level, the first one of the training; what the pipeline's own scheduler does where
+    nothing is given"""
+    minutes: float | None = None
+    """stop the fit about then: fewer pairs, and no gradient steps after it"""
+    pairs: int = FIT_PAIRS
+    """teacher runs to learn from, to choose by and to test on"""
+    steps: int = FITS["joint"].steps
+    """gradient steps, at most"""
+    teacher_nfe: int = TEACHER.nfe
+    """network evaluations of a teacher run"""
+    batch: int = BATCH
+    """images side by side; lower it where memory runs out"""
+    samples: int = 4
+    """images of the picture; 16 times as many are compared"""
+    variant: str | None = None
+    """of the files with the weights, such as fp16"""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """of the weights of a diffusers model"""
+    device: str = "cpu"
+    """as torch writes it: cpu, cuda"""
+    seed: int = 0
+    """of noise and batches"""
+
+    def run(self) -> int:
+        """Fit, and say what came of it; the exit status."""
+        log = Console(stderr=True, highlight=False, soft_wrap=True)
+        try:
+            self._fit(log)
+        except (InputError, ValueError, OSError) as error:
+            log.print(f"error: {' '.join(str(error).split())}", markup=False)
+            return CANNOT
+        except KeyboardInterrupt:
+            log.print(f"stopped; the same command goes on from {self._cache}", markup=False)
+            return INTERRUPTED
+        return 0
+
+    @property
+    def _cache(self) -> Path:
+        return self.out.with_suffix(".cache")
+
+    def _fit(self, log: Console) -> None:
+        self._check()
+        flow = load(self.model, self._options())
+        for remark in flow.remarks:
+            log.print(f"note: {remark}", markup=False)
+        solver, learn = choice(flow, self.target)
+        config = replace(FITS[learn], steps=self.steps, seed=self.seed)
+        get_solver(solver).steps(self.nfe)
+        teacher = replace(TEACHER, nfe=self.teacher_nfe)
+        pairs, config = self._afford(flow, teacher, config, log, f"{solver}, learning {learn}")
+        stage = f"fit, {self.nfe} NFE"
+        with WorkProgress(log, {stage: 1.0}) as progress, progress.stage(stage), warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", UserWarning
+            )  # about the teacher: said below, beside what it is to be held to
+            fit = learn_grid(
+                flow,
+                self.nfe,
+                solver=solver,
+                learn=config,
+                pairs=pairs,
+                seed=self.seed,
+                batch=self.batch,
+                teacher=teacher,
+                folder=self._cache,
+                on_progress=progress.follow(),
+            )
+        fit.save(self.out)
+        rows = compare(flow, fit, teacher, 16 * self.samples, self.batch, self.seed)
+        for row in rows:
+            print(row.line())
+        if own := rows[0].remark(fit.loss):
+            log.print(f"note: {own}", markup=False)
+        print(fit.describe())
+        picture = self.out.with_suffix(".png")
+        write_sheet(picture, rows, self.samples)
+        print(f"fit: {self.out}; picture: {picture}; for {self.target}:\n")
+        print(self._exported(fit))
+
+    def _exported(self, fit: FitResult) -> str:
+        prompted = "guidance" in fit.about or self.target != "diffusers"
+        return TARGETS[self.target if prompted else "diffusers-unconditional"](fit, self.out)
+
+    def _check(self) -> None:
+        """What can be refused before the model is loaded.
+
+        Raises:
+            ValueError: naming the option.
+        """
+        if self.out.suffix != ".json":
+            raise ValueError(f"--out must be a .json file, got {self.out}")
+        for name, least in (("nfe", 1), ("pairs", _LEAST_PAIRS), ("batch", 1), ("samples", 1), ("steps", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"--{name} must be at least {least}, got {getattr(self, name)}")
+        if self.minutes is not None and not self.minutes > 0:
+            raise ValueError(f"--minutes must be above 0, got {self.minutes}")
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+
+    def _options(self) -> ModelOptions:
+        return ModelOptions(
+            prompts=() if self.prompts is None else read_prompts(self.prompts),
+            guidance=self.guidance,
+            negative_prompt=self.negative_prompt,
+            resolution=self.resolution,
+            end=self.end,
+            variant=self.variant,
+            device=torch.device(self.device),
+            precision=_PRECISIONS[self.precision],
+        )
+
+    def _afford(
+        self, flow: ConditionedFlow, teacher: Teacher, config: FitConfig, log: Console, what: str
+    ) -> tuple[int, FitConfig]:
+        """How many pairs there is time for, and the fit within it; prints what it will cost.
+
+        Raises:
+            ValueError: if there is not even time for the fewest.
+        """
+        seconds = seconds_a_call(flow, min(self.batch, self.pairs))
+        pairs = self.pairs
+        if self.minutes is not None:
+            budget = 60 * self.minutes
+            pairs = min(pairs, int(_OF_TEACHER * budget / (seconds * teacher.nfe)))
+            if pairs < _LEAST_PAIRS:
+                needed = _LEAST_PAIRS * seconds * teacher.nfe / _OF_TEACHER / 60
+                raise ValueError(
+                    f"--minutes must be at least {needed:.0f} for {_LEAST_PAIRS} pairs, got {self.minutes:g}"
+                )
+            config = replace(config, seconds=budget - seconds * teacher.evaluations(pairs))
+        n_train, n_valid, n_test = parts(pairs)
+        most = teacher.evaluations(pairs) + most_evaluations(config, n_train, n_valid, self.nfe, n_test=n_test)
+        # A gradient takes about three evaluations.
+        took = seconds * (most + 2 * self.nfe * config.steps * len(config.phases) * n_train)
+        if self.minutes is not None:
+            took = min(took, 60 * self.minutes)
+        lasts = timedelta(seconds=round(took))
+        log.print(
+            f"{what}: at most {most:,} network evaluations of {pairs} pairs, {1000 * seconds:.3g} ms each here: "
+            f"at most about {lasts}",
+            markup=False,
+        )
+        return pairs, config
+
+
+def choice(flow: ConditionedFlow, target: str) -> tuple[str, Learn]:
+    """The solver, and what may be learned, so that the target can be told all of it.
+
+    diffusers takes everything by way of `LearnedScheduler`; but pipelines that show the network their noise as it is
+    call it once more where it is told other levels than the solver's, so that these learn coefficients instead.
+    ComfyUI's and k-diffusion's samplers take a list of levels: of straight paths Euler's, else DPM-Solver++(2M)'s.
+    """
+    straight = type(flow.schedule).__name__ in STRAIGHT
+    if target != "diffusers":
+        return ("ddim" if straight else "dpmpp_2m"), "times"
+    unscaled = straight or (isinstance(flow, DiffusersFlow) and flow.about["pipeline"] in ("DDPMPipeline",))
+    return SOLVER, "coefficients" if unscaled else "joint"
+
+
+def read_prompts(path: Path) -> tuple[str, ...]:
+    """A prompt from each line that is not empty.
+
+    Raises:
+        ValueError: if the file cannot be read, is no UTF-8, or holds no prompt.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"--prompts {path}: the file is no UTF-8 text (byte {error.start}); save it as UTF-8"
+        ) from error
+    except OSError as error:
+        raise ValueError(f"--prompts {path}: cannot be read ({error.strerror})") from error
+    prompts = tuple(line.strip() for line in lines if line.strip())
+    if not prompts:
+        raise ValueError(f"--prompts {path}: the file holds no prompt; write one a line")
+    return prompts
+
+
+@torch.no_grad()
+def seconds_a_call(flow: ConditionedFlow, n: int) -> float:
+    """Seconds of one network evaluation of one image, of `n` side by side; measured after one to warm up."""
+    start = flow.starts(n, 0)
+    levels = {factor: torch.tensor(sum(ends) / 2, dtype=torch.float64) for factor, ends in flow.clock.bounds.items()}
+    for _ in range(2):
+        began = time.perf_counter()
+        flow.displacement(start, levels)["x"].cpu()
+    return (time.perf_counter() - began) / n
