@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -14,7 +15,7 @@ import torch
 import tyro
 from rich.console import Console
 
-from domains.errors import InputError
+from domains.exits import run_command
 from domains.images.conditioned import ConditionedFlow
 from domains.images.diffusers.flow import DiffusersFlow
 from domains.images.export import TARGETS
@@ -28,9 +29,6 @@ from domains.progress import WorkProgress
 from ld3.learn import FitConfig, FitResult, most_evaluations
 from ld3.learn.teacher import Teacher, parts
 from ld3.solvers import get_solver
-
-CANNOT: Final = 2
-INTERRUPTED: Final = 130
 
 _LEAST_PAIRS: Final = 40  # of which a fifth for the final test, after which nothing is kept that did not win
 _OF_TEACHER: Final = 0.5  # share of the minutes that the teacher may take
@@ -88,21 +86,13 @@ class Fit:
     def run(self) -> int:
         """Fit, and say what came of it; the exit status."""
         log = Console(stderr=True, highlight=False, soft_wrap=True)
-        try:
-            self._fit(log)
-        except (InputError, ValueError, OSError) as error:
-            log.print(f"error: {' '.join(str(error).split())}", markup=False)
-            return CANNOT
-        except KeyboardInterrupt:
-            log.print(f"stopped; the same command goes on from {self._cache}", markup=False)
-            return INTERRUPTED
-        return 0
+        return run_command(partial(self._fit, log), log, "lower --batch", self._cache, (ValueError, OSError))
 
     @property
     def _cache(self) -> Path:
         return self.out.with_suffix(".cache")
 
-    def _fit(self, log: Console) -> None:
+    def _fit(self, log: Console) -> int:
         self._check()
         flow = load(self.model, self._options())
         for remark in flow.remarks:
@@ -140,6 +130,7 @@ class Fit:
         write_sheet(picture, rows, self.samples)
         print(f"fit: {self.out}; picture: {picture}; for {self.target}:\n")
         print(self._exported(fit))
+        return 0
 
     def _exported(self, fit: FitResult) -> str:
         prompted = "guidance" in fit.about or self.target != "diffusers"
@@ -158,6 +149,10 @@ class Fit:
                 raise ValueError(f"--{name} must be at least {least}, got {getattr(self, name)}")
         if self.minutes is not None and not self.minutes > 0:
             raise ValueError(f"--minutes must be above 0, got {self.minutes}")
+        try:
+            torch.empty(1, device=self.device)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            raise ValueError(f"--device {self.device!r} cannot be used ({str(error).splitlines()[0]})") from error
         self.out.parent.mkdir(parents=True, exist_ok=True)
 
     def _options(self) -> ModelOptions:

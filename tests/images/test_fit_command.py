@@ -71,9 +71,9 @@ def noise(flow: DiffusersFlow) -> Tensor:
 
 OWN = [
     (DDIMScheduler, {"clip_sample": False, "steps_offset": 1}, 4),
-    (EulerDiscreteScheduler, {"use_karras_sigmas": True}, 4),
-    (PNDMScheduler, {"skip_prk_steps": True}, 4),
-    (HeunDiscreteScheduler, {}, 3),
+    (EulerDiscreteScheduler, {"use_karras_sigmas": True, "steps_offset": 1}, 4),
+    (PNDMScheduler, {"skip_prk_steps": True, "steps_offset": 1}, 4),
+    (HeunDiscreteScheduler, {"steps_offset": 1}, 3),
 ]
 
 

@@ -15,7 +15,6 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.schedulers.scheduling_utils import SchedulerMixin, SchedulerOutput
 from torch import Tensor
 
-from domains.images.diffusers.checks import PIPELINES
 from domains.images.diffusers.networks import Component
 from domains.images.diffusers.pipeline import own_scheduler
 from domains.images.diffusers.schedule import FLOWS, NOISE_FROM, STEPS, read_path
@@ -28,7 +27,6 @@ from ld3.solvers import Coefficients, get_solver, solve
 from ld3.state import Levels, Tangent
 
 _SAME: Final = 1e-5  # of α: rounding, where a fit was written on another machine
-_UNPROMPTED: Final = PIPELINES["UNet2DModel"]
 
 
 @final
@@ -121,7 +119,7 @@ class LearnedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         size, than the fit was learned at.
         """
         fit = fit if isinstance(fit, FitResult) else FitResult.load(Path(fit))
-        scheduler = getattr(pipeline, "scheduler", pipeline)
+        scheduler: Component = getattr(pipeline, "scheduler", pipeline)
         path = single_path(fit, "diffusers")
         straight = path.schedule in STRAIGHT
         kind, config = own_scheduler(scheduler)
@@ -273,7 +271,8 @@ class LearnedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
 
 
 def _scales_input(pipeline: Component, straight: bool) -> bool:
-    return hasattr(pipeline, "vqvae") if type(pipeline).__name__ in _UNPROMPTED else not straight
+    unprompted = type(getattr(pipeline, "unet", None)).__name__ == "UNet2DModel"
+    return hasattr(pipeline, "vqvae") if unprompted else not straight
 
 
 def _check_same_levels(path: FactorPath, schedule: Schedule, scheduler: str) -> None:

@@ -39,7 +39,8 @@ def own_images(flow: DiffusersFlow, start: Conditioned, most_calls: int, seed: i
 
 def _set_steps(flow: DiffusersFlow, scheduler: Component, steps: int) -> None:
     """As the pipelines do: Flux gives the times that its shift is applied to, both shift by the number of tokens."""
-    config, given = scheduler.config, {}
+    config = scheduler.config
+    given: dict[str, Any] = {}
     takes = inspect.signature(scheduler.set_timesteps).parameters
     if config.get("use_dynamic_shifting") and "mu" in takes:
         given["mu"] = shift_of(config, flow.shape[1] * flow.shape[2] // 4)

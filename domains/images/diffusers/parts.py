@@ -27,7 +27,7 @@ def load_parts(name: str, device: torch.device, dtype: torch.dtype, variant: str
         from diffusers import DiffusionPipeline
     except ImportError as error:
         raise ValueError(
-            f"{name}: diffusers models need the package diffusers: pip install 'ld3[diffusers]'"
+            f"{name}: diffusers models need the package diffusers: pip install '.[images]' in a copy of the repository"
         ) from error
     folder = Path(name)
     if folder.exists() and not (folder / _INDEX).is_file():

@@ -50,13 +50,13 @@ def load(model: str | Path = BUILT_IN, options: ModelOptions | None = None) -> C
 
 
 def _denoiser(path: Path, options: ModelOptions) -> DenoiserFlow:
+    _check_ours(path)
     if options.prompts or options.negative_prompt is not None:
         raise _cannot(str(path), "it takes class labels, not prompts", "leave --prompts and --negative-prompt out")
     if options.variant is not None or options.end is not None:
         raise _cannot(str(path), "variants and ends are those of diffusers models", "leave --variant and --end out")
     if options.resolution is not None:
         raise _cannot(str(path), "its images have one size", "leave --resolution out")
-    _check_ours(path)
     denoiser = (load_edm(path) if file_format(path) == EDM_FORMAT else load_weights(path)).to(options.device)
     network = denoiser.network
     guidance = 1.0 if options.guidance is None else options.guidance
