@@ -40,8 +40,12 @@ def check_index(name: str, index: Mapping[str, Any]) -> None:
     for part, kind in parts.items():
         if part not in _PARTS and kind != [None, None]:
             raise ValueError(f"{name} has a part that is not supported, {part} ({kind[1]})")
-    check_class(name, str(index.get("_class_name")))
     own = {key: value for key, value in index.items() if key not in parts and not key.startswith("_")}
+    try:
+        check_options("pipeline", {key: value for key, value in own.items() if key in OPTIONS["pipeline"]})
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    check_class(name, str(index.get("_class_name")))
     try:
         check_options("pipeline", own)
     except ValueError as error:
