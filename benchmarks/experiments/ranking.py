@@ -47,7 +47,12 @@ BLOCK: Final = "ranking"
 REFINE_BLOCK: Final = "refinement"
 
 _PACKAGES: Final = ("torch", "rdkit", "numpy", "scipy", "posebusters", "vina", "meeko")
+_AT_ONCE: Final = 16  # complexes of a call of PoseBusters
 _TRIED: Final = 4  # poses of a complex on which refinements are compared
+
+
+Job = tuple[Complex, NDArray[np.float32]]
+"""A complex, and poses of it."""
 
 
 @dataclass(frozen=True)
@@ -205,17 +210,18 @@ class _Study:
             for name, own in checked.items()
         }
         for name, table in some.items():
+            jobs, picked = [], []
             for scored in table:
                 picks = [
                     (kind, ranker, 0 if ranker == MEAN else top(scored, kind, weights[kind].get(ranker, {ranker: 1.0})))
                     for kind in ("docked", "refined")
                     for ranker in (MEAN, chosen)
                 ]
-                poses = np.stack([scored.positions[kind][i] for kind, _, i in picks])
-                found = self._valid(scored.complex, poses)
+                jobs.append((scored.complex, np.stack([scored.positions[kind][i] for kind, _, i in picks])))
+                picked.append(picks)
+            for picks, found in zip(picked, self._valid(jobs, bar), strict=True):
                 for (kind, ranker, _), valid in zip(picks, found, strict=True):
                     verdicts.setdefault((name, first, kind, ranker), []).append(valid)
-                bar.advance(8)
         new = []
         for row in rows:
             own = verdicts.get((row.split, row.nfe, row.poses, row.ranker))
@@ -230,31 +236,46 @@ class _Study:
             new.append(Row(**{**vars(row), "valid": float(np.mean(own)), "valid_near": interval}))
         return new
 
-    def _valid(self, complex_: Complex, poses: NDArray[np.float32]) -> list[bool]:
-        def make() -> list[bool]:
-            ((answers),) = check_all([(complex_, poses)], processes=1)
-            return [answer.valid is True for answer in answers]
-
-        return list(self.kept("valid", (complex_.name, fingerprint(poses.tobytes())), make))
+    def _valid(self, jobs: Sequence[Job], bar: WorkProgress) -> list[list[bool]]:
+        """PoseBusters on the poses of each complex, many at a time, for its worker takes long to start."""
+        found: dict[str, list[bool]] = {}
+        store = self.kept.store
+        names = [f"valid-{fingerprint(found.name, poses.tobytes())}" for found, poses in jobs]
+        left = []
+        for name, job in zip(names, jobs, strict=True):
+            if (answers := store.json(name)) is None:
+                left.append((name, job))
+            else:
+                found[name] = answers
+        for first in range(0, len(left), _AT_ONCE):
+            part = left[first : first + _AT_ONCE]
+            for (name, _), answers in zip(part, check_all([job for _, job in part], processes=1), strict=True):
+                found[name] = [answer.valid is True for answer in answers]
+                store.put_json(name, found[name])
+            bar.advance(8 * len(part))
+        return [found[name] for name in names]
 
     def _refinements(self, table: Sequence[Scored], bar: WorkProgress) -> list[dict[str, Any]]:
         """Success and validity of the first poses of each complex, moved in several ways."""
-        ways: dict[str, list[tuple[NDArray[np.float64], list[bool], NDArray[np.float64]]]] = {}
+        moved: list[dict[str, NDArray[np.float32]]] = []
         for scored in table:
             complex_, docked = scored.complex, scored.positions["docked"][:_TRIED]
-            moved = {"none": docked}
+            own = {"none": docked}
             for restraint in self.options.restraints:
-                moved[f"restraint {restraint:g}"] = Refinement(restraint=restraint)(complex_, docked).positions
+                own[f"restraint {restraint:g}"] = Refinement(restraint=restraint)(complex_, docked).positions
             key = (complex_.name, fingerprint(docked.tobytes()))
             plain = self.kept("vina-local", key, partial(_optimised_by_vina, complex_, docked))
-            moved["Vina's own"] = np.array(plain, dtype=np.float32)
-            verdicts = self._valid(complex_, np.concatenate(list(moved.values())))
+            own["Vina's own"] = np.array(plain, dtype=np.float32)
+            moved.append(own)
+        jobs = [(scored.complex, np.concatenate(list(own.values()))) for scored, own in zip(table, moved, strict=True)]
+        ways: dict[str, list[tuple[NDArray[np.float64], list[bool], NDArray[np.float64]]]] = {}
+        for scored, own, verdicts in zip(table, moved, self._valid(jobs, bar), strict=True):
+            complex_, docked = scored.complex, scored.positions["docked"][:_TRIED]
             assert complex_.reference is not None
-            for k, (way, poses) in enumerate(moved.items()):
+            for k, (way, poses) in enumerate(own.items()):
                 rmsd = symmetric_rmsd(poses, complex_.reference, symmetries(complex_))
                 shift = np.sqrt(((poses - docked) ** 2).sum(-1).mean(1))
                 ways.setdefault(way, []).append((rmsd, verdicts[k * _TRIED : (k + 1) * _TRIED], shift))
-            bar.advance(8)
         return [
             {
                 "way": way,
@@ -279,7 +300,7 @@ class _Study:
         """Vina and, on the same complexes, the chosen ranker's first refined pose."""
         options = self.options
         names = {found.name for found in complexes}
-        near, valid, seconds = [], [], []
+        near, seconds, poses = [], [], []
         for complex_ in complexes:
 
             def make(complex_: Complex = complex_) -> dict[str, Any]:
@@ -290,11 +311,12 @@ class _Study:
             pose = np.array(plain["pose"], dtype=np.float32)
             assert complex_.reference is not None
             near.append((symmetric_rmsd(pose, complex_.reference, symmetries(complex_)) < 2.0).astype(float))
-            valid.append(self._valid(complex_, pose)[0])
+            poses.append((complex_, pose))
             seconds.append(plain["seconds"])
             bar.advance(45)
         if not complexes:
             return []
+        valid = [answers[0] for answers in self._valid(poses, bar)]
         both = [np.array([float(v and n[0])]) for v, n in zip(valid, near, strict=True)]
         rows = []
         for nfe, table in zip(options.nfe, tables, strict=True):

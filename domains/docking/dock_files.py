@@ -34,7 +34,7 @@ from ld3.learn import FitResult
 
 _LARGEST_SEED: Final = 2**31 - 1  # RDKit's
 _FALLBACK: Final = "edm"
-_USUAL: Final[Ranking] = "vina"
+_USUAL: Final[Ranking] = "combination"  # docs/dock.md has the comparison
 
 
 @final

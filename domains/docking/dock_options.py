@@ -46,6 +46,7 @@ class DockOptions:
     ranking: Ranking | None = None
     """what the poses are ordered by: consensus (how many ended near a pose), residual (how far the network still wants
     to move it), vina (Vina's score after local optimisation), their combination as fitted on training complexes, or
-    the confidence model of a DiffDock release; without it, that model where the weights bring one, else vina"""
+    the confidence model of a DiffDock release; without it, that model where the weights bring one, else the
+    combination"""
     check: bool = True
     """ask PoseBusters about every pose"""
