@@ -50,7 +50,7 @@ def test_each_ranker_is_credited_with_its_first_pose() -> None:
 
 
 def test_a_combination_is_chosen_only_if_it_is_better() -> None:
-    table = [scored("a/1", [1.0, 3.0], vina=[1.0, 0.0], consensus=[0.0, 1.0])]
+    table = [scored("a/1", [3.0, 1.0], vina=[0.0, 1.0], consensus=[1.0, 0.0])]
     rows = rank_rows(KNOWN, 10, "refined", table, {"consensus + vina": {"consensus": 0.1, "vina": 1.0}})
     assert best_ranker(rows, 10) == "vina"
 
