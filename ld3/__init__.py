@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ld3 import learn, testing
 from ld3.clock import Clock
 from ld3.flow import ArrayFlow, EuclideanFlow, ProbabilityFlow, noise_from_clean, noise_from_v, noise_from_velocity
 from ld3.grids import HAND_MADE, Grid
@@ -34,12 +35,17 @@ __all__ = [
     "VPDiscrete",
     "VPLinear",
     "VPSteps",
+    "__version__",
     "get_solver",
     "integrate",
+    "learn",
     "learn_grid",
     "noise_from_clean",
     "noise_from_v",
     "noise_from_velocity",
     "sample",
     "solve",
+    "testing",
 ]
+
+__version__ = "0.1.0"

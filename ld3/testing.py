@@ -10,10 +10,11 @@ from typing import final
 import torch
 from torch import Tensor
 
+from ld3.denoising_check import ALLOWED, check_denoising
 from ld3.flow import ProbabilityFlow
 from ld3.grids.grid import Grid
 from ld3.solvers import get_solver, integrate
-from ld3.state import Levels, State, Tangent, cat, size, take, tensors
+from ld3.state import Levels, State, Tangent, cat, rebuild, size, take, tensors
 
 _NUMBERS = 4096  # of the prior, from which its standard deviation is estimated to about one percent
 _SAMPLED = 0.1
@@ -37,15 +38,29 @@ class FlowReport:
         )
 
 
-def check_flow(flow: ProbabilityFlow[State], generator: torch.Generator, *, n: int = 4, n_steps: int = 4) -> FlowReport:
+def check_flow(
+    flow: ProbabilityFlow[State],
+    generator: torch.Generator,
+    *,
+    n: int = 4,
+    n_steps: int = 4,
+    trained: bool = True,
+    data: State | None = None,
+) -> FlowReport:
     """Try the laws of `ProbabilityFlow` on `n` samples of its prior and grids of `n_steps` steps.
 
     The laws: the prior can be repeated; `prior_scale` is of the size of the first level's noise, and the standard
     deviation of samples where these can be measured (in fields to which tangents are added); displacements keep batch,
     type and device and fit `norm`; they are deterministic and independent of the rest of the batch; `retract(x, 0)` is
     x; the distance from x to x is 0; the fingerprint is stable; the gradient of a distance with respect to the grid
-    (solver and network levels of each factor) is that of central differences. The tolerances follow from the floating
-    type of the state: float64 finds more.
+    (solver and network levels of each factor) is that of central differences; and the displacement denoises
+    (:mod:`ld3.denoising_check`): of samples that are noised, it points the way back. The tolerances follow from the
+    floating type of the state: float64 finds more.
+
+    Args:
+        trained: whether the answers are meant to denoise; False leaves that law out, for a network before its training.
+        data: clean samples for that law, in the flow's state at its last level; None = what the flow itself makes, at
+            some fifty evaluations a sample.
 
     Returns:
         What was tried, and how well it held.
@@ -78,6 +93,9 @@ def check_flow(flow: ProbabilityFlow[State], generator: torch.Generator, *, n: i
         d = flow.displacement(x, levels)
         _check_tangent(flow, x, d, dtype, "displacement")
         law("displacement is deterministic", _gap(d, flow.displacement(x, levels)))
+        shapes = {f: (tuple(v.shape), tuple(d[f].shape)) for f, v in flow.zero_tangent(x).items()}
+        for factor, (own, given) in shapes.items():
+            _require("displacement has the shape of a tangent", own == given, f"{factor!r} has {given}, not {own}")
         alone = [flow.displacement(take(x, [i]), levels) for i in range(n)]
         law("displacement ignores the rest of the batch", _gap(d, {f: torch.cat([a[f] for a in alone]) for f in d}))
         law("take and cat keep the samples", _gap(tensors(x), tensors(cat([take(x, [i]) for i in range(n)]))))
@@ -91,8 +109,19 @@ def check_flow(flow: ProbabilityFlow[State], generator: torch.Generator, *, n: i
         _require("distance has shape (B,)", distance.shape == (n,), f"got {tuple(distance.shape)}")
         law("distance(x, x) is 0", distance.abs().max().item())
 
+    _check_connected(flow, x, levels)
     for name, deviation in _grid_gradients(flow, x, n_steps, torch.finfo(dtype).eps ** (1 / 3)).items():
         law(f"gradient with respect to {name}", deviation, differences)
+    if trained:
+        denoising = check_denoising(flow, generator, data)
+        for factor, deviation in denoising.worst.items():
+            if denoising.cause is not None and deviation == max(denoising.worst.values()):
+                found = ", ".join(f"{r:.2g}" for r in denoising.quotients[factor])
+                raise FlowCheckError(
+                    f"displacement denoises: {denoising.cause}. The displacement {factor!r} times the way back from "
+                    f"noise, over its own square, is {found} on average, from large to small noise, and should be 1"
+                )
+            laws[f"displacement[{factor!r}] denoises"] = (deviation, ALLOWED)
     return FlowReport(laws)
 
 
@@ -135,10 +164,27 @@ def _check_tangent(flow: ProbabilityFlow[State], x: State, v: Tangent, dtype: to
     for factor, part in v.items():
         _require(f"{name} leads with the batch", len(part) == size(x), f"{factor!r} has shape {tuple(part.shape)}")
         _require(
-            f"{name} keeps type and device", (part.dtype, part.device) == (dtype, device), f"{factor!r}: {part.dtype}"
+            f"{name} keeps type and device",
+            (part.dtype, part.device) == (dtype, device),
+            f"{factor!r} is {part.dtype} on {part.device}, the state {dtype} on {device}",
         )
         _require(f"{name} is finite", bool(part.isfinite().all()), f"{factor!r} is not")
         _require("norm has shape (B,)", norms[factor].shape == (size(x),), f"{factor!r}: {tuple(norms[factor].shape)}")
+
+
+def _check_connected(flow: ProbabilityFlow[State], x: State, levels: Levels) -> None:
+    """A gradient has to come through the network: gradients of a grid pass through every state on the way."""
+    fields = {name: v.detach().clone() for name, v in tensors(x).items()}
+    moving = [v.requires_grad_() for v in fields.values() if v.is_floating_point()]
+    with torch.enable_grad():
+        total = torch.stack([v.sum() for v in flow.displacement(rebuild(x, fields), levels).values()]).sum()
+        found = torch.autograd.grad(total, moving, allow_unused=True) if total.requires_grad else (None,)
+    _require(
+        "displacement is differentiable",
+        any(g is not None for g in found),
+        "no gradient with respect to the state comes through; is the network under torch.no_grad or inference_mode, or "
+        "its answer detached?",
+    )
 
 
 def _check_state(x: State, moved: State) -> None:

@@ -174,3 +174,10 @@ def test_the_lock_pins_all_that_is_declared() -> None:
 
 def test_the_citation_names_the_version() -> None:
     assert f"\nversion: {PROJECT['version']}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_one_import_gives_the_parts_and_the_version() -> None:
+    program = "import ld3; print(ld3.learn.fit.__name__, ld3.testing.check_flow.__name__, ld3.__version__)"
+    shown = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    stated = PROJECT["version"]
+    assert shown.stdout.split() == ["fit", "check_flow", stated]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import numpy as np
+import torch
 import tyro
 from numpy.typing import NDArray
 from rich.console import Console
@@ -273,7 +274,10 @@ class _Seed:
 
     def _fitted(self, trial: Trial, flow: DockingFlow, pairs: Pairs[Poses], bar: WorkProgress) -> FitResult:
         general = self.general.grid if trial.general and self.general else None
-        train, valid, _ = pairs.split(self.seed)  # without a final test: all trials are compared on other poses
+        # Without a final test: all trials are compared on other poses.
+        drawn = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(self.seed))
+        n_valid = len(pairs) // 5
+        valid, train = (pairs.take(rows.sort().values) for rows in (drawn[:n_valid], drawn[n_valid:]))
         config = replace(trial.config(self.options.nfe), seed=self.seed, chunk=poses_at_once(self.model.device))
         return fit(
             flow,

@@ -50,6 +50,7 @@ def learn_grid(
     seed: int = 0,
     config: FitConfig | None = None,
     teacher: Teacher = TEACHER,
+    for_others: bool = False,
     folder: Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> FitResult:
@@ -67,6 +68,8 @@ def learn_grid(
         seed: of starts and batches.
         config: of the fit; the default for docking if None.
         teacher: that it learns from.
+        for_others: whether the grid is to dock other complexes than these: no complex is then divided between learning,
+            choosing and the final test, which needs 20 complexes, and the test's interval is over complexes.
         folder: where an interrupted fit goes on.
         on_progress: called with the network evaluations made so far, per pose, and the most that there can be.
 
@@ -89,6 +92,7 @@ def learn_grid(
         solver=rule,
         start=start,
         config=config,
+        groups=start.complex_row.cpu() if for_others else None,
         teacher=replace(teacher, chunk=at_once),
         starting_grids=known,
         folder=folder,

@@ -15,7 +15,9 @@ import io
 import json
 import math
 import os
+import pickle
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -431,7 +433,12 @@ class _Fit(Generic[State]):
         """Go on from a saved fit, if there is one of the same inputs."""
         if self.path is None or not self.path.exists():
             return False
-        state = torch.load(self.path, weights_only=True)
+        try:
+            state = torch.load(self.path, weights_only=True)
+        except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+            cause = str(error).partition("\n")[0]
+            warnings.warn(f"{self.path} cannot be read ({cause}); the fit begins anew", stacklevel=2)
+            return False
         self.at = Progress.restored(state["at"])
         self.begin()
         if state["adam"] is not None:

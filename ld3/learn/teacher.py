@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Generic
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -271,7 +273,11 @@ class _Store:
         if not path.exists():
             return None
         devices = {field: value.device for field, value in tensors(like).items()}
-        return rebuild(like, {field: value.to(devices[field]) for field, value in load_file(path).items()})
+        try:
+            return rebuild(like, {field: value.to(devices[field]) for field, value in load_file(path).items()})
+        except (SafetensorError, OSError, ValueError, KeyError) as error:
+            warnings.warn(f"{path} cannot be read ({error}) and is computed again", stacklevel=2)
+            return None
 
     def write(self, name: str, state: State) -> None:
         part = self.folder / f"{name}.part"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 import torch
@@ -150,7 +151,7 @@ FLOWS: list[Callable[[], ProbabilityFlow[Tensor] | ProbabilityFlow[Pose]]] = [
 @pytest.mark.parametrize("make", FLOWS)
 def test_right_flows_pass_the_check(make: Callable[[], ProbabilityFlow[Tensor]]) -> None:
     flow = make()
-    report = check_flow(flow, torch.Generator().manual_seed(0))
+    report = check_flow(flow, torch.Generator().manual_seed(0), trained=isinstance(flow, GaussianFlow))
     gradients = [law for law in report.laws if law.startswith("gradient")]
     assert len(gradients) == 2 * len(flow.clock.schedules)
     assert all(law in str(report) for law in report.laws)
@@ -221,9 +222,28 @@ class Summed(PoseFlow):
         return super().distance(x, target).sum()
 
 
+class Frozen(GaussianFlow):
+    def noise(self, x_t: Tensor, t: Tensor) -> Tensor:
+        with torch.no_grad():
+            return super().noise(x_t, t)
+
+
+class Column(GaussianFlow):
+    def noise(self, x_t: Tensor, t: Tensor) -> Tensor:
+        return super().noise(x_t, t)[:, :1]
+
+
+class Elsewhere(GaussianFlow):
+    def noise(self, x_t: Tensor, t: Tensor) -> Tensor:
+        return torch.empty_like(super().noise(x_t, t), device="meta")
+
+
 @pytest.mark.parametrize(
     ("broken", "law"),
     [
+        (Frozen, r"displacement is differentiable: no gradient .* torch\.no_grad"),
+        (Column, r"displacement has the shape of a tangent: 'x' has \(4, 1\), not \(4, 3\)"),
+        (Elsewhere, "displacement keeps type and device: 'x' is torch.float64 on meta, the state torch.float64 on cpu"),
         (Detached, r"gradient with respect to network\['angles'\]"),
         (Leaky, "displacement ignores the rest of the batch"),
         (Random, "displacement is deterministic"),
@@ -238,6 +258,7 @@ class Summed(PoseFlow):
         (Wide, r"prior_scale\['position'\] is the prior's standard deviation: deviation 0.1"),
     ],
 )
-def test_the_check_names_the_broken_law(broken: type[PoseFlow], law: str) -> None:
+def test_the_check_names_the_broken_law(broken: type[PoseFlow] | type[GaussianFlow], law: str) -> None:
+    flow: Any = broken(VPLinear()) if issubclass(broken, GaussianFlow) else broken()
     with pytest.raises(FlowCheckError, match=f"^{law}"):
-        check_flow(broken(), torch.Generator().manual_seed(0))
+        check_flow(flow, torch.Generator().manual_seed(0), trained=False)

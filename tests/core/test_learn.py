@@ -674,3 +674,24 @@ def test_ball_measures_a_kept_shift_anew() -> None:
     assert ball.loss.item() == 3.0
     turn(2.5)  # a proposal that is better than that
     assert ball.kept["x"].abs().sum() > 0
+
+
+@pytest.mark.parametrize("left", [0, 5, 200])
+def test_a_truncated_file_of_the_cache_is_named_and_computed_again(
+    setting: tuple[MixtureFlow, Pairs[Tensor], Pairs[Tensor]], tmp_path: Path, left: int
+) -> None:
+    flow, train, valid = setting
+    teacher = Teacher(nfe=8, checked=1)
+    whole = run_teacher(flow, train.start, teacher, tmp_path / "teacher")
+    (end,) = (tmp_path / "teacher").glob("*/end.safetensors")
+    end.write_bytes(end.read_bytes()[:left])
+    with pytest.warns(UserWarning, match=r"end\.safetensors cannot be read .* computed again"):
+        again = run_teacher(flow, train.start, teacher, tmp_path / "teacher")
+    assert torch.equal(again.end, whole.end)
+    config = dataclasses.replace(QUICK, steps=2)
+    first = fit(flow, train, valid, SOLVER, 4, config, folder=tmp_path / "fit")
+    (saved,) = (tmp_path / "fit").iterdir()
+    saved.write_bytes(saved.read_bytes()[:left])
+    with pytest.warns(UserWarning, match=r"fit-.*\.pt cannot be read .* begins anew"):
+        second = fit(flow, train, valid, SOLVER, 4, config, folder=tmp_path / "fit")
+    assert second.grid == first.grid

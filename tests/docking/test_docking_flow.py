@@ -34,11 +34,13 @@ def generator(seed: int = 0) -> torch.Generator:
 @pytest.mark.parametrize("score_scale", [1.0, 3.0])
 def test_it_is_a_flow(score_scale: float) -> None:
     """Gradients with respect to the grid included, on four complexes of different size at once."""
-    check_flow(DockingFlow(model(score_scale).encode(batch())), generator())
+    check_flow(DockingFlow(model(score_scale).encode(batch())), generator(), trained=False)
 
 
 def test_it_is_a_flow_without_torsions() -> None:
-    check_flow(DockingFlow(model().encode(double(collate([stiff(c) for c in complexes()])))), generator())
+    check_flow(
+        DockingFlow(model().encode(double(collate([stiff(c) for c in complexes()])))), generator(), trained=False
+    )
 
 
 @pytest.mark.parametrize("solver", ["ddim", "dpmpp_2m", "unipc_bh2_2"])
