@@ -1,8 +1,11 @@
 """Learn a model's general grids: ``python -m domains.docking.learn_grids --weights FILE --data DIR --nfe 5 10``.
 
-On teacher runs for complexes of the training split, drawn at random, one long fit for each number of evaluations. The
-grids are written beside the weights (:mod:`domains.docking.general_grids`). Can be stopped, and goes on when the same
-command is given again.
+On teacher runs for complexes drawn at random, one long fit for each number of evaluations: of the training split, and
+with --others half of them of proteins that the network was not trained on, where it is less sure of itself. Learned are
+the solver's times alone: the levels that the network is given do not carry over to proteins that it has not seen
+(docs/grid_transfer.md). A grid that does not beat the best hand-made one on complexes held back is not written; the
+hand-made one is. The grids lie beside the weights (:mod:`domains.docking.general_grids`). Can be stopped, and goes on
+when the same command is given again.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from domains.docking.fits import learn_grid
 from domains.docking.general_grids import grid_path
 from domains.docking.networks.weights import DEMO_WEIGHTS, load_weights
 from domains.docking.settings import SOLVER, TEACHER, fit_config
-from domains.docking.structures.complexes import Complex
+from domains.docking.structures.complexes import Complex, read
 from domains.docking.structures.remarks import print_reading
 from domains.docking.training.data import SPLITS, read_split
 from domains.errors import InputError, InputProblem
@@ -33,13 +36,15 @@ class LearnConfig:
 
     data: Path
     """the training data: folder with NAME/protein.pdb and NAME/ligands.sdf"""
+    others: Path | None = None
+    """a second such folder, of complexes that the network was not trained on: half of the complexes come from it"""
     weights: Path = DEMO_WEIGHTS
     """weights.safetensors of domains.docking.train, with its score scale chosen"""
     nfe: tuple[int, ...] = (4, 5, 6, 8, 10)
     """a grid for each"""
     solver: str = SOLVER
     complexes: int = 128
-    """of the training split, drawn with --seed"""
+    """drawn with --seed"""
     poses: int = 8
     """teacher poses a complex"""
     steps: int = 200
@@ -81,8 +86,9 @@ def main(config: LearnConfig, console: Console) -> None:
                     solver=config.solver,
                     poses=poses,
                     seed=config.seed,
-                    config=replace(fit_config(nfe), steps=config.steps),
+                    config=replace(fit_config(nfe), steps=config.steps, phases=("times",)),
                     teacher=teacher,
+                    for_others=len(complexes) > 1,
                     folder=config.cache,
                     on_progress=progress.follow(),
                 )
@@ -96,7 +102,7 @@ def _stage(nfe: int) -> str:
 
 
 def training_complexes(config: LearnConfig) -> tuple[list[Complex], list[InputProblem]]:
-    """At most `config.complexes` of the training split, and what of the data cannot be used.
+    """At most `config.complexes` of the training split and of --others, and what of the data cannot be used.
 
     Raises:
         InputError: if there are none.
@@ -104,8 +110,20 @@ def training_complexes(config: LearnConfig) -> tuple[list[Complex], list[InputPr
     parts, problems = read_split([config.data], config.validation_ligands, config.validation_targets)
     if not parts.train:
         raise _mistake("--data", "every complex in it belongs to the validation split", "give more")
-    order = torch.randperm(len(parts.train), generator=torch.Generator().manual_seed(config.seed)).tolist()
-    return [parts.train[i] for i in order[: config.complexes]], problems
+    others: list[Complex] = []
+    if config.others is not None:
+        found, more = read(config.others)
+        if not found:
+            raise InputError(more[0])
+        known = {c.name for c in parts.all}
+        others = [c for c in found if c.name not in known]
+        problems = [*problems, *more]
+    generator = torch.Generator().manual_seed(config.seed)
+    sure, unsure = (
+        [part[i] for i in torch.randperm(len(part), generator=generator).tolist()] for part in (parts.train, others)
+    )
+    half = min(config.complexes // 2, len(unsure))
+    return [*sure[: config.complexes - half], *unsure[:half]], problems
 
 
 def _check(config: LearnConfig) -> None:

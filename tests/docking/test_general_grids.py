@@ -10,7 +10,7 @@ import pytest
 from benchmark_runs import write_complexes, write_weights
 
 from domains.docking.general_grids import general_fit, grid_path
-from domains.docking.learn_grids import cli
+from domains.docking.learn_grids import LearnConfig, cli, training_complexes
 from domains.docking.networks.weights import DEMO_WEIGHTS, load_weights
 from domains.errors import InputError
 from ld3.learn import FitResult
@@ -41,6 +41,9 @@ def test_a_grid_is_learned_on_the_training_split_and_found_beside_the_weights(ca
     assert path == tmp_path / "model.grids" / "dpmpp_2m_3.json"
     learned = FitResult.load(path)
     assert learned.config["steps"] == 2
+    assert learned.config["phases"] == ["times"]
+    assert learned.test is not None  # nine poses of one complex are too few for it
+    assert (learned.test.verdict, learned.learned) == ("too few pairs", False)
     found = general_fit(load_weights(case.weights), 3)
     assert found is not None
     assert found.grid.equals(learned.grid)
@@ -66,6 +69,21 @@ def test_an_interrupted_run_goes_on(case: Case) -> None:
     assert after["grid"] == before["grid"]
     assert after["curve"] == before["curve"]
     assert grid_path(case.weights, "dpmpp_2m", 4).exists()
+
+
+def test_half_of_the_complexes_come_from_the_other_folder(case: Case, tmp_path: Path) -> None:
+    others = write_complexes(tmp_path / "others", "1ia1", "1s3v")
+    config = LearnConfig(
+        data=case.data,
+        others=others,
+        complexes=2,
+        validation_targets=tmp_path / "held.txt",
+        validation_ligands=tmp_path / "none.txt",
+    )
+    found, _ = training_complexes(config)
+    assert [c.name.split("/")[0] in ("1ia1", "1s3v") for c in found] == [False, True]
+    assert len(training_complexes(replace(config, complexes=9))[0]) == 3
+    assert len(training_complexes(replace(config, others=None, complexes=9))[0]) == 1
 
 
 def test_the_demo_model_has_grids_at_its_own_score_scale() -> None:
