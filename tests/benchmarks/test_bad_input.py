@@ -224,10 +224,11 @@ def test_bad_complexes_are_named_and_the_good_one_is_docked(
 
     run = bench("--complexes", folder)
     assert run.status == 0
-    assert {row["complex"] for row in run.poses} == {"1uou/1uou", "rigid/benzene", "l_same/x"}
+    assert {row["complex"] for row in run.poses} == {"1uou/1uou", "rigid/benzene", "l_same/x", "l_same/x_2"}
     assert all(row["failed"] is None for row in run.poses)
     warnings = {line.split(str(folder) + "/")[1].split("/")[0]: line for line in run.errors if "warning" in line}
-    assert set(warnings) == {*proteins, *ligands, "nothing"}
+    assert set(warnings) == {*proteins, *set(ligands) - {"l_same"}, "nothing"}
+    assert any("l_same/x_2" in line and line.startswith("note: ") for line in run.errors), run.errors
     assert len([line for line in run.errors if line.startswith("warning: ")]) == len(warnings)
     said = {
         "p_empty": "empty",
@@ -240,9 +241,8 @@ def test_bad_complexes_are_named_and_the_good_one_is_docked(
         "l_valence": "cannot sanitise",
         "l_fragments": "2 fragments",
         "l_metal": "Zn",
-        "l_flat": "2-D",
+        "l_flat": "3-D coordinates",
         "l_far": "Å away",
-        "l_same": "used twice",
         "nothing": "cannot be read",
     }
     for name, words in said.items():
@@ -260,19 +260,19 @@ def test_bad_rows_of_a_table(bench: Bench, crystal: tuple[Path, str, str, tuple[
     good = "1uou/protein.pdb,1uou/ligands.sdf,"
     header = "complex_name,protein_path,ligand_description,protein_sequence\n"
     rows = {
-        f"good,{good}": "used twice",
         "lost,nowhere.pdb,1uou/ligands.sdf,": "nowhere.pdb",
         "gone,1uou/protein.pdb,nowhere.sdf,": "nowhere.sdf",
         "cut,protein.pdb.gz,1uou/ligands.sdf,": "cut off",
         "smiles,1uou/protein.pdb,CC(C,": "CC(C",
         "unplaced,1uou/protein.pdb,CCO,": "no pose to put the pocket around",
     }
-    table.write_text(header + f"good,{good}\n" + "".join(row + "\n" for row in rows))
+    table.write_text(header + f"good,{good}\n" * 2 + "".join(row + "\n" for row in rows))
     run = bench("--complexes", table)
     assert run.status == 0
-    assert {row["complex"] for row in run.poses} == {"good"}
+    assert {row["complex"] for row in run.poses} == {"good", "good_2"}
+    assert any("good_2" in line and line.startswith("note: ") for line in run.errors), run.errors
     warnings = [line for line in run.errors if line.startswith("warning: ")]
-    assert len(warnings) == 6
+    assert len(warnings) == 5
     for words in rows.values():
         assert sum(words in line for line in warnings) == 1, (words, warnings)
     table.write_text(header + "lost,nowhere.pdb,1uou/ligands.sdf,\n")
