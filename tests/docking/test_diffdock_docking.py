@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import warnings
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +25,7 @@ from domains.docking.networks.weights import DockingModel, load_weights, store_l
 from domains.docking.poses.diffusion import NoiseRange
 from domains.docking.poses.low_temperature_sde import PUBLISHED, LowTemperature, Temperature
 from domains.docking.samplers import diffdock_low_temperature_sde, hand_made_sampler
+from domains.docking.settings import TEACHER, fit_config
 from domains.docking.structures.batch import collate
 from domains.docking.structures.complexes import Complex
 from domains.docking.structures.protein_files import read_protein
@@ -160,6 +162,19 @@ def test_from_a_folder_to_ranked_poses(release: Path, complex_6o5u: Complex, tmp
     assert np.array_equal(again.ranker.rank(found, docked.positions[found.name]).score, scores.score)
     one = model.ranker.rank(found, docked.positions[found.name][1:])
     np.testing.assert_allclose(one.score, scores.score[1:], rtol=1e-4)
+
+
+def test_a_grid_is_learned_through_the_network(release: Path, complex_6o5u: Complex) -> None:
+    """Gradients by the times, from the teacher to a grid that docks; embeddings and all."""
+    model = docking.load_model(release)
+    config = replace(fit_config(2), steps=2, validate_every=1, batch=2)
+    teacher = replace(TEACHER, nfe=4, checked=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # four steps are no teacher
+        fit = docking.learn_grid(model, [complex_6o5u], nfe=2, poses=8, config=config, teacher=teacher)
+    assert fit.nfe == 2
+    docked = docking.dock(model, [complex_6o5u], fit, samples=2, seed=0)
+    assert not docked.failed
 
 
 def test_what_is_prepared_twice_is_the_same(release: Path, complex_6o5u: Complex) -> None:
