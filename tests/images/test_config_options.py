@@ -208,3 +208,11 @@ def test_pipelines_of_other_classes_and_parts_are_refused(tmp_path: Path) -> Non
         (folder / "model_index.json").write_text(json.dumps(index | change))
         with pytest.raises(InputError, match=why):
             load_diffusers(folder, ModelOptions(prompts=("a cat",)))
+
+
+def test_the_page_says_which_lists_a_scheduler_takes() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "image_models.md").read_text()
+    for kind in STEPS + FLOWS:
+        taken = inspect.signature(getattr(diffusers, kind).set_timesteps).parameters
+        row = " | ".join("yes" if name in taken else "no" for name in ("timesteps", "sigmas"))
+        assert f"| {kind} | {row} |" in page

@@ -53,7 +53,10 @@ def load_parts(name: str, device: torch.device, dtype: torch.dtype, variant: str
 def _index(name: str, library: Component) -> dict[str, Any]:
     """The parts of a pipeline, and its own options."""
     path = Path(name) / _INDEX
-    return dict(json.loads(path.read_text()) if path.exists() else library.load_config(name))
+    index = json.loads(path.read_text()) if path.exists() else library.load_config(name)
+    if not isinstance(index, dict):
+        raise TypeError(f"{_INDEX} must hold an object, got {type(index).__name__}")
+    return index
 
 
 def _cause(error: Exception) -> str:
