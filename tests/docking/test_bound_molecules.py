@@ -7,11 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from benchmark_runs import write_weights
 from conftest import shared
 from numpy.typing import NDArray
 
+from benchmarks.docking.inputs import load
+from benchmarks.docking.options import Options
+from domains import docking
+from domains.docking.screen.receptor import read_receptor
 from domains.docking.structures.complexes import Complex, read
-from domains.errors import InputProblem
+from domains.errors import InputError, InputProblem
 
 PLAIN = next(c for c in read()[0] if c.name == "1ia1")
 """A reductase with NADPH (NDP); TQ3 of its other chain is far from the pocket."""
@@ -69,6 +74,24 @@ def test_a_bound_ligand_is_left_out_of_a_pocket_that_it_fills(tmp_path: Path, po
         kept = one(read(table(tmp_path, [*LINES, *bound()]), pocket=pocket, keep=[name]))
         assert "LIG" in kept.protein.residue_names
         assert "X:900" in kept.pocket.residue_ids
+
+
+def test_what_lies_where_the_pockets_ligand_is(tmp_path: Path) -> None:
+    """The ligand of another file says where the pocket is; in the protein file it is in the way, cofactor or not."""
+    sdf = PLAIN.protein.path.with_name("1ia1_ligand.sdf")
+    found = one(read(table(tmp_path, [*LINES, *bound("SAM")]), pocket=str(sdf)))
+    assert "SAM" not in found.protein.residue_names
+    assert "NDP" in found.protein.residue_names
+
+
+def test_a_screen_does_the_same(tmp_path: Path) -> None:
+    table(tmp_path, [*LINES, *bound()])
+    receptor = read_receptor(tmp_path / "p.pdb", POINT)
+    assert "X:900" not in receptor.pocket.residue_ids
+    assert any("X:900 LIG (19 heavy atoms bound in the pocket" in remark for remark in receptor.remarks)
+    assert "X:900" in read_receptor(tmp_path / "p.pdb", POINT, keep=["LIG"]).pocket.residue_ids
+    with pytest.raises(InputError, match="no residue in it is called LGI"):
+        read_receptor(tmp_path / "p.pdb", POINT, drop=["LGI"])
 
 
 def test_around_the_ligands_own_pose_neighbours_stay(tmp_path: Path) -> None:
@@ -158,6 +181,18 @@ def test_small_pockets_are_reported(tmp_path: Path) -> None:
     assert 0 < len(small.pocket.residue_ids) < 5
     assert small.remarks[0] == f"the pocket is small ({small.pocket.spec}): is it where the ligand binds?"
     assert not any("small" in remark for remark in one(read(path, pocket=POINT)).remarks)
+
+
+def test_symmetries_matter_only_where_a_bound_pose_is_known(tmp_path: Path) -> None:
+    """A tetraarylborate has more than can be counted."""
+    ring = "c1cc(C(F)(F)F)cc(C(F)(F)F)c1"
+    path = table(tmp_path, LINES, f"[B-]({ring})({ring})({ring}){ring}")
+    weights = write_weights(tmp_path / "model.safetensors")
+    found = load(Options(complexes=path, pocket=POINT, weights=weights), docking.load_model(weights))
+    assert found.problems == ()
+    (borate,) = found.complexes
+    np.testing.assert_array_equal(found.symmetries["a"], np.arange(borate.ligand.n_atoms)[None])
+    assert any("are not corrected for them" in remark for remark in borate.remarks)
 
 
 def test_the_cases_that_were_reported() -> None:

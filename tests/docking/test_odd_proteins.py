@@ -71,7 +71,7 @@ COPIES: dict[str, Callable[[], list[str]]] = {
     "one chain id, no TER": lambda: [*CHAIN, *moved(CHAIN, 60.0)],
     "one chain id, END": lambda: [*CHAIN, "END", *moved(CHAIN, 60.0)],
     "one chain id, TER and END": lambda: [*CHAIN, "TER", "END", *moved(CHAIN, 60.0)],
-    "the second begins earlier": lambda: [*CHAIN, *moved(put_number(CHAIN[:20], -3), 60.0), *moved(CHAIN, 60.0)],
+    "the second begins earlier": lambda: [*CHAIN, *moved(put_number(CHAIN[:20], -3), 75.0), *moved(CHAIN, 60.0)],
     "segment ids": lambda: [put(line, 73, "PROA") for line in CHAIN] + [put(x, 73, "PROB") for x in moved(CHAIN, 60.0)],
 }
 
@@ -265,6 +265,13 @@ def test_models_that_are_not_read_are_named_where_the_ligand_is_far(tmp_path: Pa
     assert "away from protein.pdb, of whose 2 models only the first is read; it is at model 2; give" in str(problem)
     (kept,), _ = read(tmp_path, pocket="protein")
     assert any("read the first of 2 models" in remark for remark in kept.remarks)
+
+
+def test_two_structures_on_top_of_each_other(tmp_path: Path) -> None:
+    """Superposed, with chain ids of their own."""
+    other = [put(line, 22, "Z") for line in moved(CHAIN, 0.4)]
+    line = refusal(tmp_path, [*CHAIN, *other])
+    assert f"are in one place, and {len({x[22:27] for x in CHAIN})} such pairs in all" in line
 
 
 def test_names_of_terminal_and_protonated_residues(tmp_path: Path, plain: Protein) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
+from domains.docking.structures.bound_molecules import ALL_LIGANDS, MoleculeChoice
 from domains.docking.structures.copies import without_copies
+from domains.docking.structures.free_pocket import free_pocket
 from domains.docking.structures.ligand_files import LIGAND_SUFFIXES, read_ligands
-from domains.docking.structures.pocket import EmptyPocketError, Pocket, PocketChoice, choose_pocket
+from domains.docking.structures.pocket import EmptyPocketError, Pocket, PocketChoice
 from domains.docking.structures.pocket_files import read_pocket_choice
 from domains.docking.structures.protein import Protein
 from domains.docking.structures.protein_files import read_protein
@@ -28,18 +31,27 @@ class Receptor:
     remarks: tuple[str, ...]
 
 
-def read_receptor(path: Path, pocket: str) -> Receptor:
+def read_receptor(path: Path, pocket: str, drop: Collection[str] = (), keep: Collection[str] = ()) -> Receptor:
     """A protein, and the pocket that `pocket` means.
 
     Args:
         path: PDB or mmCIF file.
         pocket: a file of a ligand in its bound pose, the pocket being what is within 6 Å of it, or FILE:RADIUS; or
             point:X,Y,Z, point:X,Y,Z,RADIUS or protein. A copy of that ligand in the protein is removed.
+        drop: molecules of the protein file to leave out: names of residues, places (A:301), or "all-ligands".
+        keep: those to keep; without either, what is bound in the pocket and no cofactor is left out.
 
     Raises:
-        InputError: if a file cannot be used, or there is no residue in the pocket.
+        InputError: if a file cannot be used, there is no residue in the pocket, or a name is to be left out and kept.
     """
-    protein = read_protein(path)
+    try:
+        molecules = MoleculeChoice(frozenset(drop), frozenset(keep))
+    except ValueError as error:
+        raise InputError(InputProblem("--drop", "", str(error), "name it once")) from error
+    protein = read_protein(path, molecules.keep)
+    for name in sorted((molecules.drop | molecules.keep) - protein.residue_words - {ALL_LIGANDS}):
+        remedy = f"give the name of a residue as the file has it (LIG), its place (A:301), or {ALL_LIGANDS}"
+        raise InputError(InputProblem(str(path), "", f"no residue in it is called {name}", remedy))
     choice = _choice(pocket)
     if choice.kind == "points":  # of a file that was just read
         file = pocket if pocket.lower().endswith(LIGAND_SUFFIXES) else pocket.rpartition(":")[0]
@@ -47,11 +59,11 @@ def read_receptor(path: Path, pocket: str) -> Receptor:
         assert not isinstance(ligand, InputProblem)
         protein = without_copies(protein, ligand, ligand.positions)
     try:
-        found = choose_pocket(protein, choice, None)
+        protein, found, remarks = free_pocket(protein, choice, None, molecules)
     except EmptyPocketError as error:
         remedy = "give a pocket in the protein's frame, or a larger radius"
         raise InputError(InputProblem(str(path), "", str(error), remedy)) from error
-    return Receptor(protein, found, (*protein.report.remarks, *_in_the_way(protein, found)))
+    return Receptor(protein, found, (*remarks, *protein.report.remarks))
 
 
 def _choice(text: str) -> PocketChoice:
@@ -63,18 +75,3 @@ def _choice(text: str) -> PocketChoice:
     if choice.kind == "ligand":
         raise InputError(InputProblem("--pocket", "", f"got '{text}', and a library has no bound poses", remedy))
     return choice
-
-
-def _in_the_way(protein: Protein, pocket: Pocket) -> tuple[str, ...]:
-    """What is no amino acid in the pocket, for it may be the ligand of the crystal."""
-    inside = set(pocket.residue_ids)
-    kept = [
-        f"{word} {name}"
-        for word, name, is_amino_acid in zip(
-            protein.residue_ids, protein.residue_names, protein.is_amino_acid, strict=True
-        )
-        if word in inside and not is_amino_acid
-    ]
-    if not kept:
-        return ()
-    return (f"{', '.join(kept)} in the pocket stays there; remove it from the file if ligands are to take its place",)

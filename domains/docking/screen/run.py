@@ -189,7 +189,7 @@ def read_job(options: Screen) -> tuple[Job, list[str]]:
     Raises:
         InputError: if one of them cannot be used.
     """
-    receptor = read_receptor(options.protein, options.pocket)
+    receptor = read_receptor(options.protein, options.pocket, options.drop, options.keep)
     given = {name: getattr(options, name) for name in ("nfe", "samples", "weights", "grid", "seed", "device")}
     plan, remarks = plan_of(DockOptions(check=False, **given))
     job = Job(

@@ -37,6 +37,10 @@ class Screen:
     """where to dock: a ligand file in its bound pose, point:X,Y,Z, point:X,Y,Z,RADIUS or protein (Å)"""
     out: Path
     """folder for the results"""
+    drop: tuple[str, ...] = ()
+    """molecules of the protein file to leave out: names of residues (LIG), places (A:301), or all-ligands"""
+    keep: tuple[str, ...] = ()
+    """molecules to keep; without either, those bound in the pocket that are no known cofactors are left out"""
     nfe: int = 5
     """network evaluations a pose"""
     grid: Path | None = None

@@ -28,7 +28,7 @@ class BoundMolecule:
 
 
 @dataclass(frozen=True)
-class Choice:
+class MoleculeChoice:
     """Which molecules of a protein file are left out and kept, by the names of residues, or "all-ligands".
 
     Where neither says anything, those in a pocket around a point or in a whole protein are left out, for they would be
@@ -70,7 +70,7 @@ def bound_molecules(protein: Protein) -> list[BoundMolecule]:
 
 
 def left_out(
-    protein: Protein, molecules: Iterable[BoundMolecule], pocket: Collection[str] | None, choice: Choice
+    protein: Protein, molecules: Iterable[BoundMolecule], pocket: Collection[str] | None, choice: MoleculeChoice
 ) -> dict[int, str]:
     """Residue -> why it is left out, in words.
 

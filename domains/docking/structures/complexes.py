@@ -12,14 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
 
-from domains.docking.structures.bound_molecules import ALL_LIGANDS, Choice, bound_molecules, left_out
+from domains.docking.structures.bound_molecules import ALL_LIGANDS, MoleculeChoice
 from domains.docking.structures.copies import without_copies
+from domains.docking.structures.free_pocket import free_pocket
 from domains.docking.structures.isomers import Stereo, read_smiles
 from domains.docking.structures.ligand import Ligand, with_conformer
 from domains.docking.structures.ligand_files import read_ligands
 from domains.docking.structures.pairs import Pair, pair_records
 from domains.docking.structures.placement import check_near, clash_remark, given_pose
-from domains.docking.structures.pocket import EmptyPocketError, Pocket, PocketChoice, choose_pocket
+from domains.docking.structures.pocket import EmptyPocketError, Pocket, PocketChoice
 from domains.docking.structures.pocket_files import read_pocket_choice
 from domains.docking.structures.protein import Protein
 from domains.docking.structures.records import Record, folder_records, posebusters_records
@@ -29,8 +30,6 @@ from domains.docking.structures.templates import skeleton, templates_of
 from domains.docking.structures.text_files import read_names
 from domains.docking.structures.torsions import TorsionRule
 from domains.errors import InputError, InputProblem
-
-_FEW_RESIDUES = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +101,7 @@ def read(
         raise ValueError(f"seed is {seed}; give a number >= 0")
     if path is None and known_poses is None:
         known_poses = True
-    molecules = Choice(frozenset(drop), frozenset(keep))
+    molecules = MoleculeChoice(frozenset(drop), frozenset(keep))
     wanted = None if only is None else read_names(Path(only))
     templates = templates_of([template] if isinstance(template, str) else template)
     proteins: dict[int, Protein] = {}
@@ -174,7 +173,7 @@ def _names_of(name: str) -> set[str]:
 
 
 def _complex(
-    record: Record, choice: PocketChoice, molecules: Choice, known_poses: bool | None, seed: int | None
+    record: Record, choice: PocketChoice, molecules: MoleculeChoice, known_poses: bool | None, seed: int | None
 ) -> Complex:
     """The complex, with a fresh conformer from a seed if there is one.
 
@@ -200,22 +199,17 @@ def _complex(
     if pose is None:
         protein = without_copies(record.protein, record.ligand, None)
     try:
-        pocket = choose_pocket(protein, choice, pose)
-        in_the_way = left_out(protein, bound_molecules(protein), None if around_pose else pocket.residue_ids, molecules)
-        protein = protein.leaving_out(in_the_way)
-        pocket = choose_pocket(protein, choice, pose) if in_the_way else pocket
+        protein, pocket, more = free_pocket(protein, choice, pose, molecules)
     except EmptyPocketError as error:
         remedy = "use a larger radius or another centre"
         raise InputError(replace(record.where, message=str(error), remedy=remedy)) from error
-    if len(pocket.residue_ids) < _FEW_RESIDUES:
-        remarks.append(f"the pocket is small ({pocket.spec}): is it where the ligand binds?")
     try:
         if is_known:
             automorphisms(record.ligand)
         ligand = record.ligand if seed is None else with_conformer(record.ligand, seed)
     except InputError as error:
         raise InputError(replace(error.problem, file=record.name)) from error
-    all_remarks = (*filter(None, remarks), *_remarks_on(protein))
+    all_remarks = (*filter(None, remarks), *more, *_remarks_on(protein))
     return Complex(record.name, ligand, pocket, pose if is_known else None, protein, all_remarks)
 
 
@@ -225,7 +219,7 @@ def _remarks_on(protein: Protein) -> tuple[str, ...]:
     return (f"{protein.path.name}: {said}",) if said else ()
 
 
-def _nothing_called(molecules: Choice, proteins: Iterable[Protein]) -> Iterator[InputProblem]:
+def _nothing_called(molecules: MoleculeChoice, proteins: Iterable[Protein]) -> Iterator[InputProblem]:
     """For each name that is to be left out or kept and is that of no residue."""
     known = {ALL_LIGANDS, *(word for protein in proteins for word in protein.residue_words)}
     remedy = f"give the name of a residue as the file has it (LIG), its place (A:301), or {ALL_LIGANDS}"

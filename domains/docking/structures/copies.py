@@ -35,6 +35,12 @@ def without_copies(protein: Protein, ligand: Ligand, pose: NDArray[np.float32] |
     return protein.without_copies(sorted({*same, *molecules.in_place_of(pose, distance)}))
 
 
+def in_place_of(protein: Protein, pose: NDArray[np.float32]) -> list[int]:
+    """Residues that lie where a pose (A, 3), Å, is."""
+    distance, _ = cKDTree(pose).query(protein.positions)
+    return _Molecules(protein).in_place_of(pose, distance)
+
+
 class _Molecules:
     """Residues of a protein file by the bonds between them."""
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import gemmi
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from domains.docking.structures.atom_rows import FileError, Row, Rows
 from domains.docking.structures.elements import element_of, impossible_metal
@@ -33,6 +34,7 @@ from domains.docking.structures.text_files import read_text
 from domains.errors import InputError, InputProblem
 
 _KIND = "a PDB or mmCIF file (.gz is fine)"
+_ON_TOP = 1.0  # Å between the alpha carbons of two amino acids; neighbours are 3.8 Å apart
 _UNKNOWN_ATOM = "UNX"  # residue of an atom that the PDB knows no element of
 
 
@@ -147,6 +149,7 @@ def _protein(
         kept.append((own, atoms, parent))
     if not tally["amino_acids"]:
         raise InputError(InputProblem(str(path), "", "there are no amino acids in it", "give the protein's own file"))
+    _check_apart([(own, atoms) for own, atoms, parent in kept if parent is not None])
     rows = [_row(atom, parent, i) for i, (_, atoms, parent) in enumerate(kept) for atom in atoms]
     return Protein(
         path,
@@ -177,6 +180,18 @@ def _protein(
             notes=notes,
         ),
     )
+
+
+def _check_apart(amino_acids: Sequence[tuple[_Residue, list[gemmi.Atom]]]) -> None:
+    """``FileError`` if two amino acids are in one place: two structures, one on the other, in one file."""
+    centres = [(own, atom) for own, atoms in amino_acids for atom in atoms if atom.name == "CA"]
+    if not centres:
+        return
+    pairs = cKDTree(np.array([atom.pos.tolist() for _, atom in centres])).query_pairs(_ON_TOP)
+    if pairs:
+        one, other = (centres[i][0] for i in min(pairs))
+        places = f"{one.chain}:{one.residue.seqid} {one.residue.name} and {other.chain}:{other.residue.seqid}"
+        raise FileError(f"{places} {other.residue.name} are in one place, and {len(pairs)} such pairs in all")
 
 
 class _Atom(NamedTuple):
