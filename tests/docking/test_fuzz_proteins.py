@@ -23,8 +23,9 @@ EXAMPLES = int(os.environ.get("LD3_FUZZ_EXAMPLES", "40"))
 FUZZ = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 
 SOURCE = read()[0][0].protein.path.read_text().splitlines()
-PDB = [line for line in SOURCE if line.startswith(("ATOM", "HETATM"))][150:330]
-"""About twenty residues."""
+_SLICE = [line for line in SOURCE if line.startswith(("ATOM", "HETATM"))][150:330]
+PDB = [line for line in _SLICE if line[21:27] not in (_SLICE[0][21:27], _SLICE[-1][21:27])]
+"""About twenty whole residues."""
 
 
 def _mmcif() -> list[str]:
