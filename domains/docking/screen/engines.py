@@ -106,8 +106,8 @@ class RayEngine:
             max_task_retries=_TRIES - 1,
             max_concurrency=_AHEAD,
         )
-        job_once = ray.put(job)
-        self._actors = [actor.remote(job_once, processes) for _ in range(count)]
+        self._job = ray.put(job)  # kept: an actor that is started again needs it again
+        self._actors = [actor.remote(self._job, processes) for _ in range(count)]
         self._held = [0] * count
         self._lock = threading.Lock()
         self.capacity = _AHEAD * count
