@@ -25,7 +25,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCK = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
 
 # Import name -> the package that brings it, where they differ.
-BROUGHT_BY = {"torch_geometric": "torch-geometric", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+BROUGHT_BY = {"PIL": "pillow", "torch_geometric": "torch-geometric", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 
 MAY_IMPORT = {"ld3": {"ld3"}, "domains": {"ld3", "domains"}, "benchmarks": {"ld3", "domains", "benchmarks"}}
 
@@ -87,9 +87,11 @@ def test_the_core_speaks_of_no_domain() -> None:
 def test_what_is_imported_is_declared_and_nothing_else() -> None:
     assert third_party("ld3") | {"tyro"} == declared()  # tyro for the command
     assert third_party("domains") | third_party("benchmarks") <= declared(
-        "docking", "images", "diffusers", "screening", "ray", "diffdock"
+        "docking", "images", "diffusers", "screening", "ray", "vina", "diffdock"
     )
-    assert third_party("tests") <= declared("docking", "images", "diffusers", "screening", "ray", "diffdock", "dev")
+    assert third_party("tests") <= declared(
+        "docking", "images", "diffusers", "screening", "ray", "vina", "diffdock", "dev"
+    )
 
 
 def test_the_command_needs_no_extra() -> None:
