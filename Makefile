@@ -7,13 +7,14 @@ PIP := $(RUN) -m pip --disable-pip-version-check
 # Named by the lock's content: a changed lock builds .venv anew, a touched one does not.
 STAMP := $(VENV)/lock-$(firstword $(shell cksum < requirements.lock))
 
-.PHONY: help setup demo test test-fast lint docs lock
+.PHONY: help setup demo test test-fast fuzz lint docs lock
 
 help:
 	@echo 'make setup      build .venv from requirements.lock (once; a few minutes)'
 	@echo 'make demo       setup, then dock four real complexes; results in out/demo'
 	@echo 'make test       setup, then ruff, mypy, the pages and all tests'
 	@echo 'make test-fast  the same without the slow tests'
+	@echo 'make fuzz       setup, then read thousands of files that were damaged at random (an hour)'
 	@echo 'make lint       setup, then ruff and mypy'
 	@echo 'make docs       setup, then the pages, in out/site; a broken link fails'
 	@echo 'make lock       add to requirements.lock what pyproject.toml newly asks for'
@@ -32,6 +33,9 @@ test: lint
 
 test-fast: lint
 	$(TESTS) -m 'not slow'
+
+fuzz: setup
+	LD3_FUZZ_EXAMPLES=5000 $(TESTS) tests/docking/test_fuzz_readers.py $(wildcard tests/docking/test_fuzz_proteins.py)
 
 lint: setup
 	$(RUN) -m ruff check

@@ -62,6 +62,7 @@ def load(options: Options, model: DockingModel) -> Inputs:
         known_poses=options.known_poses or None,
         only=options.only,
         seed=options.seed,
+        template=options.template,
         drop=options.drop,
         keep=options.keep,
     )

@@ -47,6 +47,8 @@ class Options:
     """safetensors file written by domains.docking.train"""
     pocket: str = "ligand"
     """where to dock: ligand, ligand:RADIUS, point:X,Y,Z, point:X,Y,Z,RADIUS or protein (Å)"""
+    template: tuple[str, ...] = ()
+    """SMILES of ligands whose bond orders are lost in their files"""
     drop: tuple[str, ...] = ()
     """molecules of the protein files to leave out: names of residues (LIG), places (A:301), or all-ligands"""
     keep: tuple[str, ...] = ()

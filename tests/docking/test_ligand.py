@@ -199,7 +199,10 @@ def _edited(smiles: str, change: dict[int, tuple[float, float, float]] | float) 
 BAD_RECORDS = {
     "unsanitisable": (_block("CCN", "x").replace(" N   0", " F   0"), "cannot sanitise"),
     "fragments": (_block("CCC(=O)[O-].CC[NH3+]", "x"), "2 fragments"),
-    "metal": ("x\n\n\n  1  0  0  0  0  0  0  0  0  0999 V2000\n    1.0 2.0 3.0 Zn  0  0\nM  END\n", "cannot parse"),
+    "metal": (
+        "x\n\n\n  1  0  0  0  0  0  0  0  0  0999 V2000\n    1.0 2.0 3.0 Zn  0  0\nM  END\n",
+        "the coordinates of atom 1",
+    ),
     "ion": (
         "x\n\n\n  1  0  0  0  0  0  0  0  0  0999 V2000\n"
         "    1.0000    2.0000    3.0000 Zn  0  2  0  0  0  0  0  0  0  0  0  0\nM  END\n",
@@ -386,6 +389,13 @@ def test_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["poses.sdf"]
     with pytest.raises(OSError, match="nowhere"):
         write_sdf(tmp_path / "nowhere" / "poses.sdf", ligand, ligand.positions[None], [{}])
+
+
+def test_a_folder_is_no_file_of_another_complex() -> None:
+    folders = folder_names(["a", "a.sdf/b", "a.SDF", "v1.5", "a/poses.sdf", "/".join("abcdefghijkl")])
+    assert folders["a"] == "a" and folders["a.sdf/b"] == "a_sdf/b" and folders["v1.5"] == "v1.5"
+    assert folders["a/poses.sdf"] == "a/poses_sdf" and folders["a.SDF"] == "a_SDF"
+    assert folders["/".join("abcdefghijkl")] == "a/b/c/d/e/f/g/h_i_j_k_l"
 
 
 def test_no_name_of_a_complex_leads_out_of_the_folder(tmp_path: Path) -> None:

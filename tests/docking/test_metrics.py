@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from rdkit import Chem
+from rdkit.Chem import rdMolAlign
 from spyrmsd.rmsd import symmrmsd
 
 from domains.docking.poses.metrics import (
@@ -16,7 +17,7 @@ from domains.docking.poses.metrics import (
 )
 from domains.docking.structures.complexes import read
 from domains.docking.structures.ligand import Ligand, from_smiles
-from domains.docking.structures.symmetry import automorphisms, same_atoms
+from domains.docking.structures.symmetry import automorphisms, keeping_bond_orders, same_atoms
 from domains.errors import InputError
 
 # Number of symmetries of the heavy-atom graph, counted by hand.
@@ -76,6 +77,21 @@ def test_automorphisms_are_a_group_of_known_size(smiles: str, count: int) -> Non
     for p in permutations:
         assert (adjacency[np.ix_(p, p)] == adjacency).all() and (elements[p] == elements).all()
         assert tuple(np.argsort(p)) in group
+
+
+@pytest.mark.parametrize("smiles", [*SYMMETRIC, "C=CC(CC)C(=C)C", "CC(=O)C(C)=C", "NC(=O)C(O)=N", "O=C1C=CC(O)C=C1"])
+def test_with_bond_orders_it_is_rdkits(smiles: str) -> None:
+    ligand = from_smiles(smiles, smiles, seed=1)
+    everything = automorphisms(ligand)
+    permutations = keeping_bond_orders(ligand, everything)
+    poses = shuffled_poses(ligand, everything, 10, seed=4)
+    for pose in poses:
+        moved = Chem.Mol(ligand.mol)
+        moved.GetConformer().SetPositions(pose)
+        expected = rdMolAlign.CalcRMS(moved, Chem.Mol(ligand.mol))
+        found = symmetric_rmsd(pose[None], ligand.positions, permutations)[0]
+        assert found == pytest.approx(expected, abs=1e-5)
+        assert symmetric_rmsd(pose[None], ligand.positions, everything)[0] <= found + 1e-9
 
 
 def test_symmetric_rmsd_on_crystal_ligands() -> None:

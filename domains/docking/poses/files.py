@@ -17,6 +17,8 @@ from rdkit.Geometry import Point3D
 from domains.docking.structures.ligand import Ligand
 
 _UNSAFE = re.compile(r"[^\w.+=-]+")
+_FILE_ENDING = re.compile(r"\.(?=(sdf|sd|mol|mol2|pdb|csv|json|html|png|txt|part)$)", re.IGNORECASE)
+_MOST_PARTS = 8  # of a name with slashes; a path has at most 4096 bytes, and 260 letters on some systems
 _LONGEST = 100  # bytes of one name; most file systems allow 255, and an ending is still to come
 
 
@@ -67,11 +69,12 @@ def folder_names(names: Sequence[str]) -> dict[str, str]:
     """Name of a complex -> a relative path that no name can lead out of its folder, and that no two share.
 
     "SERIES/LIGAND" becomes a name in a folder. A part of more than 100 bytes is cut and ends in a hash of the whole.
+    No part ends like a file, so that the folder of "a.sdf/b" is not the file of "a".
     """
     folders: dict[str, str] = {}
     taken: set[str] = set()
     for name in names:
-        plain = folder = "/".join(_safe(part) for part in name.split("/"))
+        plain = folder = "/".join(_safe(part) for part in name.split("/", _MOST_PARTS - 1))
         count = 1
         while _on_any_disk(folder) in taken:
             count += 1
@@ -82,7 +85,7 @@ def folder_names(names: Sequence[str]) -> dict[str, str]:
 
 
 def _safe(part: str) -> str:
-    plain = _UNSAFE.sub("_", part).strip(".") or "_"
+    plain = _FILE_ENDING.sub("_", _UNSAFE.sub("_", part).strip(".") or "_")
     if len(plain.encode()) <= _LONGEST:
         return plain
     ending = "_" + hashlib.sha256(part.encode(errors="surrogatepass")).hexdigest()[:12]

@@ -18,6 +18,8 @@ def symmetric_rmsd(
 ) -> NDArray[np.float64]:
     """min over permutations π of sqrt(mean_a |x_a - y_π(a)|²), (n,) in Å; NaN where a pose is not finite.
 
+    Over all automorphisms of elements and bonds this is spyrmsd's default, the convention of the field.
+
     Args:
         positions: (n, A, 3) Å, poses.
         reference: (A, 3) Å, the bound pose in the same frame.

@@ -24,6 +24,7 @@ LIGAND_SUFFIXES: tuple[str, ...] = (".sdf", ".sd", ".mol", ".mol2")
 
 _SEPARATOR = re.compile(r"^\$\$\$\$.*\n?", re.MULTILINE)
 _MOL_START = re.compile(r"^(?:[^\n]*\n){3}[ \d]{6}[^\n]*V[23]000[ \r]*$", re.MULTILINE)
+_NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
 _MOL_END = re.compile(r"^M {1,2}END", re.MULTILINE)
 
 
@@ -84,11 +85,30 @@ def _mol_blocks(record: str) -> list[str]:
     return [record[a:b] for a, b in zip([0, *cuts], [*cuts, len(record)], strict=True)]
 
 
+def _misplaced(block: str) -> int:
+    """The first atom, from 1, whose coordinates are no numbers (RDKit reads 1.2.3 as 1.2); 0 if there is none."""
+    lines = block.split("\n")
+    if "V3000" in lines[3]:
+        atoms = re.search(r"^M  V30 BEGIN ATOM *\n(.*?)^M  V30 END ATOM", block, re.MULTILINE | re.DOTALL)
+        words = [line.split()[4:7] for line in atoms[1].splitlines()] if atoms else []
+    else:
+        count = int(lines[3][:3]) if lines[3][:3].strip().isdigit() else 0
+        words = [[line[:10], line[10:20], line[20:30]] for line in lines[4 : 4 + count]]
+    for number, fields in enumerate(words, start=1):
+        if len(fields) < 3 or not all(_NUMBER.fullmatch(field) for field in fields):
+            return number
+    return 0
+
+
 def _torn(block: str) -> str:
-    """What is wrong with where a MOL block ends, or nothing."""
+    """What is wrong with a MOL block before RDKit reads it, or nothing."""
     end = _MOL_END.search(block)
     if end is None:
         return "the record is cut off (no 'M  END')"
+    if block[: end.start()].count("\n") < 4:
+        return "the record has no header of three lines and no counts"
+    if atom := _misplaced(block):
+        return f"the coordinates of atom {atom} are no three numbers in their columns"
     rest = block[end.end() :]
     is_data = re.search(r"^>", rest, re.MULTILINE)
     return "the record holds several MOL blocks" if _MOL_END.search(rest) and not is_data else ""

@@ -14,7 +14,8 @@ def automorphisms(ligand: Ligand, limit: int = 100_000) -> NDArray[np.intp]:
     """All permutations (S, A) of the heavy atoms that keep elements and bonds; the identity is one of them.
 
     Bond orders and charges do not count, as in spyrmsd (Meli & Biggin 2020, doi 10.1186/s13321-020-00455-2): the two
-    oxygens of a carboxylate are equivalent although one of their bonds is written double.
+    oxygens of a carboxylate are equivalent although one of their bonds is written double. RDKit's CalcRMS counts bond
+    orders, see :func:`keeping_bond_orders`.
 
     Raises:
         InputError: if there are more than `limit`. A part of them would give an RMSD that is too large.
@@ -26,6 +27,33 @@ def automorphisms(ligand: Ligand, limit: int = 100_000) -> NDArray[np.intp]:
         message = f"the molecule has more than {limit} symmetries"
         raise InputError(InputProblem(ligand.name, "", message, "leave it out: its RMSD cannot be corrected for them"))
     return np.array(matches, dtype=np.intp)
+
+
+def keeping_bond_orders(ligand: Ligand, permutations: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Those of the permutations (S, A) that keep bond orders as well, as RDKit's CalcRMS counts symmetry.
+
+    As there, the ends of conjugated terminal groups (the oxygens of acids, nitro groups and phosphates, the nitrogens
+    of amidines) are alike. DiffDock and its successors report spyrmsd's RMSD, over all permutations of
+    :func:`automorphisms`, and so does this package; RDKit's is never smaller.
+    """
+    orders = np.zeros((ligand.n_atoms, ligand.n_atoms))
+    for bond in ligand.mol.GetBonds():
+        a, b = bond.GetBeginAtom(), bond.GetEndAtom()
+        alike = _ends_conjugated_group(a, b) or _ends_conjugated_group(b, a)
+        order = -1.0 if alike else bond.GetBondTypeAsDouble()
+        orders[a.GetIdx(), b.GetIdx()] = orders[b.GetIdx(), a.GetIdx()] = order
+    kept = [(orders[np.ix_(p, p)] == orders).all() for p in permutations]
+    return permutations[np.array(kept, dtype=np.bool_)]
+
+
+def _ends_conjugated_group(end: Chem.Atom, centre: Chem.Atom) -> bool:
+    """Whether `end` is a terminal O or N on a centre that holds one of them by a double bond."""
+
+    def is_end(atom: Chem.Atom) -> bool:
+        return atom.GetAtomicNum() in (7, 8) and atom.GetDegree() == 1
+
+    double = (bond.GetOtherAtom(centre) for bond in centre.GetBonds() if bond.GetBondType() == Chem.BondType.DOUBLE)
+    return is_end(end) and any(is_end(other) for other in double)
 
 
 def same_atoms(ligand: Ligand, atomic_numbers: NDArray[np.int64], bonds: NDArray[np.int64]) -> NDArray[np.intp] | None:
