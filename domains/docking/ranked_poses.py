@@ -16,6 +16,7 @@ from domains.docking.poses.validity import Validity
 from domains.docking.ranking.consensus import CUTOFF, symmetries
 from domains.docking.ranking.ranker import PoseScores
 from domains.docking.structures.complexes import Complex
+from domains.docking.structures.symmetry import keeping_bond_orders
 
 
 @final
@@ -32,6 +33,7 @@ class RankedPose:
         sample: which of the ligand's samples it was.
         moved: Å, RMSD by which refinement moved it; None without refinement.
         rmsd: Å, to the known pose; None where there is none.
+        rmsd_keeping_bond_orders: the same over symmetries that keep bond orders, as RDKit's CalcRMS counts it.
         validity: what PoseBusters says; None where it was not asked.
     """
 
@@ -43,6 +45,7 @@ class RankedPose:
     sample: int
     moved: float | None
     rmsd: float | None
+    rmsd_keeping_bond_orders: float | None
     validity: Validity | None
 
 
@@ -77,7 +80,7 @@ class RankedPoses:
         return len(self.positions)
 
     def __iter__(self) -> Iterator[RankedPose]:
-        rmsd, cluster = self.rmsd, self.clusters
+        rmsd, strict, cluster = self.rmsd, self.rmsd_keeping_bond_orders, self.clusters
         for i in range(len(self)):
             validity = None if self.validities is None else self.validities[i]
             pose = RankedPose(
@@ -89,6 +92,7 @@ class RankedPoses:
                 sample=int(self.samples[i]),
                 moved=None if self.moved is None else float(self.moved[i]),
                 rmsd=None if rmsd is None else float(rmsd[i]),
+                rmsd_keeping_bond_orders=None if strict is None else float(strict[i]),
                 validity=validity,
             )
             pose.mol.SetProp("_Name", self.complex.name)
@@ -113,6 +117,14 @@ class RankedPoses:
             return None
         return symmetric_rmsd(self.positions, self.complex.reference, symmetries(self.complex))
 
+    @property
+    def rmsd_keeping_bond_orders(self) -> NDArray[np.float64] | None:
+        """(S,) Å, as :attr:`rmsd` over symmetries that keep bond orders; never smaller than it."""
+        if self.complex.reference is None:
+            return None
+        permutations = keeping_bond_orders(self.complex.ligand, symmetries(self.complex))
+        return symmetric_rmsd(self.positions, self.complex.reference, permutations)
+
     def sdf_tags(self, pose: RankedPose) -> dict[str, str]:
         """What a file of poses says of one."""
         tags = {"rank": str(pose.rank), "score": f"{pose.score:.4f}"}
@@ -126,4 +138,7 @@ class RankedPoses:
             tags["moved_by_refinement"] = f"{pose.moved:.3f}"
         if pose.rmsd is not None:
             tags["rmsd"] = f"{pose.rmsd:.3f}"
+            strict = f"{pose.rmsd_keeping_bond_orders:.3f}"
+            if strict != tags["rmsd"]:
+                tags["rmsd_keeping_bond_orders"] = strict
         return tags | dict(self.tags)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +13,15 @@ from benchmark_runs import write_weights
 from docking_models import complexes
 from numpy.typing import NDArray
 from rdkit import Chem
+from rdkit.Chem import rdMolAlign
 
 from domains.command import main
 from domains.docking import dock, load_model
 from domains.docking.poses.metrics import symmetric_rmsd
+from domains.docking.ranked_poses import RankedPoses
+from domains.docking.ranking.ranker import PoseScores
 from domains.docking.structures.complexes import read
+from domains.docking.structures.ligand import from_smiles
 from domains.docking.structures.pairs import Pair
 from domains.docking.structures.symmetry import automorphisms
 from domains.errors import InputError
@@ -131,6 +135,24 @@ def test_what_cannot_run_says_so_and_ends_with_status_2(
     assert found.status == 2
     assert message in found.stderr
     assert not (found.out / "run.json").exists()
+
+
+def test_both_rmsds_are_in_the_tags_where_they_differ() -> None:
+    """A pose with the two oxygens of 4-hydroxycyclohexadienone exchanged: no error by elements, one by bond orders."""
+    ligand = from_smiles("O=C1C=CC(O)C=C1", "dienone", seed=1)
+    found = replace(read(Pair(PROTEIN, LIGAND))[0][0], ligand=ligand, reference=ligand.positions)
+    exchanged = next(p for p in automorphisms(ligand) if p[0] != 0)
+    positions = np.stack([ligand.positions, ligand.positions[exchanged]]).astype(np.float32)
+    scores = PoseScores(np.array([1.0, 0.0]), {})
+    ranked = RankedPoses(found, positions, np.arange(2), scores, None, None, (), {}, {})
+    same, other = ranked
+    assert same.rmsd == same.rmsd_keeping_bond_orders == pytest.approx(0.0, abs=1e-6)
+    assert "rmsd_keeping_bond_orders" not in ranked.sdf_tags(same)
+    assert other.rmsd == pytest.approx(0.0, abs=1e-6)
+    moved = Chem.Mol(other.mol)
+    expected = rdMolAlign.CalcRMS(moved, Chem.Mol(ligand.mol))
+    assert expected > 1.0
+    assert float(ranked.sdf_tags(other)["rmsd_keeping_bond_orders"]) == pytest.approx(expected, abs=1e-3)
 
 
 def test_one_call_from_python_gives_molecules_with_scores(tmp_path: Path) -> None:
