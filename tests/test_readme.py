@@ -50,7 +50,9 @@ def module_commands() -> dict[tuple[str, ...], set[str]]:
             words = ["python", "-m", "domains.command", *words[1:]]
         if words[:2] == ["python", "-m"]:
             flags = {word for word in words[3:] if word.startswith("--") and word != "--help"}
-            name = (words[2], words[3]) if words[2] == "domains.command" else (words[2],)
+            name: tuple[str, ...] = (words[2], words[3]) if words[2] == "domains.command" else (words[2],)
+            if name == ("domains.command", "fit"):
+                name = (*name, words[4] if words[4] == "docking" else "images")
             found.setdefault(name, set()).update(flags)
     return found
 

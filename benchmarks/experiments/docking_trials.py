@@ -276,7 +276,7 @@ class _Seed:
         general = self.general.grid if trial.general and self.general else None
         # Without a final test: all trials are compared on other poses.
         drawn = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(self.seed))
-        n_valid = len(pairs) // 5
+        n_valid = len(pairs) // 5 or 1
         valid, train = (pairs.take(rows.sort().values) for rows in (drawn[:n_valid], drawn[n_valid:]))
         config = replace(trial.config(self.options.nfe), seed=self.seed, chunk=poses_at_once(self.model.device))
         return fit(

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import itertools
 import json
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
+import tyro
 from rich.console import Console
 
 from domains.docking.screen.chunks import Chunk
@@ -72,9 +72,8 @@ def peak_mb() -> float:
     return int(line.split()[1]) / 1024
 
 
-def main() -> None:
-    """Write a library, screen it, print figures as JSON."""
-    count, out = int(sys.argv[1]), Path(sys.argv[2])
+def main(count: Annotated[int, tyro.conf.Positional], out: Annotated[Path, tyro.conf.Positional], /) -> None:
+    """Write a library of `count` ligands into `out`, screen it with a fake sampler, print figures as JSON."""
     out.mkdir(parents=True, exist_ok=True)
     library = out / "library.smi"
     with library.open("w") as file:
@@ -90,4 +89,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main, description=__doc__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, cast, final
 
 import torch
@@ -27,6 +28,13 @@ from domains.docking.networks.pocket_net.tensor_field import (
 from domains.docking.networks.score import ScoreNetwork, Scores
 from domains.docking.poses.kinematics import centroid
 from domains.docking.structures.batch import ComplexBatch
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Full precision; nothing on devices that know no other, such as `meta`."""
+    if not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 class PocketEncoding(NamedTuple):
@@ -123,7 +131,7 @@ class PocketNet(ScoreNetwork[PocketEncoding]):
         gates = self.gate(torch.cat([s, noise], -1)).unsqueeze(-2).chunk(3, -1)
         fields = [mix_vectors(emit, gate * v).squeeze(-1) for emit, gate in zip(self.emit, gates, strict=True)]
         # Torques are differences of large numbers, which half precision would round away.
-        with torch.autocast(positions.device.type, enabled=False):
+        with without_autocast(positions.device):
             scores = project(batch, complex_row, positions, [field.to(positions) for field in fields])
             ends = [tensor.to(positions) for tensor in (s, v, noise[:, 0])]
             twist = self.twist(*ends, positions, batch.torsion_bonds[complex_row])
