@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks.common.options import mistake
 from domains.errors import InputError, InputProblem
+from domains.options import mistake
 from ld3.clock import Clock
 from ld3.grids import Grid
 from ld3.learn import FitResult

@@ -18,8 +18,8 @@ from typing import Any
 import rich.table
 from rich.console import Console
 
-from benchmarks.common.options import mistake
 from benchmarks.common.store import write_text
+from domains.options import mistake
 
 _ROOT = Path(__file__).parents[2]
 _PAGE_WIDTH = 160  # characters a line where there is no terminal to ask

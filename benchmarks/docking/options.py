@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 import torch
 
-from benchmarks.common.options import check_nfe, check_numbers, find_device, find_solver, mistake, prepare_folder
 from benchmarks.common.tables import portable
 from domains.docking.networks.weights import DEMO_WEIGHTS
 from domains.docking.settings import FIT, FIT_POSES, SOLVER, TEACHER
 from domains.docking.structures.pocket_files import read_pocket_choice
+from domains.options import check_nfe, check_numbers, find_device, find_solver, mistake, prepare_folder
 from ld3.solvers import Solver, get_solver
 
 _LARGEST_SEED = 2**31 - 1  # RDKit's

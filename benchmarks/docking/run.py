@@ -19,7 +19,6 @@ from typing import Final
 from rich.console import Console
 
 from benchmarks.common.comparison import LEARNED, SHIPPED, TEACHER_ROW
-from benchmarks.common.options import mistake
 from benchmarks.common.store import Store
 from benchmarks.docking.checks import check_docked
 from benchmarks.docking.inputs import Inputs
@@ -31,6 +30,7 @@ from domains.docking.engine import Group, dock_by_teacher, dock_groups, make_gro
 from domains.docking.general_grids import general_fit
 from domains.docking.networks.weights import DockingModel
 from domains.docking.settings import TEACHER, fit_config, poses_at_once
+from domains.options import mistake
 from domains.progress import WorkProgress
 from ld3.grids import HAND_MADE
 from ld3.learn import FitResult, Teacher

@@ -18,12 +18,12 @@ import torch
 from rich.console import Console
 from scipy.stats import t as student_t
 
-from benchmarks.common.options import check_nfe, find_solver, mistake, prepare_folder
 from benchmarks.common.store import Store, finite
 from benchmarks.common.tables import Table, check_page
 from benchmarks.experiments import study
 from benchmarks.experiments.reference_case.case import ReferenceCase, load_case
 from benchmarks.experiments.reference_case.rows import spread
+from domains.options import check_nfe, find_solver, mistake, prepare_folder
 from domains.progress import WorkProgress
 from ld3 import HAND_MADE, Solver
 from ld3.learn import FitConfig, fit

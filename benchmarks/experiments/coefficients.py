@@ -23,13 +23,13 @@ from rich.console import Console
 from torch import Tensor
 
 from benchmarks.common.grids import fine_steps
-from benchmarks.common.options import check_nfe, find_solver, mistake, prepare_folder
 from benchmarks.common.store import Store, finite
 from benchmarks.common.tables import Table, check_page, difference
 from benchmarks.experiments import study
 from domains.bootstrap import Interval, bootstrap_difference, bootstrap_interval
 from domains.images.conditioned import ConditionedFlow
 from domains.images.models.load import load
+from domains.options import check_nfe, find_solver, mistake, prepare_folder
 from domains.progress import WorkProgress
 from domains.seeds import seed_of
 from ld3 import HAND_MADE, Grid, Solver, get_solver, integrate

@@ -19,7 +19,6 @@ import tyro
 from numpy.typing import NDArray
 from rich.console import Console
 
-from benchmarks.common.options import check_nfe, mistake, prepare_folder
 from benchmarks.common.store import Store
 from benchmarks.common.tables import Table, check_page, difference, put_block
 from benchmarks.experiments import study
@@ -39,6 +38,7 @@ from domains.docking.structures.complexes import Complex
 from domains.docking.structures.remarks import print_reading
 from domains.docking.structures.symmetry import automorphisms
 from domains.docking.structures.text_files import read_names
+from domains.options import check_nfe, mistake, prepare_folder
 from domains.progress import WorkProgress
 from ld3 import HAND_MADE, Grid, get_solver
 from ld3.learn import FitConfig, FitResult, Pairs, fit, run_teacher

@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
 
-from benchmarks.common.options import check_nfe, mistake, prepare_folder
 from benchmarks.common.store import Store
 from benchmarks.common.tables import Table, check_page, difference
 from benchmarks.experiments import study
@@ -40,6 +39,7 @@ from domains.docking.settings import SOLVER, TEACHER, fit_config
 from domains.docking.structures.complexes import Complex
 from domains.docking.structures.text_files import read_names
 from domains.docking.training.data import SPLITS, split
+from domains.options import check_nfe, mistake, prepare_folder
 from domains.progress import WorkProgress
 from ld3 import Grid, get_solver
 from ld3.grids.hand_made import hand_made

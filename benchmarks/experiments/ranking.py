@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from benchmarks.common.options import prepare_folder
 from benchmarks.common.store import Store, write_text
 from benchmarks.common.tables import Table, check_page, difference
 from benchmarks.docking.vina import dock_by_vina, optimise_by_vina
@@ -38,6 +37,7 @@ from domains.docking.ranking.consensus import symmetries
 from domains.docking.refine.local import Refinement
 from domains.docking.structures.complexes import Complex
 from domains.docking.training.data import SPLITS, Split, read_split
+from domains.options import prepare_folder
 from domains.progress import WorkProgress
 from ld3.fingerprint import fingerprint
 

@@ -20,10 +20,10 @@ from rich.console import Console
 
 from benchmarks.common import manifest
 from benchmarks.common.grids import fine_steps
-from benchmarks.common.options import mistake
 from benchmarks.common.store import Store, write_text
 from benchmarks.common.tables import put_block
 from domains.exits import FIXED_SIZE, run_command
+from domains.options import mistake
 from domains.progress import WorkProgress
 from domains.yaml_options import read_options
 from ld3 import ProbabilityFlow, State, get_solver

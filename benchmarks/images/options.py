@@ -10,11 +10,11 @@ from typing import Any, Final, Literal
 
 import torch
 
-from benchmarks.common.options import check_nfe, check_numbers, find_device, find_solver, mistake, prepare_folder
 from domains.images.metrics.distances import DISTANCES
 from domains.images.models.load import BUILT_IN
 from domains.images.models.options import ModelOptions
 from domains.images.settings import BATCH, FIT, FIT_PAIRS, FITS, SOLVER, TEACHER, Learn
+from domains.options import check_nfe, check_numbers, find_device, find_solver, mistake, prepare_folder
 from ld3.learn import FitConfig
 from ld3.learn.student import WITH_COEFFICIENTS
 from ld3.solvers import Solver, get_solver

@@ -20,7 +20,6 @@ from typing import Final
 from rich.console import Console
 
 from benchmarks.common.comparison import LEARNED, TEACHER_ROW
-from benchmarks.common.options import mistake
 from benchmarks.common.store import Store
 from benchmarks.images.baselines import GITS, baselines, gits_work
 from benchmarks.images.methods import Method, make, make_starts, milliseconds, on_grids, teacher_method
@@ -29,6 +28,7 @@ from benchmarks.images.report import Report
 from benchmarks.images.summary import sound_goals
 from domains.images.conditioned import ConditionedFlow
 from domains.images.settings import TEACHER
+from domains.options import mistake
 from domains.progress import WorkProgress
 from domains.seeds import seed_of
 from ld3.grids import HAND_MADE, Grid

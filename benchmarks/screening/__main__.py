@@ -25,7 +25,6 @@ from rdkit import Chem
 from rich.console import Console
 
 from benchmarks.common import manifest
-from benchmarks.common.options import check_numbers, mistake, prepare_folder
 from benchmarks.common.store import write_text
 from benchmarks.common.tables import Table, console
 from benchmarks.screening.enrichment import enrichment
@@ -33,6 +32,7 @@ from benchmarks.screening.targets import TARGETS, Target, actives, decoys
 from domains.docking.screen.run import screen
 from domains.docking.screen.settings import Screen
 from domains.exits import run_command
+from domains.options import check_numbers, mistake, prepare_folder
 
 _PACKAGES: Final = ("torch", "rdkit", "numpy", "pyarrow")
 

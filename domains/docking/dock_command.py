@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
@@ -58,9 +57,10 @@ def _dock(command: Dock, log: Console) -> int:
     from domains.docking.dock_results import write_failures
     from domains.docking.structures.remarks import print_reading
     from domains.exits import CANNOT_RUN
+    from domains.options import prepare_folder
 
     source = _source(command)
-    _prepare(command.out)
+    prepare_folder(command.out)
     plan, remarks = plan_of(command)
     complexes, problems = read_inputs(source, command, plan.model)
     print_reading(complexes, problems, log)
@@ -74,8 +74,8 @@ def _dock(command: Dock, log: Console) -> int:
 
 
 def _source(command: Dock) -> Any:  # noqa: ANN401
-    from domains.docking.dock_files import mistake
     from domains.docking.structures.pairs import Pair
+    from domains.options import mistake
 
     given = command.protein is not None, command.ligand is not None
     if command.csv is not None:
@@ -86,19 +86,6 @@ def _source(command: Dock) -> Any:  # noqa: ANN401
         missing = "LIGAND" if command.protein is not None else "PROTEIN and LIGAND"
         raise mistake("csv", f"{missing} and --csv are missing", "ld3 dock protein.pdb ligand.sdf, or --csv jobs.csv")
     return Pair(command.protein, command.ligand)
-
-
-def _prepare(out: Path) -> None:
-    from domains.docking.dock_files import mistake
-
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise mistake(
-            "out", f"cannot write to {out} ({error.strerror})", "give a folder that you may write to"
-        ) from error
 
 
 def print_table(contents: Sequence[Mapping[str, Any]]) -> None:

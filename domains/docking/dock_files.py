@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final, overload
 
-import torch
-
 from domains.docking import engine
 from domains.docking.dock_options import DockOptions, Ranking
 from domains.docking.docked_poses import DockedPoses
@@ -29,6 +27,7 @@ from domains.docking.structures.complexes import Complex, read
 from domains.docking.structures.isomers import Stereo
 from domains.docking.structures.pairs import Pair
 from domains.errors import InputError, InputProblem
+from domains.options import check_numbers, find_device, mistake
 from ld3.fingerprint import fingerprint
 from ld3.learn import FitResult
 
@@ -174,18 +173,10 @@ def plan_of(options: DockOptions) -> tuple[DockPlan, list[str]]:
     Raises:
         InputError: naming the option, or the file, that cannot be used.
     """
-    for name in ("nfe", "samples", "conformers"):
-        if (number := getattr(options, name)) < 1:
-            raise mistake(name, f"got {number}", "give a number >= 1")
+    check_numbers(options, {"nfe": 1, "samples": 1, "conformers": 1})
     if not 0 <= options.seed <= _LARGEST_SEED:
         raise mistake("seed", f"got {options.seed}", f"give a number from 0 to {_LARGEST_SEED}")
-    try:
-        torch.empty(1, device=torch.device(options.device))
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise mistake(
-            "device", f"'{options.device}' cannot be used ({reason})", "use cpu, or cuda where there is a GPU"
-        ) from error
+    find_device(options.device)
     model = load_model(options.weights or DEMO_WEIGHTS, options.device)
     sampler, name, remarks = _sampler(model, options)
     weights = f"{model.path.name if model.path else 'no file'} {fingerprint(model.network)[:12]}"
@@ -253,8 +244,3 @@ def _sampler(model: DockingModel, options: DockOptions) -> tuple[Sampler, str, l
         f"no grid of {options.nfe} evaluations was learned for these weights: the hand-made grid '{_FALLBACK}' is used"
     )
     return sampler, f"{_FALLBACK}, hand-made", [why]
-
-
-def mistake(option: str, message: str, remedy: str) -> InputError:
-    """The error for a value of an option."""
-    return InputError(InputProblem(f"--{option.replace('_', '-')}", "", message, remedy))

@@ -26,6 +26,7 @@ from domains.docking.structures.complexes import Complex, read
 from domains.docking.structures.remarks import print_reading
 from domains.docking.training.data import SPLITS, read_split
 from domains.errors import InputError, InputProblem
+from domains.options import check_numbers, mistake
 from domains.progress import WorkProgress
 from ld3.solvers import get_solver
 
@@ -109,7 +110,7 @@ def training_complexes(config: LearnConfig) -> tuple[list[Complex], list[InputPr
     """
     parts, problems = read_split([config.data], config.validation_ligands, config.validation_targets)
     if not parts.train:
-        raise _mistake("--data", "every complex in it belongs to the validation split", "give more")
+        raise mistake("data", "every complex in it belongs to the validation split", "give more")
     others: list[Complex] = []
     if config.others is not None:
         found, more = read(config.others)
@@ -127,25 +128,20 @@ def training_complexes(config: LearnConfig) -> tuple[list[Complex], list[InputPr
 
 
 def _check(config: LearnConfig) -> None:
-    for name, least in (("complexes", 2), ("poses", 1), ("steps", 0), ("threads", 1)):
-        value = getattr(config, name)
-        if value < least:
-            raise _mistake(f"--{name}", f"got {value}", f"give a number >= {least}")
+    check_numbers(config, {"complexes": 2, "poses": 1, "steps": 0, "threads": 1})
     try:
         solver = get_solver(config.solver)
         for nfe in config.nfe:
             solver.steps(nfe)
     except ValueError as error:
-        raise _mistake("--solver or --nfe", str(error), "give others") from error
+        raise mistake("solver or --nfe", str(error), "give others") from error
     folder = grid_path(config.weights, config.solver, 1).parent
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
-        raise _mistake(str(folder), f"cannot write there ({error.strerror})", "copy the weights elsewhere") from error
-
-
-def _mistake(option: str, message: str, remedy: str) -> InputError:
-    return InputError(InputProblem(option, "", message, remedy))
+        raise mistake(
+            "weights", f"cannot write in {folder} ({error.strerror})", "copy the weights elsewhere"
+        ) from error
 
 
 def cli(arguments: Sequence[str] | None = None) -> None:

@@ -9,31 +9,30 @@ written into the weights file, with the table.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
-import tyro
 from rich.console import Console
 
 from domains.docking.engine import dock_groups, make_groups
 from domains.docking.networks.weights import DockingModel, load_weights, store_score_scale
 from domains.docking.samplers import Sampler, hand_made_sampler, plain_sde
 from domains.docking.structures.complexes import Complex
-from domains.docking.structures.remarks import print_reading
 from domains.docking.validation import (
     Row,
     ValidationOptions,
     alike,
     best_of,
-    mistake,
+    check_store,
     page,
     print_table,
+    run_choice,
+    split_name,
     summarise,
     validation_complexes,
 )
-from domains.errors import InputError
+from domains.options import check_numbers, mistake
 from domains.progress import WorkProgress
 
 
@@ -86,13 +85,11 @@ def main(config: ScoreScaleConfig) -> None:
     _check(config)
     torch.set_num_threads(config.threads)
     model = load_weights(config.weights)
-    complexes, problems = validation_complexes(config)
     log = Console(stderr=True)
-    print_reading(complexes, problems, log)
+    complexes = validation_complexes(config, model, log)
     rows = compare(model, complexes, config, log)
-    name = "embedded (in-sample)" if config.split == "embedded" else f"validation {config.split}"
     size = f"{len(complexes)} complexes x {config.poses} poses, {config.steps} steps, seed {config.seed}"
-    print_table(rows, config.poses, f"{name}: {size}", console)
+    print_table(rows, config.poses, f"{split_name(config)}: {size}", console)
     best = best_of([row for row in rows if row.sampler != "plain_sde"])
     console.print(f"most within 2 Å at c = {best.score_scale:g}; the file says {model.score_scale:g}", highlight=False)
     if config.store is not None:
@@ -108,30 +105,21 @@ def _settings(config: ScoreScaleConfig) -> Mapping[str, object]:
 
 def _check(config: ScoreScaleConfig) -> None:
     if not config.values or min(config.values) <= 0:
-        raise mistake("--values", f"got {config.values}", "give at least one positive number")
-    for name in ("poses", "steps", "limit", "threads"):
-        value = getattr(config, name)
-        if value is not None and value < 1:
-            raise mistake(f"--{name}", f"got {value}", "give a positive number")
+        raise mistake("values", f"got {config.values}", "give at least one positive number")
+    check_numbers(config, {"poses": 1, "steps": 1, "threads": 1} | ({} if config.limit is None else {"limit": 1}))
     try:
         hand_made_sampler(config.grid, config.solver, config.steps)
     except ValueError as error:
-        raise mistake("--solver, --grid or --steps", str(error), "choose others") from error
+        raise mistake("solver, --grid or --steps", str(error), "choose others") from error
     if config.store is not None and config.store not in config.values:
-        raise mistake("--store", f"got {config.store:g}", "give one of --values")
-    if config.store is not None and config.split != "ligands":
-        raise mistake("--store", f"the split is '{config.split}'", "score scale is chosen on --split ligands")
-    if config.store is not None and not os.access(config.weights.parent, os.W_OK):
-        raise mistake("--store", f"cannot write in {config.weights.parent}", "copy the weights elsewhere")
+        raise mistake("store", f"got {config.store:g}", "give one of --values")
+    if config.store is not None:
+        check_store(config, "the score scale is")
 
 
 def cli(arguments: Sequence[str] | None = None) -> None:
-    """The command line; exits with status 2 and one line for a mistake of the user."""
-    try:
-        main(tyro.cli(ScoreScaleConfig, description=__doc__, args=arguments))
-    except InputError as error:
-        Console(stderr=True).print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
-        raise SystemExit(2) from None
+    """The command line."""
+    run_choice(ScoreScaleConfig, main, __doc__, arguments)
 
 
 if __name__ == "__main__":

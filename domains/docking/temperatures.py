@@ -8,14 +8,12 @@ weights file, with the table.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 import numpy as np
 import torch
-import tyro
 from rich.console import Console
 
 from domains.docking.engine import dock_groups, make_groups
@@ -24,19 +22,20 @@ from domains.docking.poses.diffusion import FACTORS
 from domains.docking.poses.low_temperature_sde import PUBLISHED, LowTemperature, Temperature
 from domains.docking.samplers import diffdock_low_temperature_sde
 from domains.docking.structures.complexes import Complex
-from domains.docking.structures.remarks import print_reading
 from domains.docking.validation import (
     Row,
     ValidationOptions,
     alike,
     best_of,
-    mistake,
+    check_store,
     page,
     print_table,
+    run_choice,
+    split_name,
     summarise,
     validation_complexes,
 )
-from domains.errors import InputError
+from domains.options import check_numbers, mistake
 from domains.progress import WorkProgress
 
 _COLDEST: Final = 8.0
@@ -115,16 +114,13 @@ def main(config: TemperatureConfig) -> None:
     _check(config)
     torch.set_num_threads(config.threads)
     model = load_weights(config.weights)
-    complexes, problems = validation_complexes(config)
-    complexes, refused = model.prepare(complexes)
     log = Console(stderr=True)
-    print_reading(complexes, [*problems, *refused], log)
-    if not complexes:
-        raise InputError(refused[0])
+    complexes = validation_complexes(config, model, log)
     kept, rows = search(model, complexes, config, log)
-    name = "embedded (in-sample)" if config.split == "embedded" else f"validation {config.split}"
     size = f"{len(complexes)} complexes x {config.final_poses} poses, {config.run} of {config.steps} steps"
-    print_table(rows, config.final_poses, f"second round, {name}: {size}, seed {config.seed + 1}", console)
+    print_table(
+        rows, config.final_poses, f"second round, {split_name(config)}: {size}, seed {config.seed + 1}", console
+    )
     best = best_of(rows)
     console.print(f"most within 2 Å: {best.sampler}", highlight=False)
     for factor, own in kept[best.sampler].temperatures.items():
@@ -139,25 +135,17 @@ def main(config: TemperatureConfig) -> None:
 
 
 def _check(config: TemperatureConfig) -> None:
-    for name, least in (("draws", 0), ("poses", 1), ("finalists", 1), ("final_poses", 1), ("threads", 1), ("limit", 1)):
-        value = getattr(config, name)
-        if value is not None and value < least:
-            raise mistake(f"--{name.replace('_', '-')}", f"got {value}", f"give a number >= {least}")
+    least = {"draws": 0, "poses": 1, "finalists": 1, "final_poses": 1, "threads": 1}
+    check_numbers(config, least | ({} if config.limit is None else {"limit": 1}))
     if not 1 <= config.run <= config.steps:
-        raise mistake("--run", f"got {config.run} of {config.steps} steps", "give a number from 1 to --steps")
-    if config.store and config.split != "ligands":
-        raise mistake("--store", f"the split is '{config.split}'", "temperatures are chosen on --split ligands")
-    if config.store and not os.access(config.weights.parent, os.W_OK):
-        raise mistake("--store", f"cannot write in {config.weights.parent}", "copy the weights elsewhere")
+        raise mistake("run", f"got {config.run} of {config.steps} steps", "give a number from 1 to --steps")
+    if config.store:
+        check_store(config, "temperatures are")
 
 
 def cli(arguments: Sequence[str] | None = None) -> None:
-    """The command line; exits with status 2 and one line for a mistake of the user."""
-    try:
-        main(tyro.cli(TemperatureConfig, description=__doc__, args=arguments))
-    except InputError as error:
-        Console(stderr=True).print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
-        raise SystemExit(2) from None
+    """The command line."""
+    run_choice(TemperatureConfig, main, __doc__, arguments)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import numpy as np
+import tyro
 from numpy.typing import NDArray
 from rich.box import SIMPLE
 from rich.console import Console
@@ -15,12 +17,17 @@ from rich.table import Table
 
 from domains.bootstrap import bootstrap_interval
 from domains.docking.docked_poses import DockedPoses
+from domains.docking.networks.weights import DockingModel
 from domains.docking.poses.metrics import clusters, success
 from domains.docking.structures.complexes import Complex, read
+from domains.docking.structures.remarks import print_reading
 from domains.docking.structures.symmetry import automorphisms
 from domains.docking.training.clusters import Clusters, read_clusters
 from domains.docking.training.data import SPLITS, read_split
-from domains.errors import InputError, InputProblem
+from domains.errors import InputError
+from domains.options import mistake
+
+Words: TypeAlias = Sequence[str] | None
 
 _PAGE: Final = 110  # characters a line where there is no terminal to ask
 
@@ -44,6 +51,9 @@ class ValidationOptions:
     """use that many complexes of the split, drawn with --seed"""
     seed: int = 0
     threads: int = 1
+
+
+Chosen = TypeVar("Chosen", bound=ValidationOptions)
 
 
 @dataclass(frozen=True)
@@ -113,30 +123,32 @@ def alike(config: ValidationOptions) -> Clusters | None:
     return None if config.clusters is None else read_clusters(config.clusters)
 
 
-def validation_complexes(config: ValidationOptions) -> tuple[list[Complex], list[InputProblem]]:
-    """The complexes of the chosen split, at most `config.limit` of them, and what of the data cannot be used.
+def validation_complexes(config: ValidationOptions, model: DockingModel, log: Console) -> list[Complex]:
+    """The complexes of the chosen split as the model docks them, at most `config.limit`; says what cannot be used.
 
     Raises:
-        InputError: if the data folder is missing, or holds none of them.
+        InputError: if the data folder is missing, or holds none that can be docked.
     """
     if config.split == "embedded":
         chosen, problems = read()
     elif not config.data:
-        raise mistake("--data", f"not given, and --split {config.split} needs it", "give the training data's folder")
+        raise mistake("data", f"not given, and --split {config.split} needs it", "give the training data's folder")
     else:
         lists = config.validation_ligands, config.validation_targets, config.clusters
         parts, problems = read_split(config.data, *lists)
         chosen = list(parts.ligands if config.split == "ligands" else parts.targets)
         if not chosen:
-            raise mistake(
-                ", ".join(map(str, config.data)),
-                f"no complex of the split '{config.split}' in it",
-                "give the training data and the lists of the training run",
-            )
-    if config.limit is None or config.limit >= len(chosen):
-        return chosen, problems
-    kept = np.random.default_rng(config.seed).permutation(len(chosen))[: config.limit]
-    return [chosen[i] for i in sorted(kept)], problems
+            folders = ", ".join(map(str, config.data))
+            message = f"no complex of the split '{config.split}' in {folders}"
+            raise mistake("data", message, "give the training data and the lists of the training run")
+    if config.limit is not None and config.limit < len(chosen):
+        kept = np.random.default_rng(config.seed).permutation(len(chosen))[: config.limit]
+        chosen = [chosen[i] for i in sorted(kept)]
+    usable, refused = model.prepare(chosen)
+    print_reading(usable, [*problems, *refused], log)
+    if not usable:
+        raise InputError(refused[0])
+    return usable
 
 
 def best_of(rows: Sequence[Row]) -> Row:
@@ -171,6 +183,27 @@ def page() -> Console:
     return console if console.is_terminal else Console(width=_PAGE)
 
 
-def mistake(option: str, message: str, remedy: str) -> InputError:
-    """A mistake in an option of the command line."""
-    return InputError(InputProblem(option, "", message, remedy))
+def check_store(config: ValidationOptions, what: str) -> None:
+    """Refuse --store where the choice would not be one, or cannot be written.
+
+    Raises:
+        InputError: naming the option.
+    """
+    if config.split != "ligands":
+        raise mistake("store", f"the split is '{config.split}'", f"{what} chosen on --split ligands")
+    if not os.access(config.weights.parent, os.W_OK):
+        raise mistake("store", f"cannot write in {config.weights.parent}", "copy the weights elsewhere")
+
+
+def split_name(config: ValidationOptions) -> str:
+    """What tables call it."""
+    return "embedded (in-sample)" if config.split == "embedded" else f"validation {config.split}"
+
+
+def run_choice(options: type[Chosen], main: Callable[[Chosen], None], about: str | None, words: Words = None) -> None:
+    """The command line of `main`; exits with status 2 and one line for a mistake of the user."""
+    try:
+        main(tyro.cli(options, description=about, args=words))
+    except InputError as error:
+        Console(stderr=True).print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
+        raise SystemExit(2) from None

@@ -25,6 +25,7 @@ from domains.images.fits import learn_grid
 from domains.images.models.load import load
 from domains.images.models.options import ModelOptions
 from domains.images.settings import BATCH, FIT_PAIRS, FITS, SOLVER, TEACHER, Learn
+from domains.options import find_device
 from domains.progress import WorkProgress
 from ld3.learn import FitConfig, FitResult, most_evaluations
 from ld3.learn.teacher import Teacher, parts
@@ -140,7 +141,7 @@ class Fit:
         """What can be refused before the model is loaded.
 
         Raises:
-            ValueError: naming the option.
+            ValueError, InputError: naming the option.
         """
         if self.out.suffix != ".json":
             raise ValueError(f"--out must be a .json file, got {self.out}")
@@ -149,10 +150,7 @@ class Fit:
                 raise ValueError(f"--{name} must be at least {least}, got {getattr(self, name)}")
         if self.minutes is not None and not self.minutes > 0:
             raise ValueError(f"--minutes must be above 0, got {self.minutes}")
-        try:
-            torch.empty(1, device=self.device)
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
-            raise ValueError(f"--device {self.device!r} cannot be used ({str(error).splitlines()[0]})") from error
+        find_device(self.device)
         self.out.parent.mkdir(parents=True, exist_ok=True)
 
     def _options(self) -> ModelOptions:

@@ -16,7 +16,6 @@ from typing import Any, Final
 import torch
 from rich.console import Console
 
-from benchmarks.common.options import mistake, prepare_folder
 from benchmarks.common.store import Store, finite
 from benchmarks.common.tables import Table, bullets, check_page
 from benchmarks.experiments import study
@@ -31,6 +30,7 @@ from benchmarks.experiments.reference_case.fits import (
     limit,
 )
 from benchmarks.experiments.reference_case.rows import CAPTION, HEADINGS, CaseRow, best_of_all, case_row, cells, gains
+from domains.options import mistake, prepare_folder
 from domains.progress import WorkProgress
 from ld3 import HAND_MADE, SOLVERS, Grid, Solver, get_solver
 

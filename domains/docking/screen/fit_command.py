@@ -56,17 +56,15 @@ def _fit(options: Fit, log: Console) -> int:
     from contextlib import ExitStack
     from dataclasses import asdict
 
-    from domains.docking.dock_files import mistake
     from domains.docking.networks.weights import DEMO_WEIGHTS, load_model
     from domains.docking.screen.library import Library
     from domains.docking.screen.receptor import read_receptor
     from domains.docking.screen.receptor_fit import draw_ligands, fit_receptor, plan
     from domains.docking.screen.run_file import locked
+    from domains.options import check_numbers, mistake
     from domains.progress import WorkProgress
 
-    for name in ("nfe", "sample", "others", "test_poses"):
-        if (value := getattr(options, name)) < 1:
-            raise mistake(name, f"got {value}", "give a number >= 1")
+    check_numbers(options, dict.fromkeys(("nfe", "sample", "others", "test_poses"), 1))
     receptor = read_receptor(options.receptor, options.pocket)
     model = load_model(options.weights or DEMO_WEIGHTS, options.device)
     with locked(options.out):

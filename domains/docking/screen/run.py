@@ -190,13 +190,14 @@ def read_job(options: Screen) -> tuple[Job, list[str]]:
         InputError: if one of them cannot be used.
     """
     receptor = read_receptor(options.protein, options.pocket, options.drop, options.keep)
-    given = {name: getattr(options, name) for name in ("nfe", "samples", "weights", "grid", "seed", "device")}
+    given = {name: getattr(options, name) for name in ("nfe", "samples", "weights", "grid", "refine", "seed", "device")}
     plan, remarks = plan_of(DockOptions(check=False, **given))
     job = Job(
         receptor,
         plan.model,
         plan.sampler,
         plan.tags["grid"],
+        plan.refinement,
         plan.ranker,
         options.samples,
         options.seed,
@@ -218,6 +219,7 @@ def job_identity(job: Job) -> dict[str, Any]:
         "nfe": job.sampler.nfe,
         "grid": job.grid,
         "levels": fingerprint(job.sampler.key),
+        "refinement": repr(job.refinement),
         "ranker": job.ranker.name,
         "samples": job.samples,
         "seed": job.seed,

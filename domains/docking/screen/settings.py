@@ -47,6 +47,8 @@ class Screen:
     """a learned grid, as fits and benchmarks save it; without it, the one that comes with the weights"""
     samples: int = 10
     """poses a ligand"""
+    refine: bool = True
+    """move poses out of clashes before they are ranked, as ld3 dock does"""
     seed: int = 0
     """of conformers and poses"""
     weights: Path | None = None

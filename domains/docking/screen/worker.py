@@ -17,6 +17,7 @@ from domains.docking.poses.metrics import clusters
 from domains.docking.poses.timed_pool import Failure, Pool
 from domains.docking.ranking.consensus import CUTOFF, symmetries
 from domains.docking.ranking.ranker import Ranker
+from domains.docking.refine.local import Refinement
 from domains.docking.samplers import Sampler
 from domains.docking.screen.chunks import Chunk, Item
 from domains.docking.screen.conformers import Recipe, prepare
@@ -40,7 +41,8 @@ class Job:
         model: on its device.
         sampler: from noise to a pose.
         grid: what results call it.
-        ranker: of the poses of a ligand.
+        refinement: moves poses out of clashes, before they are ranked.
+        ranker: of the refined poses of a ligand.
         samples: poses a ligand.
         seed: of conformers and poses.
         patience: seconds for a ligand's conformer.
@@ -50,6 +52,7 @@ class Job:
     model: DockingModel
     sampler: Sampler
     grid: str
+    refinement: Refinement | None
     ranker: Ranker
     samples: int
     seed: int
@@ -192,7 +195,7 @@ class ChunkWorker:
             positions = poses.positions[complex_.name]
             positions = positions[np.isfinite(positions).all((1, 2))]
             if len(positions):
-                best = _best(job.ranker, complex_, positions)
+                best = _best(job, complex_, positions)
                 found[row] = best.after(share + time.perf_counter() - began)
             else:
                 found[row] = "no pose is finite"
@@ -231,8 +234,10 @@ class _Ranked:
         )
 
 
-def _best(ranker: Ranker, complex_: Complex, positions: NDArray[np.float32]) -> _Ranked:
-    scores = ranker.rank(complex_, positions)
+def _best(job: Job, complex_: Complex, positions: NDArray[np.float32]) -> _Ranked:
+    if job.refinement is not None:
+        positions = job.refinement(complex_, positions).positions
+    scores = job.ranker.rank(complex_, positions)
     best = int(scores.order[0])
     cluster = clusters(positions, symmetries(complex_), CUTOFF)
     return _Ranked(

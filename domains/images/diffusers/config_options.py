@@ -96,6 +96,25 @@ _SCHEDULERS: Final[Mapping[str, Role]] = {
     **_sampling("base_image_seq_len", "max_image_seq_len", "shift_terminal"),
 }
 
+STEPS: Final = (
+    "DDIMScheduler",
+    "DDPMScheduler",
+    "DEISMultistepScheduler",
+    "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "EulerDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "KDPM2DiscreteScheduler",
+    "LMSDiscreteScheduler",
+    "PNDMScheduler",
+    "UniPCMultistepScheduler",
+)
+"""Schedulers of networks that were trained on numbered steps."""
+
+FLOWS: Final = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
+"""Schedulers of networks that were trained on straight paths."""
+
 OPTIONS: Final[Mapping[str, Mapping[str, Role]]] = {
     "UNet2DModel": {
         **_UNETS,
@@ -151,22 +170,7 @@ OPTIONS: Final[Mapping[str, Mapping[str, Role]]] = {
         "shift_factor": Honoured("decoding"),
     },
     **dict.fromkeys(
-        (
-            "DDIMScheduler",
-            "DDPMScheduler",
-            "DEISMultistepScheduler",
-            "DPMSolverMultistepScheduler",
-            "DPMSolverSinglestepScheduler",
-            "EulerAncestralDiscreteScheduler",
-            "EulerDiscreteScheduler",
-            "HeunDiscreteScheduler",
-            "KDPM2DiscreteScheduler",
-            "LMSDiscreteScheduler",
-            "PNDMScheduler",
-            "UniPCMultistepScheduler",
-            "FlowMatchEulerDiscreteScheduler",
-            "FlowMatchHeunDiscreteScheduler",
-        ),
+        (*STEPS, *FLOWS),
         _SCHEDULERS,
     ),
     "pipeline": {

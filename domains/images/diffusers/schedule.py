@@ -12,7 +12,7 @@ from typing import Any, Final, final, get_args
 
 from torch import Tensor
 
-from domains.images.diffusers.config_options import OPTIONS, check_options
+from domains.images.diffusers.config_options import FLOWS, OPTIONS, STEPS, check_options
 from ld3.flow import noise_from_clean, noise_from_v, noise_from_velocity
 from ld3.schedules import Betas, RectifiedFlow, Schedule, VPSteps
 
@@ -23,25 +23,6 @@ NOISE_FROM: Final[Mapping[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor
     "flow_prediction": noise_from_velocity,
 }
 """Prediction type, as diffusers spells it -> (x_t, answer, α, σ) -> ε̂."""
-
-STEPS: Final = (
-    "DDIMScheduler",
-    "DDPMScheduler",
-    "DEISMultistepScheduler",
-    "DPMSolverMultistepScheduler",
-    "DPMSolverSinglestepScheduler",
-    "EulerAncestralDiscreteScheduler",
-    "EulerDiscreteScheduler",
-    "HeunDiscreteScheduler",
-    "KDPM2DiscreteScheduler",
-    "LMSDiscreteScheduler",
-    "PNDMScheduler",
-    "UniPCMultistepScheduler",
-)
-"""Schedulers of networks that were trained on numbered steps."""
-
-FLOWS: Final = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
-"""Schedulers of networks that were trained on straight paths."""
 
 
 @final
