@@ -14,7 +14,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,16 +22,28 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from benchmarks.common.store import Store, write_text
-from benchmarks.common.tables import Table, check_page, difference
+from benchmarks.common.tables import check_page
 from benchmarks.docking.vina import dock_by_vina, optimise_by_vina
 from benchmarks.experiments import study
-from benchmarks.experiments.ranking_poses import PLAIN, Scored, combined, score_poses
+from benchmarks.experiments.ranking_poses import Scored, score_poses
+from benchmarks.experiments.ranking_rows import (
+    KNOWN,
+    MEAN,
+    UNSEEN,
+    Row,
+    all_weights,
+    best_ranker,
+    grouped,
+    rank_rows,
+    top,
+)
+from benchmarks.experiments.ranking_tables import TRIED, ranking_block, refinement_block
 from domains import docking
-from domains.bootstrap import Interval, bootstrap_difference, bootstrap_interval
+from domains.bootstrap import bootstrap_interval
 from domains.docking.networks.weights import DockingModel
 from domains.docking.poses.metrics import symmetric_rmsd
 from domains.docking.poses.validity import check_all
-from domains.docking.ranking.combination import WEIGHTS, fit_weights
+from domains.docking.ranking.combination import WEIGHTS
 from domains.docking.ranking.consensus import symmetries
 from domains.docking.refine.local import Refinement
 from domains.docking.structures.complexes import Complex
@@ -41,14 +52,11 @@ from domains.options import prepare_folder
 from domains.progress import WorkProgress
 from ld3.fingerprint import fingerprint
 
-KNOWN: Final = "held-out ligands of known targets"
-UNSEEN: Final = "unseen targets"
 BLOCK: Final = "ranking"
 REFINE_BLOCK: Final = "refinement"
 
 _PACKAGES: Final = ("torch", "rdkit", "numpy", "scipy", "posebusters", "vina", "meeko")
 _AT_ONCE: Final = 16  # complexes of a call of PoseBusters
-_TRIED: Final = 4  # poses of a complex on which refinements are compared
 
 
 Job = tuple[Complex, NDArray[np.float32]]
@@ -85,31 +93,6 @@ class Options:
     """folder for the results; a study that was interrupted there goes on"""
     page: Path | None = None
     """Markdown page with the markers of the tables"""
-
-
-@dataclass(frozen=True)
-class Row:
-    """Of one ranker on one split; shares of complexes.
-
-    Attributes:
-        split, nfe, poses, ranker: what was ranked, and how; poses are "docked" or "refined".
-        complexes: how many.
-        success: first pose within 2 Å, with a 95% interval: over ligands; over targets, then ligands, if unseen.
-        minus_mean: of `success`, paired, minus the mean of all poses; None for the mean itself.
-        valid, valid_near: first poses that pass PoseBusters, and those that are within 2 Å as well; None if not asked.
-        cpu_seconds: a ligand, all poses, one thread.
-    """
-
-    split: str
-    nfe: int
-    poses: str
-    ranker: str
-    complexes: int
-    success: Interval
-    minus_mean: Interval | None
-    valid: float | None = None
-    valid_near: Interval | None = None
-    cpu_seconds: float | None = None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -259,7 +242,7 @@ class _Study:
         """Success and validity of the first poses of each complex, moved in several ways."""
         moved: list[dict[str, NDArray[np.float32]]] = []
         for scored in table:
-            complex_, docked = scored.complex, scored.positions["docked"][:_TRIED]
+            complex_, docked = scored.complex, scored.positions["docked"][:TRIED]
             own = {"none": docked}
             for restraint in self.options.restraints:
                 own[f"restraint {restraint:g}"] = Refinement(restraint=restraint)(complex_, docked).positions
@@ -270,12 +253,12 @@ class _Study:
         jobs = [(scored.complex, np.concatenate(list(own.values()))) for scored, own in zip(table, moved, strict=True)]
         ways: dict[str, list[tuple[NDArray[np.float64], list[bool], NDArray[np.float64]]]] = {}
         for scored, own, verdicts in zip(table, moved, self._valid(jobs, bar), strict=True):
-            complex_, docked = scored.complex, scored.positions["docked"][:_TRIED]
+            complex_, docked = scored.complex, scored.positions["docked"][:TRIED]
             assert complex_.reference is not None
             for k, (way, poses) in enumerate(own.items()):
                 rmsd = symmetric_rmsd(poses, complex_.reference, symmetries(complex_))
                 shift = np.sqrt(((poses - docked) ** 2).sum(-1).mean(1))
-                ways.setdefault(way, []).append((rmsd, verdicts[k * _TRIED : (k + 1) * _TRIED], shift))
+                ways.setdefault(way, []).append((rmsd, verdicts[k * TRIED : (k + 1) * TRIED], shift))
         return [
             {
                 "way": way,
@@ -354,10 +337,6 @@ def _optimised_by_vina(complex_: Complex, positions: NDArray[np.float32]) -> lis
     return list(optimise_by_vina(complex_, positions).tolist())
 
 
-MEAN: Final = "a random pose"
-BEST: Final = "the best of all"
-
-
 def drawn(complexes: Sequence[Complex], count: int, seed: int) -> list[Complex]:
     """`count` complexes, in turn of every series, so that a large one does not outweigh the others."""
     series: dict[str, list[Complex]] = {}
@@ -365,63 +344,6 @@ def drawn(complexes: Sequence[Complex], count: int, seed: int) -> list[Complex]:
         series.setdefault(complexes[i].name.split("/")[0], []).append(complexes[i])
     rounds = [own[k] for k in range(len(complexes)) for own in series.values() if k < len(own)]
     return rounds[:count]
-
-
-def all_weights(table: Sequence[Scored], kind: str) -> dict[str, dict[str, float]]:
-    """Every combination of two or more rankers -> its weights."""
-    near = [scored.rmsd[kind] < 2.0 for scored in table]
-    scores = [scored.scores[kind] for scored in table]
-    names = [own for n in range(2, len(PLAIN) + 1) for own in combinations(PLAIN, n)]
-    return {" + ".join(own): fit_weights(scores, near, own) for own in names}
-
-
-def top(scored: Scored, kind: str, weights: Mapping[str, float]) -> int:
-    """Place of the best pose."""
-    return int(combined(scored, kind, weights).argmax())
-
-
-def grouped(split: str, table: Sequence[Scored], values: Sequence[NDArray[Any]]) -> list[NDArray[np.float64]]:
-    """One array a ligand; one a target where targets are what is drawn."""
-    if split != UNSEEN:
-        return [np.asarray(own, dtype=np.float64) for own in values]
-    groups: dict[str, list[NDArray[Any]]] = {}
-    for scored, own in zip(table, values, strict=True):
-        groups.setdefault(scored.complex.name.split("/")[0], []).append(own)
-    return [np.concatenate(own).astype(np.float64) for own in groups.values()]
-
-
-def rank_rows(
-    split: str, nfe: int, kind: str, table: Sequence[Scored], weights: Mapping[str, Mapping[str, float]]
-) -> list[Row]:
-    """A random pose, each ranker, and the best of all."""
-    if not table:
-        return []
-    samples = len(table[0].rmsd[kind])
-    near = [scored.rmsd[kind] < 2.0 for scored in table]
-    mean = grouped(split, table, near)
-
-    def row(ranker: str, values: Sequence[NDArray[Any]]) -> Row:
-        own = grouped(split, table, [np.repeat(v, samples // len(v)) for v in values])
-        single = grouped(split, table, values)
-        gap = None if ranker == MEAN else bootstrap_difference(own, mean, "mean", seed=0)
-        return Row(split, nfe, kind, ranker, len(table), bootstrap_interval(single, "mean", seed=0), gap)
-
-    ways: dict[str, Mapping[str, float]] = {**{name: {name: 1.0} for name in PLAIN}, **weights}
-    picked = {
-        name: [own[top(scored, kind, way) :][:1] for scored, own in zip(table, near, strict=True)]
-        for name, way in ways.items()
-    }
-    best = [np.array([own.any()]) for own in near]
-    return [row(MEAN, near), *(row(name, values) for name, values in picked.items()), row(BEST, best)]
-
-
-def best_ranker(rows: Sequence[Row], nfe: int) -> str:
-    """Of the refined poses of held-out ligands, summed over all numbers of evaluations; of equal ones the simplest."""
-    totals: dict[str, float] = {}
-    for row in rows:
-        if row.split == KNOWN and row.poses == "refined" and row.ranker not in (MEAN, BEST):
-            totals[row.ranker] = totals.get(row.ranker, 0.0) + row.success.estimate
-    return max(totals, key=lambda name: (round(totals[name], 9), -name.count("+")))
 
 
 def store_weights(options: Options, weights: Mapping[str, Mapping[str, float]], chosen: str) -> None:
@@ -433,72 +355,6 @@ def store_weights(options: Options, weights: Mapping[str, Mapping[str, float]], 
         "weights": weights.get(chosen, {chosen: 1.0}),
     }
     write_text(WEIGHTS, json.dumps(found, indent=2) + "\n")
-
-
-def ranking_block(options: Options, rows: Sequence[Row], chosen: str, sizes: Mapping[str, int]) -> str:
-    """Origin and table, in Markdown."""
-    about = (
-        f"{study.made_by('ranking', options)}. {options.samples} poses a ligand; {sizes[KNOWN]} held-out ligands of "
-        f"known targets and {sizes[UNSEEN]} complexes of unseen targets. Shares of ligands in %, with 95% intervals "
-        "(bootstrap over ligands; over targets, then ligands, where unseen). Chosen on the held-out ligands: "
-        f"**{chosen}**. Weights of combinations were fitted on {options.train} training complexes. Valid, and valid "
-        f"and near: of the first poses of {options.checked} complexes of each split, by PoseBusters. CPU seconds: all "
-        "poses of a ligand."
-    )
-    headings = (
-        "split",
-        "NFE",
-        "poses",
-        "ranked by",
-        "n",
-        "first < 2 Å",
-        "minus random, points",
-        "valid",
-        "valid and < 2 Å",
-        "CPU s",
-    )
-    cells = [
-        (
-            row.split,
-            str(row.nfe or "-"),
-            row.poses,
-            row.ranker,
-            str(row.complexes),
-            _share(row.success),
-            "" if row.minus_mean is None else difference(row.minus_mean.estimate, row.minus_mean[1:], 100, ".0f"),
-            "" if row.valid is None else f"{100 * row.valid:.0f}",
-            "" if row.valid_near is None else _share(row.valid_near),
-            "" if row.cpu_seconds is None else f"{row.cpu_seconds:.1f}",
-        )
-        for row in rows
-    ]
-    return f"{about}\n\n{Table(headings, cells, text_columns=4).markdown()}"
-
-
-def refinement_block(options: Options, tried: Sequence[Mapping[str, Any]]) -> str:
-    """Origin and table, in Markdown."""
-    count = tried[0]["complexes"] if tried else 0
-    about = (
-        f"{study.made_by('ranking', options)}. The first {_TRIED} poses of {count} held-out ligands of known targets, "
-        f"{options.nfe[0]} NFE, not ranked. 95% intervals: bootstrap over ligands, "
-        "then poses; lengths are medians in Å."
-    )
-    headings = ("refinement", "< 2 Å", "valid", "RMSD", "moved by")
-    cells = [
-        (
-            row["way"],
-            _share(Interval(*row["success"])),
-            _share(Interval(*row["valid"])),
-            f"{row['median_rmsd']:.2f}",
-            f"{row['median_moved']:.2f}",
-        )
-        for row in tried
-    ]
-    return f"{about}\n\n{Table(headings, cells).markdown()}"
-
-
-def _share(interval: Interval) -> str:
-    return f"{100 * interval.estimate:.0f} [{100 * interval.low:.0f}, {100 * interval.high:.0f}]"
 
 
 if __name__ == "__main__":

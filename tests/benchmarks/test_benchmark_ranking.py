@@ -8,17 +8,9 @@ import numpy as np
 import pytest
 from docking_models import complexes
 
-from benchmarks.experiments.ranking import (
-    BEST,
-    KNOWN,
-    MEAN,
-    UNSEEN,
-    best_ranker,
-    drawn,
-    grouped,
-    rank_rows,
-)
+from benchmarks.experiments.ranking import drawn
 from benchmarks.experiments.ranking_poses import Scored
+from benchmarks.experiments.ranking_rows import BEST, KNOWN, MEAN, UNSEEN, best_ranker, grouped, rank_rows
 
 
 def scored(name: str, rmsd: list[float], **scores: list[float]) -> Scored:
