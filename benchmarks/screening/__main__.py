@@ -125,8 +125,12 @@ def _target(options: Options, target: Target, log: Console) -> dict[str, Any]:
     rows = [row for path in sorted((folder / "screen" / "parts").rglob("*.parquet")) for row in _rows(path)]
     tested = [row for row in rows if row["status"] != "duplicate"]
     is_active = np.array([row["name"].startswith("active") for row in tested])
-    score = np.array([np.nan if row["score"] is None else row["score"] for row in tested])
-    size = np.array([float(sum(letter.isalpha() for letter in row["smiles"])) for row in tested])
+    # The parts too: a combination was fitted to tell poses of one ligand apart, not ligands.
+    parts = [dict(row["parts"] or ()) for row in tested]
+    names = sorted(set().union(*parts))
+    by = {"score": np.array([np.nan if row["score"] is None else row["score"] for row in tested])}
+    by |= {f"{name} alone": np.array([own.get(name, np.nan) for own in parts]) for name in names}
+    by["length of the SMILES"] = np.array([float(sum(letter.isalpha() for letter in row["smiles"])) for row in tested])
     seconds = [row["seconds"] for row in rows if row["seconds"] is not None]
     return {
         "target": target.name,
@@ -136,10 +140,7 @@ def _target(options: Options, target: Target, log: Console) -> dict[str, Any]:
         "failed": outcome.failed,
         "seconds_a_ligand": float(np.mean(seconds)),
         "ligands_an_hour": 3600 / float(np.mean(seconds)),
-        "enrichment": {
-            "consensus": enrichment(score, is_active, options.seed),
-            "length of the SMILES": enrichment(size, is_active, options.seed),
-        },
+        "enrichment": {name: enrichment(values, is_active, options.seed) for name, values in by.items()},
     }
 
 
