@@ -4,7 +4,7 @@ Denoising score matching (:mod:`domains.docking.poses.diffusion`) on bound poses
 (domains/docking/weights/demo.yaml has those of the demo model); options on the command line come before it. Writes to
 --out, every few minutes and when stopped: ``state.pt`` (everything needed to go on: run the same command again),
 ``weights.safetensors`` (the exponential moving average of the weights), ``log.jsonl`` (losses by step, and success
-rates of redocking), ``config.yaml`` (all settings).
+rates of redocking), ``config.yaml`` (all settings), ``remarks.txt`` (what was left out or changed in reading).
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def validation_sets(parts: Split) -> dict[str, ValidationSet]:
     return {name: ValidationSet.of(part) for name, part in named.items() if part}
 
 
-def load_data(config: TrainConfig, console: Console) -> tuple[Split, list[Complex]]:
-    """The data folder split by the committed lists, and the four embedded complexes.
+def load_data(config: TrainConfig) -> tuple[Split, list[Complex], list[InputProblem]]:
+    """The data folders split by the committed lists, the four embedded complexes, and what cannot be used.
 
     Raises:
         InputError: if there is nothing to train on in the folder.
@@ -70,8 +70,7 @@ def load_data(config: TrainConfig, console: Console) -> tuple[Split, list[Comple
         message = "every complex in it belongs to the validation split"
         raise InputError(InputProblem(", ".join(map(str, config.data)), "", message, "add others"))
     embedded, more = read()
-    print_reading([*parts.all, *embedded], [*problems, *more], console)
-    return parts, embedded
+    return parts, embedded, [*problems, *more]
 
 
 @torch.no_grad()
@@ -138,7 +137,7 @@ def main(config: TrainConfig, stop: Callable[[], bool]) -> None:
     """
     console = Console(stderr=True)
     torch.set_num_threads(config.threads)
-    parts, embedded = load_data(config, console)
+    parts, embedded, problems = load_data(config)
     run = new_run(config)
     if config.start is not None:
         run.start_from(config.start)
@@ -147,6 +146,7 @@ def main(config: TrainConfig, stop: Callable[[], bool]) -> None:
         forget_after(config.out / "log.jsonl", run.step)
         console.print(f"going on at step {run.step}")
     prepare_output(config.out, config)
+    print_reading([*parts.all, *embedded], problems, console, keep=config.out / "remarks.txt")
     console.print(str(parts))
     weights = cluster_weights(parts.train, parts.clusters, config.balance)
     if config.embedded_weight:

@@ -44,6 +44,20 @@ def test_each_remark_is_a_line_that_names_its_complexes(packaged: list[Complex])
     ]
 
 
+def test_of_many_remarks_a_file_has_all_and_the_screen_the_first(packaged: list[Complex], tmp_path: Path) -> None:
+    many = [replace(packaged[0], name=f"c{i}", remarks=(f"remark {i}",)) for i in range(15)]
+    problem = InputProblem("x.pdb", "line 3", "it is odd", "mend it")
+    out, kept = io.StringIO(), tmp_path / "remarks.txt"
+    print_reading(many, [problem], Console(file=out, width=20), keep=kept)
+    shown = out.getvalue().splitlines()
+    assert kept.read_text().splitlines() == [
+        "warning: x.pdb, line 3: it is odd; mend it",
+        *(f"note: c{i}: remark {i}" for i in range(15)),
+    ]
+    assert shown[:11] == kept.read_text().splitlines()[:11]
+    assert shown[11:] == [f"note: 5 more remarks on what was read are in {kept}"]
+
+
 def test_result_files_hold_the_remarks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_complexes(tmp_path / "set", "1ia1")
     weights = write_weights(tmp_path / "model.safetensors")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
@@ -18,7 +17,6 @@ import numpy as np
 import pytest
 import torch
 from docking_models import SMALL, complexes
-from rich.console import Console
 from safetensors.torch import load_file
 
 from domains.docking.engine import dock
@@ -197,7 +195,7 @@ def test_a_gradient_that_is_not_finite_stops_the_run_and_keeps_the_weights(confi
 
 
 def test_split_keeps_held_out_complexes_out_of_training(config: TrainConfig) -> None:
-    parts, embedded = load_data(config, Console(file=io.StringIO()))
+    parts, embedded, _ = load_data(config)
     assert [c.name.split("/")[0] for c in parts.train] == ["1s3v", "1uou"]
     assert [c.name.split("/")[0] for c in parts.ligands] == ["1ia1"]
     assert [c.name.split("/")[0] for c in parts.targets] == ["1of6"]
@@ -310,7 +308,7 @@ def test_what_is_alike_is_held_out_together(data: Path, config: TrainConfig, tmp
     """1of6 is held out by name, and 1uou with it, as they are in one cluster; the report counts all."""
     clusters = tmp_path / "clusters.txt"
     clusters.write_text("# alike\nsomewhere/1uou\tcomplexes/1of6\n1s3v\n")
-    parts, _ = load_data(replace(config, clusters=clusters), Console(file=io.StringIO()))
+    parts, *_ = load_data(replace(config, clusters=clusters))
     assert [c.name.split("/")[0] for c in parts.targets] == ["1of6", "1uou"]
     assert [c.name.split("/")[0] for c in parts.train] == ["1s3v"]
     one = "1 poses of 1 ligands in 1 clusters"
@@ -319,7 +317,7 @@ def test_what_is_alike_is_held_out_together(data: Path, config: TrainConfig, tmp
     )
     clusters.write_text("1uou\t1of6\n1of6\n")
     with pytest.raises(InputError, match="1of6 is in two clusters"):
-        load_data(replace(config, clusters=clusters), Console(file=io.StringIO()))
+        load_data(replace(config, clusters=clusters))
 
 
 def test_several_folders_are_one_set(data: Path, config: TrainConfig, tmp_path: Path) -> None:
@@ -327,10 +325,9 @@ def test_several_folders_are_one_set(data: Path, config: TrainConfig, tmp_path: 
     other.mkdir()
     shutil.move(data / "1uou", other / "1uou")
     shutil.copytree(data / "1s3v", other / "1s3v", symlinks=True)
-    screen = io.StringIO()
-    parts, _ = load_data(replace(config, data=(data, other)), Console(file=screen, width=10_000))
+    parts, _, problems = load_data(replace(config, data=(data, other)))
     assert [c.name.split("/")[0] for c in parts.train] == ["1s3v", "1uou"]
-    assert "is used in another folder of --data too" in screen.getvalue()
+    assert ["is used in another folder of --data too" in str(problem) for problem in problems] == [True]
 
 
 def test_the_embedded_complexes_are_left_out_unless_asked_for(
