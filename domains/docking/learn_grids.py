@@ -1,11 +1,11 @@
 """Learn a model's general grids: ``python -m domains.docking.learn_grids --weights FILE --data DIR --nfe 5 10``.
 
 On teacher runs for complexes drawn at random, one long fit for each number of evaluations: of the training split, and
-with --others half of them of proteins that the network was not trained on, where it is less sure of itself. Learned are
-the solver's times alone: the levels that the network is given do not carry over to proteins that it has not seen
-(docs/grid_transfer.md). A grid that does not beat the best hand-made one on complexes held back is not written; the
-hand-made one is. The grids lie beside the weights (:mod:`domains.docking.general_grids`). Can be stopped, and goes on
-when the same command is given again.
+with --others half of them of proteins that the network was not trained on, where it is less sure of itself, one of each
+cluster before a second one of any. Learned are the solver's times alone: the levels that the network is given do not
+carry over to proteins that it has not seen (docs/grid_transfer.md). A grid that does not beat the best hand-made one on
+complexes held back is not written; the hand-made one is. The grids lie beside the weights
+(:mod:`domains.docking.general_grids`). Can be stopped, and goes on when the same command is given again.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from domains.docking.networks.weights import DEMO_WEIGHTS, load_weights
 from domains.docking.settings import SOLVER, TEACHER, fit_config
 from domains.docking.structures.complexes import Complex, read
 from domains.docking.structures.remarks import print_reading
+from domains.docking.structures.text_files import read_names
+from domains.docking.training.clusters import Clusters, read_clusters
 from domains.docking.training.data import SPLITS, read_split
 from domains.errors import InputError, InputProblem
 from domains.options import check_numbers, mistake
@@ -39,6 +41,11 @@ class LearnConfig:
     """the training data: folder with NAME/protein.pdb and NAME/ligands.sdf"""
     others: Path | None = None
     """a second such folder, of complexes that the network was not trained on: half of the complexes come from it"""
+    clusters: Path | None = None
+    """which proteins are alike, see domains.docking.train: of --others, those that are alike to one of --data are left
+    out"""
+    kept_out: Path = SPLITS / "validation_clusters.txt"
+    """proteins of --others that are left out, and with --clusters all that are in a cluster with one of them"""
     weights: Path = DEMO_WEIGHTS
     """weights.safetensors of domains.docking.train, with its score scale chosen"""
     nfe: tuple[int, ...] = (4, 5, 6, 8, 10)
@@ -108,6 +115,7 @@ def training_complexes(config: LearnConfig) -> tuple[list[Complex], list[InputPr
     Raises:
         InputError: if there are none.
     """
+    clusters = Clusters() if config.clusters is None else read_clusters(config.clusters)
     parts, problems = read_split([config.data], config.validation_ligands, config.validation_targets)
     if not parts.train:
         raise mistake("data", "every complex in it belongs to the validation split", "give more")
@@ -116,15 +124,27 @@ def training_complexes(config: LearnConfig) -> tuple[list[Complex], list[InputPr
         found, more = read(config.others)
         if not found:
             raise InputError(more[0])
-        known = {c.name for c in parts.all}
-        others = [c for c in found if c.name not in known]
+        known = clusters.grown({c.name.split("/")[0] for c in parts.all} | read_names(config.kept_out))
+        others = [c for c in found if c.name.split("/")[0] not in known]
         problems = [*problems, *more]
     generator = torch.Generator().manual_seed(config.seed)
     sure, unsure = (
         [part[i] for i in torch.randperm(len(part), generator=generator).tolist()] for part in (parts.train, others)
     )
+    unsure = one_of_each(unsure, clusters)
     half = min(config.complexes // 2, len(unsure))
     return [*sure[: config.complexes - half], *unsure[:half]], problems
+
+
+def one_of_each(complexes: Sequence[Complex], clusters: Clusters) -> list[Complex]:
+    """The first complex of every cluster, then the second of every one that has it, and so on."""
+    turn: dict[str, int] = {}
+    turns = []
+    for found in complexes:
+        cluster = clusters.of(found.name)
+        turn[cluster] = turn.get(cluster, -1) + 1
+        turns.append(turn[cluster])
+    return [complexes[i] for i in sorted(range(len(complexes)), key=turns.__getitem__)]
 
 
 def _check(config: LearnConfig) -> None:

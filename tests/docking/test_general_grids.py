@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from benchmark_runs import write_complexes, write_weights
+from docking_models import complexes
 
 from domains.docking.general_grids import general_fit, grid_path
-from domains.docking.learn_grids import LearnConfig, cli, training_complexes
+from domains.docking.learn_grids import LearnConfig, cli, one_of_each, training_complexes
 from domains.docking.networks.weights import DEMO_WEIGHTS, load_weights
+from domains.docking.training.clusters import Clusters
 from domains.errors import InputError
 from ld3.learn import FitResult
 
@@ -84,6 +86,32 @@ def test_half_of_the_complexes_come_from_the_other_folder(case: Case, tmp_path: 
     assert [c.name.split("/")[0] in ("1ia1", "1s3v") for c in found] == [False, True]
     assert len(training_complexes(replace(config, complexes=9))[0]) == 3
     assert len(training_complexes(replace(config, others=None, complexes=9))[0]) == 1
+
+
+def test_of_the_other_folder_what_is_alike_or_kept_out_is_left_out(case: Case, tmp_path: Path) -> None:
+    others = write_complexes(tmp_path / "others", "1ia1", "1s3v")
+    (tmp_path / "alike.txt").write_text("data/1of6\tothers/1ia1\n")
+    (tmp_path / "out.txt").write_text("1s3v\n")
+    config = LearnConfig(
+        data=case.data,
+        others=others,
+        complexes=9,
+        validation_targets=tmp_path / "held.txt",
+        validation_ligands=tmp_path / "none.txt",
+    )
+
+    def proteins(config: LearnConfig) -> list[str]:
+        return sorted(c.name.split("/")[0] for c in training_complexes(config)[0])
+
+    assert proteins(config) == ["1ia1", "1of6", "1s3v"]
+    assert proteins(replace(config, clusters=tmp_path / "alike.txt")) == ["1of6", "1s3v"]
+    assert proteins(replace(config, clusters=tmp_path / "alike.txt", kept_out=tmp_path / "out.txt")) == ["1of6"]
+
+
+def test_clusters_take_turns() -> None:
+    found = [replace(complexes()[0], name=name) for name in ("a/1", "a/2", "b/1", "c/1", "a/3", "b/2")]
+    names = [c.name for c in one_of_each(found, Clusters([("b", "c")]))]
+    assert names == ["a/1", "b/1", "a/2", "c/1", "a/3", "b/2"]
 
 
 def test_the_demo_model_has_grids_at_its_own_score_scale() -> None:
