@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from benchmarks.common.tables import portable
 from domains.docking.networks.weights import DEMO_WEIGHTS
 from domains.docking.settings import FIT, FIT_POSES, SOLVER, TEACHER
+from domains.docking.structures.complexes import Conformer
 from domains.docking.structures.pocket_files import read_pocket_choice
 from domains.options import check_nfe, check_numbers, find_device, find_solver, mistake, prepare_folder
 from ld3.solvers import Solver, get_solver
@@ -46,7 +47,8 @@ class Options:
     weights: Path = DEMO_WEIGHTS
     """safetensors file written by domains.docking.train"""
     pocket: str = "ligand"
-    """where to dock: ligand, ligand:RADIUS, point:X,Y,Z, point:X,Y,Z,RADIUS or protein (Å)"""
+    """where to dock: ligand, ligand:RADIUS, point-of-ligand (within 12 Å of the mean of its atoms),
+    point-of-ligand:RADIUS, point:X,Y,Z, point:X,Y,Z,RADIUS or protein (Å)"""
     template: tuple[str, ...] = ()
     """SMILES of ligands whose bond orders are lost in their files"""
     drop: tuple[str, ...] = ()
@@ -55,7 +57,7 @@ class Options:
     """molecules to keep; without either, those bound in a pocket that is not put around the ligand are left out"""
     score_scale: float | None = None
     """c, by which the score is multiplied: more than 1 seeks modes; without it, what the weights file says"""
-    conformer: Literal["input", "rdkit"] = "input"
+    conformer: Conformer = "input"
     """bond lengths, angles and rings of the input file, or of a fresh RDKit conformer"""
     fit: bool = False
     """also fit grids to these complexes, from the shipped ones: rows called 'learned'"""

@@ -99,7 +99,7 @@ def main(config: ScoreScaleConfig) -> None:
 
 
 def _settings(config: ScoreScaleConfig) -> Mapping[str, object]:
-    names = ("values", "poses", "steps", "solver", "grid", "limit", "seed")
+    names = ("values", "poses", "steps", "solver", "grid", "pocket", "conformer", "limit", "seed")
     return {name: getattr(config, name) for name in names}
 
 

@@ -127,7 +127,8 @@ def main(config: TemperatureConfig) -> None:
         console.print(f"  {factor}: T {own.sampling:.3f}, psi {own.psi:.3f}, sigma_data {own.sigma_data:.3f}")
     if config.store:
         settings = {
-            key: getattr(config, key) for key in ("draws", "poses", "finalists", "final_poses", "limit", "seed")
+            key: getattr(config, key)
+            for key in ("draws", "poses", "finalists", "final_poses", "pocket", "conformer", "limit", "seed")
         }
         record = {"split": config.split, "complexes": len(complexes), "chosen": best.sampler, **settings}
         store_low_temperature(config.weights, kept[best.sampler], {**record, "rows": [asdict(row) for row in rows]})

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeVar
 
 import numpy as np
 import tyro
@@ -19,7 +19,8 @@ from domains.bootstrap import bootstrap_interval
 from domains.docking.docked_poses import DockedPoses
 from domains.docking.networks.weights import DockingModel
 from domains.docking.poses.metrics import clusters, success
-from domains.docking.structures.complexes import Complex, read
+from domains.docking.structures.complexes import Complex, Conformer, read
+from domains.docking.structures.pocket_files import read_pocket_choice
 from domains.docking.structures.remarks import print_reading
 from domains.docking.structures.symmetry import automorphisms
 from domains.docking.training.clusters import Clusters, read_clusters
@@ -47,10 +48,22 @@ class ValidationOptions:
     validation_targets: Path = SPLITS / "validation_targets.txt"
     clusters: Path | None = None
     """which proteins are alike, see domains.docking.train; intervals are then over clusters"""
+    pocket: str = "ligand"
+    """where to dock: ligand, ligand:RADIUS, point-of-ligand, point-of-ligand:RADIUS or protein (Å)"""
+    conformer: Conformer = "input"
+    """bond lengths, angles and rings of the input file, or of a fresh RDKit conformer"""
     limit: int | None = None
     """use that many complexes of the split, drawn with --seed"""
     seed: int = 0
     threads: int = 1
+
+
+class Reading(TypedDict):
+    """How complexes are read."""
+
+    pocket: str
+    conformer: Conformer
+    seed: int
 
 
 Chosen = TypeVar("Chosen", bound=ValidationOptions)
@@ -129,13 +142,18 @@ def validation_complexes(config: ValidationOptions, model: DockingModel, log: Co
     Raises:
         InputError: if the data folder is missing, or holds none that can be docked.
     """
+    try:
+        read_pocket_choice(config.pocket)
+    except ValueError as error:
+        raise mistake("pocket", str(error), "choose one of these") from error
+    how: Reading = {"pocket": config.pocket, "conformer": config.conformer, "seed": config.seed}
     if config.split == "embedded":
-        chosen, problems = read()
+        chosen, problems = read(**how)
     elif not config.data:
         raise mistake("data", f"not given, and --split {config.split} needs it", "give the training data's folder")
     else:
         lists = config.validation_ligands, config.validation_targets, config.clusters
-        parts, problems = read_split(config.data, *lists)
+        parts, problems = read_split(config.data, *lists, **how)
         chosen = list(parts.ligands if config.split == "ligands" else parts.targets)
         if not chosen:
             folders = ", ".join(map(str, config.data))
@@ -196,8 +214,9 @@ def check_store(config: ValidationOptions, what: str) -> None:
 
 
 def split_name(config: ValidationOptions) -> str:
-    """What tables call it."""
-    return "embedded (in-sample)" if config.split == "embedded" else f"validation {config.split}"
+    """What tables call it, with how it was read."""
+    split = "embedded (in-sample)" if config.split == "embedded" else f"validation {config.split}"
+    return f"{split}, pocket {config.pocket}, conformers {config.conformer}"
 
 
 def run_choice(options: type[Chosen], main: Callable[[Chosen], None], about: str | None, words: Words = None) -> None:

@@ -61,6 +61,8 @@ def _lines(problems: list[InputProblem]) -> list[str]:
         ("ligand:8", PocketChoice("ligand", 8.0)),
         ("point:1,-2.5,3", PocketChoice("point", 12.0, (1.0, -2.5, 3.0))),
         ("point:1, -2.5, 3, 9", PocketChoice("point", 9.0, (1.0, -2.5, 3.0))),
+        ("point-of-ligand", PocketChoice("point-of-ligand", 12.0)),
+        ("point-of-ligand:9", PocketChoice("point-of-ligand", 9.0)),
         (" protein ", PocketChoice("protein")),
     ],
 )
@@ -72,13 +74,35 @@ def test_pocket_text(text: str, choice: PocketChoice) -> None:
     "text",
     [
         *("", "pocket", "ligand:", "ligand:x", "ligand:-1", "ligand:0", "ligand:1,2", "ligand:nan", "point"),
-        *("point:1,2", "point:1,2,3,0", "point:1,2,3,4,5", "point:1,2,inf", "protein:5", "protein:", "Ligand"),
+        *(
+            "point-of-ligand:",
+            "point-of-ligand:0",
+            "point:1,2",
+            "point:1,2,3,0",
+            "point:1,2,3,4,5",
+            "point:1,2,inf",
+            "protein:5",
+            "protein:",
+            "Ligand",
+        ),
     ],
 )
 def test_bad_pocket_text(text: str) -> None:
     with pytest.raises(ValueError, match="use ligand, ligand:RADIUS") as caught:
         PocketChoice.parse(text)
     assert f"'{text}'" in str(caught.value)
+
+
+def test_a_point_of_the_ligand_is_the_mean_of_its_atoms(tmp_path: Path) -> None:
+    """The pocket is that of the same point, and the pose counts as known; its outline plays no part."""
+    _series(tmp_path, "alpha", _ligand("one", "CCCCCCCCCCCC"))
+    (found,), _ = read(tmp_path, pocket="point-of-ligand:5")
+    assert found.reference is not None
+    x, y, z = found.reference.mean(0)
+    (same,), _ = read(tmp_path, pocket=f"point:{x},{y},{z},5", known_poses=True)
+    assert found.pocket.residue_ids == same.pocket.residue_ids
+    (outline,), _ = read(tmp_path, pocket="ligand:5")
+    assert set(found.pocket.residue_ids) < set(outline.pocket.residue_ids)
 
 
 def test_pocket_choice_refuses_contradictions() -> None:

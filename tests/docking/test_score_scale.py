@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from docking_models import SMALL, complexes, network
+from rich.console import Console
 from safetensors import safe_open
 
 from domains.docking.engine import dock
@@ -18,9 +20,9 @@ from domains.docking.poses.diffusion import NoiseRange
 from domains.docking.poses.flow import DockingFlow
 from domains.docking.poses.pose import Poses, bound_poses
 from domains.docking.samplers import OnStep, Sampler
-from domains.docking.score_scale import cli
+from domains.docking.score_scale import ScoreScaleConfig, cli
 from domains.docking.training.clusters import Clusters
-from domains.docking.validation import summarise
+from domains.docking.validation import summarise, validation_complexes
 
 
 @pytest.fixture
@@ -95,6 +97,7 @@ def test_the_best_value_is_stored_with_seed_and_table(
         (["--split", "embedded", "--store", "7"], "score scale is chosen on --split ligands"),
         (["--split", "embedded", "--store", "2"], "--store: got 2; give one of --values"),
         (["--split", "embedded", "--poses", "0"], "--poses: got 0"),
+        (["--split", "embedded", "--pocket", "here"], "--pocket: pocket is 'here'; use ligand"),
         (["--split", "embedded", "--values", "0"], "--values: got (0.0,)"),
         (["--split", "embedded", "--solver", "rk4"], "must be one of"),
         (["--split", "embedded", "--weights", "none.safetensors"], "there is no such weights file"),
@@ -109,6 +112,19 @@ def test_mistakes_get_one_line(
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("error: ")
     assert expected in line
+
+
+def test_complexes_are_read_as_asked(weights: Path) -> None:
+    """A pocket around a point and a fresh conformer, and the same bound pose to compare with."""
+    config = ScoreScaleConfig(weights=weights, split="embedded", limit=1, seed=3)
+    model, log = load_weights(weights), Console(quiet=True)
+    (usual,) = validation_complexes(config, model, log)
+    (found,) = validation_complexes(replace(config, pocket="point-of-ligand:8", conformer="rdkit"), model, log)
+    assert (usual.pocket.spec.split(",")[0], found.pocket.spec.split(" ")[0]) == ("ligand", "point")
+    assert usual.reference is not None and found.reference is not None
+    assert (usual.reference == found.reference).all()
+    assert (usual.ligand.positions == usual.reference).all()
+    assert not (found.ligand.positions == found.reference).all()
 
 
 def test_intervals_over_clusters_know_that_complexes_are_alike(weights: Path) -> None:

@@ -31,6 +31,9 @@ from domains.docking.structures.text_files import read_names
 from domains.docking.structures.torsions import TorsionRule
 from domains.errors import InputError, InputProblem
 
+Conformer = Literal["input", "rdkit"]
+"""Where bond lengths, angles and rings come from."""
+
 
 @dataclass(frozen=True, eq=False)
 class Complex:
@@ -57,7 +60,7 @@ def read(
     *,
     pocket: PocketChoice | str = "ligand",
     known_poses: bool | None = None,
-    conformer: Literal["input", "rdkit"] = "input",
+    conformer: Conformer = "input",
     only: Path | str | None = None,
     template: str | Sequence[str] = (),
     seed: int = 0,
@@ -180,7 +183,7 @@ def _complex(
     Raises ``InputError`` if there is no pose where one is needed, if it cannot be the bound one, if no residue is in
     the pocket, or if the ligand has no conformer or more symmetries than its RMSD can be corrected for.
     """
-    around_pose = choice.kind == "ligand"
+    around_pose = choice.needs_pose
     said = known_poses if record.is_known is None else record.is_known
     is_known = around_pose if said is None else said
     pose, protein, remarks = None, record.protein, [*record.remarks, *record.ligand.remarks]

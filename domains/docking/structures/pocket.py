@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal, get_args, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from domains.docking.structures.protein import Protein
+
+POINT_RADIUS: Final = 12.0
+"""Å around a point, unless said otherwise."""
 
 
 def _check_radius(radius: float) -> None:
@@ -23,11 +26,12 @@ class EmptyPocketError(ValueError):
 
 @dataclass(frozen=True)
 class PocketChoice:
-    """How pockets are chosen: within ``radius`` Å of the reference ligand, of the point ``xyz``, of any of the
-    ``points`` (the atoms of another ligand, from the file ``source``), or everything.
+    """How pockets are chosen: within ``radius`` Å of the reference ligand, of the mean of its atoms
+    ("point-of-ligand"), of the point ``xyz``, of any of the ``points`` (the atoms of another ligand, from the file
+    ``source``), or everything.
     """
 
-    kind: Literal["ligand", "point", "points", "protein"] = "ligand"
+    kind: Literal["ligand", "point-of-ligand", "point", "points", "protein"] = "ligand"
     radius: float = 6.0
     xyz: tuple[float, float, float] | None = None
     points: tuple[tuple[float, float, float], ...] = ()
@@ -35,21 +39,29 @@ class PocketChoice:
 
     def __post_init__(self) -> None:
         _check_radius(self.radius)
-        if self.kind not in ("ligand", "point", "points", "protein"):
-            raise ValueError(f"kind is {self.kind!r}; use 'ligand', 'point', 'points' or 'protein'")
+        if self.kind not in get_args(get_type_hints(PocketChoice)["kind"]):
+            known = "'ligand', 'point-of-ligand', 'point', 'points' or 'protein'"
+            raise ValueError(f"kind is {self.kind!r}; use {known}")
         if (self.kind == "points") != bool(self.points):
             raise ValueError(f"points are {self.points} with kind {self.kind!r}; give them for 'points' and only there")
         if (self.xyz is None) == (self.kind == "point"):
             raise ValueError(f"xyz is {self.xyz} with kind {self.kind!r}; give it for a point and only there")
 
+    @property
+    def needs_pose(self) -> bool:
+        """Whether the ligand's own pose says where it is."""
+        return self.kind in ("ligand", "point-of-ligand")
+
     @staticmethod
     def parse(text: str) -> PocketChoice:
-        """From ``ligand``, ``ligand:RADIUS``, ``point:X,Y,Z``, ``point:X,Y,Z,RADIUS`` or ``protein`` (Å).
+        """From ``ligand``, ``ligand:RADIUS``, ``point-of-ligand``, ``point-of-ligand:RADIUS``, ``point:X,Y,Z``,
+        ``point:X,Y,Z,RADIUS`` or ``protein`` (Å).
 
         Raises ``ValueError`` for anything else.
         """
         kind, colon, rest = text.strip().partition(":")
-        refusal = f"pocket is '{text}'; use ligand, ligand:RADIUS, point:X,Y,Z, point:X,Y,Z,RADIUS or protein (in Å)"
+        known = "ligand, ligand:RADIUS, point-of-ligand, point:X,Y,Z, point:X,Y,Z,RADIUS or protein (in Å)"
+        refusal = f"pocket is '{text}'; use {known}"
         try:
             numbers = [float(word) for word in rest.split(",")] if colon else []
         except ValueError as error:
@@ -61,8 +73,12 @@ class PocketChoice:
                 return PocketChoice()
             case "ligand", [radius] if radius > 0:
                 return PocketChoice("ligand", radius)
+            case "point-of-ligand", []:
+                return PocketChoice("point-of-ligand", POINT_RADIUS)
+            case "point-of-ligand", [radius] if radius > 0:
+                return PocketChoice("point-of-ligand", radius)
             case "point", [x, y, z]:
-                return PocketChoice("point", 12.0, (x, y, z))
+                return PocketChoice("point", POINT_RADIUS, (x, y, z))
             case "point", [x, y, z, radius] if radius > 0:
                 return PocketChoice("point", radius, (x, y, z))
             case "protein", []:
@@ -103,6 +119,8 @@ def choose_pocket(protein: Protein, choice: PocketChoice, reference: NDArray[np.
         return pocket_around_ligand(protein, around, choice.radius, choice.source)
     if reference is None:
         raise ValueError("reference is None; a pocket around the ligand needs its bound pose")
+    if choice.kind == "point-of-ligand":
+        return pocket_around_point(protein, reference.mean(0), choice.radius)
     return pocket_around_ligand(protein, reference, choice.radius)
 
 
@@ -118,7 +136,7 @@ def pocket_around_ligand(
     return _pocket(protein, np.unique(protein.residue_index[distance <= radius]), f"{source}, {radius:g} Å")
 
 
-def pocket_around_point(protein: Protein, xyz: NDArray[np.float32], radius: float = 12.0) -> Pocket:
+def pocket_around_point(protein: Protein, xyz: NDArray[np.float32], radius: float = POINT_RADIUS) -> Pocket:
     """Residues with an atom within ``radius`` Å of a point (3,), Å. Raises as ``pocket_around_ligand``."""
     _check_radius(radius)
     distance = np.linalg.norm(protein.positions - np.asarray(xyz, dtype=np.float32), axis=1)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rdkit import Chem
 
 from domains.docking.structures.batch import ComplexBatch, collate
-from domains.docking.structures.complexes import Complex, read
+from domains.docking.structures.complexes import Complex, Conformer, read
 from domains.docking.structures.pseudo_ligands import PseudoLigands
 from domains.docking.structures.text_files import read_names
 from domains.docking.training.clusters import Clusters, read_clusters
@@ -68,9 +68,17 @@ def split(
 
 
 def read_split(
-    folders: Sequence[Path], ligand_list: Path, target_list: Path, cluster_list: Path | None = None
+    folders: Sequence[Path],
+    ligand_list: Path,
+    target_list: Path,
+    cluster_list: Path | None = None,
+    *,
+    pocket: str = "ligand",
+    conformer: Conformer = "input",
+    seed: int = 0,
 ) -> tuple[Split, list[InputProblem]]:
-    """The data folders split by two lists of names, and what of them cannot be used.
+    """The data folders split by two lists of names, and what of them cannot be used; `pocket`, `conformer` and `seed`
+    as in :func:`domains.docking.structures.complexes.read`.
 
     Raises:
         InputError: if a list cannot be read, or nothing in one of the folders can be used.
@@ -80,7 +88,7 @@ def read_split(
     complexes: dict[str, Complex] = {}
     problems: list[InputProblem] = []
     for folder in folders:
-        found, more = read(folder)
+        found, more = read(folder, pocket=pocket, conformer=conformer, seed=seed)
         problems += more
         if not found:
             raise InputError(more[0])
