@@ -214,9 +214,10 @@ def check_store(config: ValidationOptions, what: str) -> None:
 
 
 def split_name(config: ValidationOptions) -> str:
-    """What tables call it, with how it was read."""
+    """What tables call it, with how it was read where that is not as usual."""
     split = "embedded (in-sample)" if config.split == "embedded" else f"validation {config.split}"
-    return f"{split}, pocket {config.pocket}, conformers {config.conformer}"
+    pocket = "" if config.pocket == "ligand" else f", pocket {config.pocket}"
+    return f"{split}{pocket}" + ("" if config.conformer == "input" else f", conformers {config.conformer}")
 
 
 def run_choice(options: type[Chosen], main: Callable[[Chosen], None], about: str | None, words: Words = None) -> None:
