@@ -14,6 +14,7 @@ from domains.docking.dock_command import Dock
 from domains.docking.report.command import Report
 from domains.docking.screen.fit_command import Fit as FitDocking
 from domains.docking.screen.settings import Screen
+from domains.flow_fit_command import Fit as FitFlow
 from domains.images.export import TARGETS
 from domains.images.export.expressible import heading
 from domains.images.fit_command import Fit as FitImages
@@ -76,10 +77,12 @@ def _printed(make: Callable[[], str]) -> int:
 
 @dataclass(frozen=True)
 class Fit:
-    """Learn a grid: for an image model (images, also where nothing is said), or for one receptor (docking)."""
+    """Learn a grid: for an image model (images, or no word at all), for a flow of your own (flow, or --flow and no word
+    at all), or for one receptor (docking)."""
 
     what: tyro.conf.OmitArgPrefixes[
         Annotated[FitImages, tyro.conf.subcommand("images", prefix_name=False)]
+        | Annotated[FitFlow, tyro.conf.subcommand("flow", prefix_name=False)]
         | Annotated[FitDocking, tyro.conf.subcommand("docking", prefix_name=False)]
     ]
 
@@ -102,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["fit"] and words[1:2] and words[1].startswith("--") and words[1] != "--help":
-        words.insert(1, "images")
+        words.insert(1, "flow" if any(word.partition("=")[0] == "--flow" for word in words) else "images")
     command: Command = tyro.extras.subcommand_cli_from_dict(COMMANDS, args=words, prog="ld3")
     return command.run()
 

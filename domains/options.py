@@ -74,6 +74,17 @@ def find_device(name: str) -> torch.device:
     return device
 
 
+def check_out(out: Path) -> None:
+    """Refuse a file for a fit that is no .json or cannot be written; its folder is made.
+
+    Raises:
+        InputError: naming the option.
+    """
+    if out.suffix != ".json" or out.is_dir():
+        raise mistake("out", f"got {out}", "give a .json file")
+    prepare_folder(out.parent)
+
+
 def prepare_folder(out: Path) -> None:
     """Make the output folder, and see that it can be written to.
 

@@ -27,7 +27,13 @@ LOCK = [line for line in (ROOT / "requirements.lock").read_text().splitlines() i
 # Import name -> the package that brings it, where they differ.
 BROUGHT_BY = {"PIL": "pillow", "torch_geometric": "torch-geometric", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 
-MAY_IMPORT = {"ld3": {"ld3"}, "domains": {"ld3", "domains"}, "benchmarks": {"ld3", "domains", "benchmarks"}}
+MAY_IMPORT = {
+    "ld3": {"ld3"},
+    "ld3_diffusers": {"ld3", "ld3_diffusers"},
+    "domains": {"ld3", "ld3_diffusers", "domains"},
+    "ld3_command": {"ld3_command", "domains"},
+    "benchmarks": {"ld3", "ld3_diffusers", "domains", "benchmarks"},
+}
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -86,6 +92,7 @@ def test_the_core_speaks_of_no_domain() -> None:
 
 def test_what_is_imported_is_declared_and_nothing_else() -> None:
     assert third_party("ld3") | {"tyro"} == declared()  # tyro for the command
+    assert third_party("ld3_diffusers") <= declared("diffusers")
     assert third_party("domains") | third_party("benchmarks") <= declared(
         "docking", "images", "diffusers", "screening", "ray", "vina", "diffdock"
     )

@@ -47,12 +47,13 @@ def module_commands() -> dict[tuple[str, ...], set[str]]:
     found: dict[tuple[str, ...], set[str]] = {}
     for words in (words for page in PAGES for words in commands(page)):
         if words[0] == "ld3":
-            words = ["python", "-m", "domains.command", *words[1:]]
+            words = ["python", "-m", "ld3_command", *words[1:]]
         if words[:2] == ["python", "-m"]:
             flags = {word for word in words[3:] if word.startswith("--") and word != "--help"}
-            name: tuple[str, ...] = (words[2], words[3]) if words[2] == "domains.command" else (words[2],)
-            if name == ("domains.command", "fit"):
-                name = (*name, words[4] if words[4] == "docking" else "images")
+            name: tuple[str, ...] = (words[2], words[3]) if words[2] == "ld3_command" else (words[2],)
+            if name == ("ld3_command", "fit"):
+                which = "flow" if "--flow" in words else "images"
+                name = (*name, words[4] if words[4] == "docking" else which)
             found.setdefault(name, set()).update(flags)
     return found
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from benchmarks.common.store import finite, write_text
 from ld3.learn import FitResult, Teacher
+from ld3.learn.teacher import too_coarse
 
 FILE: Final = "results.json"
 VERSION: Final = 2
@@ -40,24 +41,20 @@ class Results:
         self.earlier = read_results(out, schema) or {}
         self._out, self._fixed, self._timings = out, {"schema": schema, "version": VERSION, **fixed}, timings
         self._teacher: dict[str, object] = {}
+        self._off = math.nan
         self._fits: list[dict[str, object]] = []
 
     def add_teacher(self, teacher: Teacher, disagreement: Tensor, unit: str) -> None:
         """The teacher, and how far the same run at twice the steps ends from it, (M,), in `unit`."""
         median = float(disagreement.median())
-        converged = median <= teacher.tolerance
         self._teacher = {
             **asdict(teacher),
-            "converged": converged,
+            "converged": median <= teacher.tolerance,
             "median_disagreement": finite(median),
             "worst_disagreement": finite(float(disagreement.max())),
             "n_checked": len(disagreement),
         }
-        if not converged:
-            self.remarks.append(
-                f"the teacher has not converged: at twice the steps the median distance is {median:.3g}{unit}, more "
-                f"than {teacher.tolerance:g}; raise --teacher-nfe"
-            )
+        self._off = float(disagreement.mean())
 
     def add_fit(self, fit: FitResult, *, fitted_here: bool) -> None:
         """A learned grid, fitted in this run or read from a file; it is saved in grids/."""
@@ -68,6 +65,8 @@ class Results:
         entry["test"] = None if fit.test is None else _plain(fit.test.to_dict())
         if not fit.learned:
             self.remarks.append(f"{fit.nfe} NFE: {fit.verdict()}")
+        if coarse := too_coarse(self._off, fit.loss):
+            self.remarks.append(f"{fit.nfe} NFE: {coarse}; raise --teacher-nfe")
         self._fits.append({**entry, "file": str(file), "fitted_here": fitted_here})
 
     def write(self, *, complete: bool, **parts: object) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -16,23 +14,22 @@ import tyro
 from rich.console import Console
 
 from domains.exits import run_command
+from domains.fit_cost import LEAST_PAIRS, afford, seconds_a_call
 from domains.images.conditioned import ConditionedFlow
 from domains.images.diffusers.flow import DiffusersFlow
 from domains.images.export import TARGETS
-from domains.images.export.expressible import STRAIGHT
 from domains.images.fit_sheet import compare, write_sheet
 from domains.images.fits import learn_grid
 from domains.images.models.load import load
 from domains.images.models.options import ModelOptions
 from domains.images.settings import BATCH, FIT_PAIRS, FITS, SOLVER, TEACHER, Learn
-from domains.options import find_device
+from domains.options import check_numbers, check_out, find_device
 from domains.progress import WorkProgress
-from ld3.learn import FitConfig, FitResult, most_evaluations
-from ld3.learn.teacher import Teacher, parts
+from ld3.learn import FitResult
+from ld3.learn.teacher import too_coarse
+from ld3.single_path import STRAIGHT
 from ld3.solvers import get_solver
 
-_LEAST_PAIRS: Final = 40  # of which a fifth for the final test, after which nothing is kept that did not win
-_OF_TEACHER: Final = 0.5  # share of the minutes that the teacher may take
 _PRECISIONS: Final[Mapping[str, torch.dtype | None]] = {
     "float32": None,
     "bfloat16": torch.bfloat16,
@@ -96,18 +93,18 @@ class Fit:
     def _fit(self, log: Console) -> int:
         self._check()
         flow = load(self.model, self._options())
-        for remark in flow.remarks:
-            log.print(f"note: {remark}", markup=False)
+        for line in flow.remarks:
+            log.print(f"note: {line}", markup=False)
         solver, learn = choice(flow, self.target)
         config = replace(FITS[learn], steps=self.steps, seed=self.seed)
         get_solver(solver).steps(self.nfe)
         teacher = replace(TEACHER, nfe=self.teacher_nfe)
-        pairs, config = self._afford(flow, teacher, config, log, f"{solver}, learning {learn}")
+        log.print(f"{solver}, learning {learn}", markup=False)
+        seconds = seconds_a_call(flow, flow.starts(min(self.batch, self.pairs), 0))
+        pairs, config = afford(seconds, self.nfe, self.pairs, self.minutes, teacher, config, log)
         stage = f"fit, {self.nfe} NFE"
         with WorkProgress(log, {stage: 1.0}) as progress, progress.stage(stage), warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", UserWarning
-            )  # about the teacher: said below, beside what it is to be held to
+            warnings.filterwarnings("ignore", "the teacher is .* from twice its steps")  # said below, on more samples
             fit = learn_grid(
                 flow,
                 self.nfe,
@@ -124,8 +121,8 @@ class Fit:
         rows = compare(flow, fit, teacher, 16 * self.samples, self.batch, self.seed)
         for row in rows:
             print(row.line())
-        if own := rows[0].remark(fit.loss):
-            log.print(f"note: {own}", markup=False)
+        if remark := too_coarse(rows[0].distance, rows[1].distance):
+            log.print(f"note: {remark} (--teacher-nfe)", markup=False)
         print(fit.describe())
         picture = self.out.with_suffix(".png")
         write_sheet(picture, rows, self.samples)
@@ -143,15 +140,11 @@ class Fit:
         Raises:
             ValueError, InputError: naming the option.
         """
-        if self.out.suffix != ".json":
-            raise ValueError(f"--out must be a .json file, got {self.out}")
-        for name, least in (("nfe", 1), ("pairs", _LEAST_PAIRS), ("batch", 1), ("samples", 1), ("steps", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"--{name} must be at least {least}, got {getattr(self, name)}")
+        check_out(self.out)
+        check_numbers(self, {"nfe": 1, "pairs": LEAST_PAIRS, "batch": 1, "samples": 1, "steps": 1, "teacher_nfe": 1})
         if self.minutes is not None and not self.minutes > 0:
             raise ValueError(f"--minutes must be above 0, got {self.minutes}")
         find_device(self.device)
-        self.out.parent.mkdir(parents=True, exist_ok=True)
 
     def _options(self) -> ModelOptions:
         return ModelOptions(
@@ -164,39 +157,6 @@ class Fit:
             device=torch.device(self.device),
             precision=_PRECISIONS[self.precision],
         )
-
-    def _afford(
-        self, flow: ConditionedFlow, teacher: Teacher, config: FitConfig, log: Console, what: str
-    ) -> tuple[int, FitConfig]:
-        """How many pairs there is time for, and the fit within it; prints what it will cost.
-
-        Raises:
-            ValueError: if there is not even time for the fewest.
-        """
-        seconds = seconds_a_call(flow, min(self.batch, self.pairs))
-        pairs = self.pairs
-        if self.minutes is not None:
-            budget = 60 * self.minutes
-            pairs = min(pairs, int(_OF_TEACHER * budget / (seconds * teacher.nfe)))
-            if pairs < _LEAST_PAIRS:
-                needed = _LEAST_PAIRS * seconds * teacher.nfe / _OF_TEACHER / 60
-                raise ValueError(
-                    f"--minutes must be at least {needed:.0f} for {_LEAST_PAIRS} pairs, got {self.minutes:g}"
-                )
-            config = replace(config, seconds=budget - seconds * teacher.evaluations(pairs))
-        n_train, n_valid, n_test = parts(pairs)
-        most = teacher.evaluations(pairs) + most_evaluations(config, n_train, n_valid, self.nfe, n_test=n_test)
-        # A gradient takes about three evaluations.
-        took = seconds * (most + 2 * self.nfe * config.steps * len(config.phases) * n_train)
-        if self.minutes is not None:
-            took = min(took, 60 * self.minutes)
-        lasts = timedelta(seconds=round(took))
-        log.print(
-            f"{what}: at most {most:,} network evaluations of {pairs} pairs, {1000 * seconds:.3g} ms each here: "
-            f"at most about {lasts}",
-            markup=False,
-        )
-        return pairs, config
 
 
 def choice(flow: ConditionedFlow, target: str) -> tuple[str, Learn]:
@@ -231,14 +191,3 @@ def read_prompts(path: Path) -> tuple[str, ...]:
     if not prompts:
         raise ValueError(f"--prompts {path}: the file holds no prompt; write one a line")
     return prompts
-
-
-@torch.no_grad()
-def seconds_a_call(flow: ConditionedFlow, n: int) -> float:
-    """Seconds of one network evaluation of one image, of `n` side by side; measured after one to warm up."""
-    start = flow.starts(n, 0)
-    levels = {factor: torch.tensor(sum(ends) / 2, dtype=torch.float64) for factor, ends in flow.clock.bounds.items()}
-    for _ in range(2):
-        began = time.perf_counter()
-        flow.displacement(start, levels)["x"].cpu()
-    return (time.perf_counter() - began) / n

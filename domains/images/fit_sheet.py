@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import torch
 from torch import Tensor
@@ -18,8 +17,6 @@ from ld3.grids import HAND_MADE, Grid
 from ld3.learn import FitResult, Teacher
 from ld3.solvers import Solver, get_solver, integrate
 from ld3.state import take
-
-_MATTERS: Final = 0.1  # of the learned distance: what a teacher may be off by before it is worth a word
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,15 +39,6 @@ class Row:
         """For a table."""
         what = "to twice its steps" if self.name == "teacher" else "to the teacher"
         return f"{self.name:<32} {self.calls:>4} calls   {self.distance:.3g} {what}"
-
-    def remark(self, learned: float) -> str | None:
-        """Of the teacher's row: a word where the teacher is not much nearer to its limit than the student to it."""
-        if self.distance <= _MATTERS * learned:
-            return None
-        return (
-            f"the teacher is {self.distance:.2g} from twice its steps, and what was fitted {learned:.2g} from the "
-            "teacher: a finer teacher would be worth it (--teacher-nfe)"
-        )
 
 
 @torch.no_grad()

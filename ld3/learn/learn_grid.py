@@ -15,8 +15,9 @@ from ld3.flow import ProbabilityFlow
 from ld3.grids.grid import Grid
 from ld3.learn.config import FitConfig
 from ld3.learn.fit import check_fit, fit, most_evaluations
+from ld3.learn.loss import bounded
 from ld3.learn.result import FitResult, Point
-from ld3.learn.teacher import Pairs, Teacher, parts, run_teacher
+from ld3.learn.teacher import Pairs, Teacher, parts, run_teacher, too_coarse
 from ld3.solvers import Solver, get_solver
 from ld3.state import State, size
 
@@ -65,7 +66,7 @@ def learn_grid(
             hashed; and if the teacher reaches nothing finite, or nothing is left to learn from or to choose by.
 
     Warns:
-        UserWarning: if the teacher misses its tolerance at twice its steps.
+        UserWarning: if the teacher is so far from twice its steps that it matters, beside how far the fit is from it.
     """
     config, teacher = config or FitConfig(), teacher or Teacher()
     rule = get_solver(solver) if isinstance(solver, str) else solver
@@ -93,15 +94,8 @@ def learn_grid(
 
     pairs = run_teacher(flow, start, teacher, folder and folder / "teacher", during_teacher)
     _check_finite(flow, pairs)
-    if not pairs.converged:
-        warnings.warn(
-            f"the teacher has not converged: at twice its {teacher.nfe} evaluations, samples end "
-            f"{pairs.disagreement.median():.3g} apart (median), more than teacher.tolerance = {teacher.tolerance:g}; "
-            "give it more evaluations",
-            stacklevel=2,
-        )
     train, valid, test = replace(pairs, groups=groups).split(config.seed)
-    return fit(
+    found = fit(
         flow,
         train,
         valid,
@@ -114,6 +108,10 @@ def learn_grid(
         folder=folder and folder / "fit",
         on_progress=during_fit,
     )
+    off = bounded(pairs.disagreement, config.scale)
+    if remark := too_coarse(float(off[off.isfinite()].mean()), found.loss):
+        warnings.warn(remark, stacklevel=2)
+    return found
 
 
 @torch.no_grad()

@@ -27,6 +27,8 @@ from ld3.state import State, cat, rebuild, size, take, tensors
 
 SCHEMA = "ld3.teacher"
 
+_MATTERS = 0.1  # of the learned loss: what a teacher may be off by before it is worth a word
+
 
 @dataclass(frozen=True)
 class Teacher:
@@ -134,6 +136,21 @@ def parts(n: int) -> tuple[int, int, int]:
     n_test = max(n // 5, min(FEWEST, n // 3))
     n_test = min(n_test, n - n_valid - 1)
     return n - n_valid - n_test, n_valid, n_test
+
+
+def too_coarse(off: float, learned: float) -> str | None:
+    """A word where the teacher is not much nearer to its limit than the student to it; None where it is.
+
+    Args:
+        off: mean distance of the teacher's samples to those at twice its steps.
+        learned: mean distance of the student's to the teacher's.
+    """
+    if not off > _MATTERS * learned:
+        return None
+    return (
+        f"the teacher is {off:.2g} from twice its steps, and what was fitted {learned:.2g} from the teacher: a finer "
+        "teacher would be worth it"
+    )
 
 
 def _rows(mask: Tensor) -> Tensor:

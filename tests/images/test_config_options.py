@@ -19,9 +19,9 @@ from diffusers_models import load_diffusers
 
 from domains.errors import InputError
 from domains.images.diffusers.checks import PIPELINES
-from domains.images.diffusers.config_options import OPTIONS, Honoured, Only, Sampling, check_options, own_options
-from domains.images.diffusers.schedule import FLOWS, STEPS, read_path
 from domains.images.models.options import ModelOptions
+from ld3_diffusers.config_options import OPTIONS, Honoured, Only, Sampling, check_options, own_options
+from ld3_diffusers.schedule import FLOWS, STEPS, read_path
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*__array__.*:DeprecationWarning"),

@@ -33,9 +33,8 @@ from domains.errors import InputError
 from domains.images.conditioned import Conditioned
 from domains.images.diffusers.flow import DiffusersFlow
 from domains.images.diffusers.load import pipeline_flow
-from domains.images.diffusers.networks import Component, from_patches, to_patches
+from domains.images.diffusers.networks import from_patches, to_patches
 from domains.images.diffusers.pipeline import load_pipeline, published_table
-from domains.images.diffusers.schedule import read_path
 from domains.images.metrics.distances import Distance, mean_squared
 from domains.images.models.options import ModelOptions
 from domains.images.settings import TEACHER
@@ -44,6 +43,8 @@ from ld3 import HAND_MADE, Grid, RectifiedFlow, Schedule, VPSteps, get_solver, i
 from ld3.grids import ays
 from ld3.schedules import Betas
 from ld3.testing import check_flow
+from ld3_diffusers.config_options import Component
+from ld3_diffusers.schedule import read_path
 
 # numpy's, about a keyword that diffusers' schedulers do not know yet.
 pytestmark = pytest.mark.filterwarnings("ignore:.*__array__.*:DeprecationWarning")

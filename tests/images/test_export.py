@@ -33,14 +33,14 @@ from benchmarks.images.__main__ import main as benchmark
 from domains.command import main
 from domains.images.conditioned import Conditioned
 from domains.images.diffusers.flow import DiffusersFlow
-from domains.images.diffusers.learned_scheduler import LearnedScheduler
-from domains.images.diffusers.networks import Component
 from domains.images.export import TARGETS
 from domains.images.models.options import ModelOptions
 from ld3 import EDM, VE, Clock, EuclideanFlow, Grid, RectifiedFlow, VPSteps, integrate
 from ld3.learn import Comparison, FinalTest, FitResult
 from ld3.path_points import trace
 from ld3.solvers import get_solver
+from ld3_diffusers.config_options import Component
+from ld3_diffusers.learned_scheduler import LearnedScheduler
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*__array__.*:DeprecationWarning")
 

@@ -15,8 +15,10 @@ from domains.images.settings import TEACHER
 from ld3 import HAND_MADE, Teacher, get_solver, integrate
 from ld3.learn import FitConfig
 
+pytestmark = pytest.mark.filterwarnings("ignore:the teacher is .* from twice its steps")
+
 QUICK = FitConfig(optimiser="bfgs", phases=("times",), steps=3)
-SHORT = Teacher(solver=TEACHER.solver, grid=TEACHER.grid, nfe=8, tolerance=1e6, checked=1)
+SHORT = Teacher(solver=TEACHER.solver, grid=TEACHER.grid, nfe=8, checked=1)
 
 
 @pytest.fixture

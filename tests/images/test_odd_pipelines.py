@@ -34,12 +34,12 @@ from benchmarks.images.__main__ import main as benchmark
 from domains.errors import InputError
 from domains.images.conditioned import Conditioned
 from domains.images.diffusers.flow import DiffusersFlow
-from domains.images.diffusers.networks import Component
 from domains.images.export import TARGETS
 from domains.images.fits import learn_grid
 from domains.images.models.options import ModelOptions
 from ld3 import HAND_MADE, Grid, RectifiedFlow, get_solver, integrate
 from ld3.learn import FitResult, Teacher
+from ld3_diffusers.config_options import Component
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*__array__.*:DeprecationWarning")
 

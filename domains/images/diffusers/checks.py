@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from domains.images.diffusers.config_options import OPTIONS, check_options, own_options
 from domains.images.diffusers.decoding import check_latents
-from domains.images.diffusers.networks import Component, packed_pixels
+from domains.images.diffusers.networks import packed_pixels
+from ld3_diffusers.config_options import OPTIONS, Component, check_options, own_options
 
 PIPELINES: Final[Mapping[str, tuple[str, ...]]] = {
     "UNet2DModel": ("DDPMPipeline", "DDIMPipeline", "PNDMPipeline", "LDMPipeline"),

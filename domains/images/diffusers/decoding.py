@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from domains.images.diffusers.networks import Component
+from ld3_diffusers.config_options import Component
 
 _SHIFTED = ("StableDiffusion3Pipeline", "FluxPipeline")
 _NORMALISED = ("StableDiffusionXLPipeline",)

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from domains.images.conditioned import ConditionedFlow
-from domains.images.diffusers.networks import Component, Network
-from domains.images.diffusers.schedule import NOISE_FROM, TrainedPath
+from domains.images.diffusers.networks import Network
 from domains.images.metrics.distances import Distance
 from ld3.fingerprint import fingerprint
+from ld3_diffusers.config_options import Component
+from ld3_diffusers.schedule import NOISE_FROM, TrainedPath
 
 
 @final

@@ -10,7 +10,6 @@ from domains.images.diffusers.decoding import decoder
 from domains.images.diffusers.flow import DiffusersFlow
 from domains.images.diffusers.networks import (
     SIZES,
-    Component,
     Network,
     Prompted,
     Prompts,
@@ -24,11 +23,12 @@ from domains.images.diffusers.networks import (
     without_guidance,
 )
 from domains.images.diffusers.pipeline import Pipeline, published_table
-from domains.images.diffusers.schedule import TrainedPath
 from domains.images.metrics.distances import Distance, check_images
 from domains.images.models.options import ModelOptions
 from ld3.fingerprint import fingerprint
 from ld3.schedules import RectifiedFlow
+from ld3_diffusers.config_options import Component
+from ld3_diffusers.schedule import TrainedPath
 
 
 def pipeline_flow(pipeline: Pipeline, options: ModelOptions, distance: Distance) -> DiffusersFlow:

@@ -12,15 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, final
+from typing import final
 
 import torch
 from torch import Tensor
 
 from domains.images.conditioned import guided
-
-Component: TypeAlias = Any
-"""A part of a diffusers pipeline; its attributes come from a config, of which mypy knows nothing."""
+from ld3_diffusers.config_options import Component
 
 Network = Callable[[Tensor, Tensor, Tensor], Tensor]
 

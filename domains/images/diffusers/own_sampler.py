@@ -11,7 +11,7 @@ from torch import Tensor
 
 from domains.images.conditioned import Conditioned
 from domains.images.diffusers.flow import DiffusersFlow
-from domains.images.diffusers.networks import Component
+from ld3_diffusers.config_options import Component
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from typing import Any, Final
 import torch
 
 from domains.images.diffusers.checks import check_index
-from domains.images.diffusers.networks import Component
+from ld3_diffusers.config_options import Component
 
 _INDEX: Final = "model_index.json"
 

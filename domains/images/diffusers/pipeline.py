@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import Final, final
 
 import torch
 
 from domains.images.diffusers.checks import check_class, check_parts
-from domains.images.diffusers.config_options import OPTIONS, own_options
 from domains.images.diffusers.decoding import prepared_vae
-from domains.images.diffusers.networks import Component, Prompts, packed_pixels
+from domains.images.diffusers.networks import Prompts, packed_pixels
 from domains.images.diffusers.parts import load_parts
-from domains.images.diffusers.schedule import TrainedPath, read_path
 from ld3.schedules import Schedule, VPSteps
+from ld3_diffusers.config_options import Component
+from ld3_diffusers.schedule import TrainedPath, own_scheduler, read_path
 
 _GUIDANCE: Final[Mapping[str, float]] = {
     "UNet2DModel": 1.0,
@@ -168,14 +168,6 @@ def read_pipeline(parts: Component, name: str) -> Pipeline:
     clips = config.get("clip_sample", False)
     leaves_out = (f"clip_sample of its {scheduler}, as diffusers' multistep schedulers do",) if clips else ()
     return Pipeline(name, parts, network, vae, path, leaves_out)
-
-
-def own_scheduler(scheduler: Component) -> tuple[str, dict[str, Any]]:
-    """Class and options of a pipeline's scheduler; of the one that it came with, where a learned one has its place."""
-    original = scheduler.config.get("original_scheduler")
-    if original is None:
-        return type(scheduler).__name__, own_options(scheduler)
-    return original, {name: scheduler.config[name] for name in OPTIONS[original] if name in scheduler.config}
 
 
 def _component(parts: Component, *names: str) -> Component:

@@ -7,15 +7,15 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, final
 
-from domains.images.diffusers.learned_scheduler import LearnedScheduler
 from domains.images.diffusers.load import pipeline_flow
-from domains.images.diffusers.networks import Component
 from domains.images.diffusers.pipeline import read_pipeline
 from domains.images.fits import learn_grid
 from domains.images.metrics.distances import get_distance
 from domains.images.models.options import ModelOptions
 from domains.images.settings import BATCH, FIT_PAIRS, SOLVER, TEACHER, Learn
 from ld3.learn import FitConfig, FitResult, Teacher
+from ld3_diffusers.config_options import Component
+from ld3_diffusers.learned_scheduler import LearnedScheduler
 
 
 @final

@@ -9,18 +9,16 @@ from pathlib import Path
 from typing import Final
 
 from domains.images.export.expressible import (
-    STRAIGHT,
     call_options,
     heading,
     last_levels,
     noise_levels,
     numbers,
-    single_path,
     tells_other_levels,
-    unit_is_close,
 )
 from ld3.learn.result import FitResult
 from ld3.path_points import FactorPath
+from ld3.single_path import STRAIGHT, single_path, unit_is_close
 
 KEEPS_ITS_ORDER: Final = 15
 """From this many steps on, DPMSolverMultistepScheduler does not lower its order before the last."""
@@ -141,7 +139,7 @@ def extra_call(fit: FitResult) -> list[str]:
 
 def _our_scheduler(path: Path) -> list[str]:
     return [
-        "from domains.images.diffusers.learned_scheduler import LearnedScheduler",
+        "from ld3_diffusers.learned_scheduler import LearnedScheduler",
         "",
         f"pipe.scheduler = LearnedScheduler.from_fit({str(path)!r}, pipe)",
     ]

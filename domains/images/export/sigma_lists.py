@@ -10,16 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from domains.images.export.expressible import (
-    STRAIGHT,
-    check_published,
-    heading,
-    last_levels,
-    noise_levels,
-    numbers,
-    single_path,
-)
+from domains.images.export.expressible import check_published, heading, last_levels, noise_levels, numbers
 from ld3.learn.result import FitResult
+from ld3.single_path import STRAIGHT, single_path
 
 SAMPLERS: Final[Mapping[str, str]] = {"ddim": "euler", "heun": "heun", "dpmpp_2m": "dpmpp_2m"}
 """Solver -> the sampler of k-diffusion that takes the same steps."""

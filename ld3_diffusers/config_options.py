@@ -9,7 +9,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import Any, Final, TypeAlias, final
+
+Component: TypeAlias = Any
+"""A part of a diffusers pipeline; its attributes come from a config, of which mypy knows nothing."""
 
 
 @final

@@ -12,9 +12,9 @@ from typing import Any, Final, final, get_args
 
 from torch import Tensor
 
-from domains.images.diffusers.config_options import FLOWS, OPTIONS, STEPS, check_options
 from ld3.flow import noise_from_clean, noise_from_v, noise_from_velocity
 from ld3.schedules import Betas, RectifiedFlow, Schedule, VPSteps
+from ld3_diffusers.config_options import FLOWS, OPTIONS, STEPS, Component, check_options, own_options
 
 NOISE_FROM: Final[Mapping[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]]] = {
     "epsilon": lambda x_t, answer, alpha, sigma: answer,
@@ -93,3 +93,11 @@ def own_end(kind: str, config: Mapping[str, Any]) -> tuple[bool, str]:
         last = config["final_sigmas_type"]
         return last == "zero", f"{kind} with final_sigmas_type = {last!r}"
     return kind != "DEISMultistepScheduler", kind
+
+
+def own_scheduler(scheduler: Component) -> tuple[str, dict[str, Any]]:
+    """Class and options of a pipeline's scheduler; of the one that it came with, where a learned one has its place."""
+    original = scheduler.config.get("original_scheduler")
+    if original is None:
+        return type(scheduler).__name__, own_options(scheduler)
+    return original, {name: scheduler.config[name] for name in OPTIONS[original] if name in scheduler.config}

@@ -15,16 +15,15 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.schedulers.scheduling_utils import SchedulerMixin, SchedulerOutput
 from torch import Tensor
 
-from domains.images.diffusers.networks import Component
-from domains.images.diffusers.pipeline import own_scheduler
-from domains.images.diffusers.schedule import FLOWS, NOISE_FROM, STEPS, read_path
-from domains.images.export.expressible import CLOSE, STRAIGHT, single_path
 from ld3.grids import Grid
 from ld3.learn.result import FitResult
 from ld3.path_points import FactorPath
 from ld3.schedules import Schedule
+from ld3.single_path import CLOSE, STRAIGHT, single_path
 from ld3.solvers import Coefficients, get_solver, solve
 from ld3.state import Levels, Tangent
+from ld3_diffusers.config_options import Component
+from ld3_diffusers.schedule import FLOWS, NOISE_FROM, STEPS, own_scheduler, read_path
 
 _SAME: Final = 1e-5  # of α: rounding, where a fit was written on another machine
 
