@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import time
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Final, final
 
 import numpy as np
@@ -17,8 +18,6 @@ from domains.docking.networks.diffdock.config import LANGUAGE_MODEL_WIDTH
 from domains.docking.networks.diffdock.convolution import Convolution
 from domains.docking.networks.pocket_net import PocketNet, PocketNetConfig
 from domains.docking.networks.weights import DockingModel
-from domains.docking.poses import low_temperature_sde
-from domains.docking.poses.diffdock_sampler import noise_from
 from domains.docking.poses.diffusion import FACTORS, NoiseRange, draw_noise
 from domains.docking.poses.flow import DockingFlow
 from domains.docking.poses.low_temperature_sde import PUBLISHED, LowTemperature, sample_low_temperature_sde
@@ -26,6 +25,8 @@ from domains.docking.poses.pose import Poses, bound_poses, retract
 from domains.docking.structures.batch import collate
 from domains.docking.structures.complexes import Complex
 from domains.docking.structures.residues import ATOM_NAME_VOCABULARY
+from ld3.grids import from_times
+from ld3.solvers import noise_from, solve
 
 _ALPHA: Final = ATOM_NAME_VOCABULARY.index("CA")
 
@@ -36,7 +37,7 @@ PARTS: Final[dict[str, list[tuple[object, str]]]] = {
     ],
     "products": [(Convolution, "summed")],
     "kinematics": [(DockingFlow, "retract")],
-    "solver": [(low_temperature_sde, "low_temperature_update")],
+    "solver": [(import_module("ld3.solvers.solve"), name) for name in ("_apply", "_add", "_spread", "_seen_from")],
 }
 """Functions whose time is counted apart; what is left of a step is the rest."""
 
@@ -103,28 +104,24 @@ def workload(found: Complex, poses: int, *, ligands: bool, seed: int) -> list[Co
 
 @torch.no_grad()
 def measure(model: DockingModel, name: str, members: list[Complex], poses: int, t: float, seed: int) -> Cost:
-    """One step of the low-temperature SDE from t, on bound poses with the noise of t."""
+    """One step of the low-temperature SDE from t, on bound poses with the noise of t; its noise included."""
     watch, generator = Stopwatch(), torch.Generator().manual_seed(seed)
     with watch.part("encoding"):
         encoded = model.encode(collate(members))
     flow = DockingFlow(encoded)
     x = _noisy(flow, poses, t, generator)
-    levels = flow.clock.levels({f: torch.tensor([t, 0.0], dtype=torch.float64) for f in FACTORS})
-    sigmas = flow.clock.sigma(levels)
+    grid, solver = from_times(flow.clock, (t, t / 2, 0.0)), PUBLISHED.solver(flow.clock)
     began, wall = time.process_time(), time.perf_counter()
     with watch.watching(PARTS):
-        d = flow.displacement(x, {f: lam[0] for f, lam in levels.items()})
-        z = noise_from(generator)(d)
-        step = {
-            f: low_temperature_sde.low_temperature_update(d[f], z[f], sigmas[f], 0, 1, PUBLISHED.temperatures[f])
-            for f in FACTORS
-        }
-        flow.retract(x, step)
+        steps = solve(x, grid, solver, flow.retract, noise=noise_from(generator))
+        question = next(steps)
+        steps.send(flow.displacement(*question))
     cpu, wall = time.process_time() - began, time.perf_counter() - wall
     watch.seconds["rest"] = cpu - sum(own for part, own in watch.seconds.items() if part != "encoding")
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     kind = "ligands" if len(members) > 1 else "poses"
-    edges = _edges(flow, x, float(sigmas["tr"][0])) if name == "diffdock" else None
+    sigma = float(flow.clock.sigma(flow.clock.levels(torch.tensor(t)))["tr"])
+    edges = _edges(flow, x, sigma) if name == "diffdock" else None
     return Cost(name, kind, poses, t, watch.seconds, cpu, wall, edges, memory)
 
 

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from domains.docking.docked_poses import DockedPoses
 from domains.docking.networks.weights import DockingModel, EncodedBatch
-from domains.docking.poses.diffdock_sampler import Noise
 from domains.docking.poses.flow import DockingFlow, draw_prior, placed
 from domains.docking.poses.pose import Poses
 from domains.docking.samplers import Method, Sampler, sampler_of
@@ -30,6 +29,7 @@ from domains.errors import InputError
 from domains.seeds import seed_of
 from ld3.fingerprint import fingerprint
 from ld3.learn import Teacher, run_teacher
+from ld3.solvers import Noise
 from ld3.state import Tangent, cat, take
 
 OnProgress = Callable[[int, int], None]

@@ -8,7 +8,7 @@ from typing import Final, final
 
 from domains.docking.general_grids import general_fit
 from domains.docking.networks.weights import DockingModel
-from domains.docking.poses.diffdock_sampler import Noise, sample_ode, sample_sde
+from domains.docking.poses.diffdock_sampler import sample_ode, sample_sde
 from domains.docking.poses.flow import DockingFlow
 from domains.docking.poses.low_temperature_sde import PUBLISHED, sample_low_temperature_sde
 from domains.docking.poses.pose import Poses
@@ -16,7 +16,7 @@ from domains.docking.settings import SOLVER
 from ld3.fingerprint import fingerprint
 from ld3.grids import HAND_MADE, Grid
 from ld3.learn import FitResult
-from ld3.solvers import Solver, get_solver, integrate
+from ld3.solvers import Noise, Solver, get_solver, integrate
 
 DIFFDOCK_STEPS: Final = 20
 """Of DiffDock's published sampler."""

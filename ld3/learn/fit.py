@@ -142,6 +142,16 @@ def most_evaluations(config: FitConfig, n_train: int, n_valid: int, nfe: int, n_
     return nfe * (validations * n_valid + gradients * (min(config.batch, n_train) or n_train) + 2 * n_test)
 
 
+def _check_noise(name: str, pairs: Pairs[State], solver: Solver, nfe: int) -> None:
+    """ValueError unless pairs have the noise that the solver asks for, and none where it asks for none."""
+    if (pairs.noise is None) != (solver.spread is None):
+        raise ValueError(f"{name}.noise must {'' if solver.spread else 'not '}be given for {solver.name}")
+    needed = solver.steps(nfe) - 1
+    for factor, z in (pairs.noise or {}).items():
+        if z.shape[:2] != (len(pairs), needed):
+            raise ValueError(f"{name}.noise[{factor!r}] must be ({len(pairs)}, {needed}, ...), got {tuple(z.shape)}")
+
+
 @final
 class _Descent:
     """Adam (Kingma & Ba, arXiv 1412.6980) on the parameters of one phase.
@@ -216,6 +226,9 @@ class _Fit(Generic[State]):
         self.flow, self.solver, self.nfe, self.config, self.on_progress = flow, solver, nfe, config, on_progress
         self.fingerprint, self.grids = check_fit(flow, solver, nfe, config, given.grids)
         self.by_hand = {*HAND_MADE, *given.compare}
+        for name, part in (("train", train), ("valid", valid), ("test", test)):
+            if part is not None:
+                _check_noise(name, part, solver, nfe)
         train, valid, self.dropped = finite_parts(train, valid)
         self.test = None if test is None else test.finite()
         if test is not None and self.test is not None:
@@ -232,6 +245,8 @@ class _Fit(Generic[State]):
             key = fingerprint(
                 _FORMAT, self.fingerprint, pairs, solver.name, nfe, learned, self.grids, groups, sorted(self.by_hand)
             )
+            if train.noise is not None:
+                key = fingerprint(key, *(part.noise for part in (train, valid, test) if part is not None))
             self.path = folder / f"fit-{key}.pt"
         self.earlier, self.started = 0.0, time.monotonic()
 

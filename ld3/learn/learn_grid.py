@@ -70,6 +70,8 @@ def learn_grid(
     """
     config, teacher = config or FitConfig(), teacher or Teacher()
     rule = get_solver(solver) if isinstance(solver, str) else solver
+    if rule.spread is not None:
+        raise ValueError(f"solver must not be stochastic, as {rule.name} is: the teacher's ends are of other noise")
     given = {**(starting_grids or {}), **(baselines or {})}
     check_fit(flow, rule, nfe, config, given)
     if isinstance(start, int):

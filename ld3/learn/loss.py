@@ -10,6 +10,7 @@ from torch import Tensor
 from ld3.flow import ProbabilityFlow
 from ld3.grids.grid import Grid
 from ld3.solvers.integrate import integrate
+from ld3.solvers.sde import recorded
 from ld3.solvers.solver import Solver
 from ld3.state import State, Tangent
 
@@ -33,15 +34,19 @@ def soft_loss(
     *,
     scale: float | None = None,
     checkpoint: bool = False,
+    noise: Tangent | None = None,
 ) -> Tensor:
     """LD3's surrogate loss (arXiv 2405.15506, section 4.2), shape (B,).
 
     The student starts at start ⊕ shift, where `shift` is kept in a ball (:func:`project_to_ball`), and is compared
     with what the teacher reached from `start` itself: a grid of few numbers cannot hit every end point, and need only
-    hit one that a nearby start leads to. No shift is the plain loss.
+    hit one that a nearby start leads to. No shift is the plain loss. A stochastic student adds the same `noise`, factor
+    -> (B, N - 1, ...), every time, which makes it as differentiable as any other.
     """
     x = start if shift is None else flow.retract(start, shift)
-    return bounded(flow.distance(integrate(flow, x, grid, solver, checkpoint=checkpoint), target), scale)
+    fixed = None if noise is None else recorded(noise)
+    end = integrate(flow, x, grid, solver, checkpoint=checkpoint, noise=fixed)
+    return bounded(flow.distance(end, target), scale)
 
 
 def project_to_ball(flow: ProbabilityFlow[State], shift: Tangent, radius: Mapping[str, float]) -> dict[str, Tensor]:

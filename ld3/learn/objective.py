@@ -17,7 +17,7 @@ from ld3.learn.config import FitConfig
 from ld3.learn.loss import soft_loss
 from ld3.learn.teacher import Pairs
 from ld3.solvers.solver import Solver
-from ld3.state import State, take
+from ld3.state import State
 
 
 @dataclass
@@ -67,8 +67,9 @@ class Objective(Generic[State]):
         """Plain loss of each of n pairs, (n,); infinite where a sample broke, or 1 where the distance is bounded."""
         found = []
         for rows in torch.arange(len(pairs)).split(self.config.chunk):
-            start, end = take(pairs.start, rows), take(pairs.end, rows)
-            found.append(soft_loss(self.flow, start, None, end, grid, solver, scale=self.config.scale))
+            part = pairs.take(rows)
+            scale, noise = self.config.scale, part.noise
+            found.append(soft_loss(self.flow, part.start, None, part.end, grid, solver, scale=scale, noise=noise))
         self.cost.evaluations += self.nfe * len(pairs)
         loss = torch.cat(found)
         miss = math.inf if self.config.scale is None else 1.0  # the bounded distance of a sample at infinity
@@ -86,9 +87,17 @@ class Objective(Generic[State]):
     def _add_gradient(self, student: Learner, rows: Tensor, n: int) -> Tensor:
         """Add the gradient of these pairs' share of the mean over `n`."""
         shift = self.ball.shift(rows)
-        start, end = take(self.train.start, rows), take(self.train.end, rows)
-        scale, checkpoint = self.config.scale, self.config.checkpoint
-        loss = soft_loss(self.flow, start, shift, end, *student(), scale=scale, checkpoint=checkpoint)
+        part, config = self.train.take(rows), self.config
+        loss = soft_loss(
+            self.flow,
+            part.start,
+            shift,
+            part.end,
+            *student(),
+            scale=config.scale,
+            checkpoint=config.checkpoint,
+            noise=part.noise,
+        )
         self.cost.evaluations += self.nfe * len(rows)
         finite = loss.detach().isfinite().to(rows.device)
         if not finite.all():

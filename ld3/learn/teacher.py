@@ -23,7 +23,7 @@ from ld3.learn.config import check_numbers
 from ld3.learn.final_test import FEWEST
 from ld3.solvers.integrate import integrate
 from ld3.solvers.registry import get_solver
-from ld3.state import State, cat, rebuild, size, take, tensors
+from ld3.state import State, Tangent, cat, rebuild, size, take, tensors
 
 SCHEMA = "ld3.teacher"
 
@@ -80,6 +80,8 @@ class Pairs(Generic[State]):
         network_evaluations: spent on all of it, check included; those of a reused run count as well.
         groups: (n,) whole numbers, which pairs belong together (poses of one complex, images of one prompt) and are to
             be divided, and counted in intervals, as one; None = every pair stands for itself.
+        noise: what a stochastic student adds in each of its steps but the last, factor -> (n, N - 1, ...) standard
+            normal numbers; None for a student that is not.
     """
 
     start: State
@@ -88,6 +90,7 @@ class Pairs(Generic[State]):
     converged: bool
     network_evaluations: int
     groups: Tensor | None = None
+    noise: Tangent | None = None
 
     def __len__(self) -> int:
         return size(self.start)
@@ -95,7 +98,8 @@ class Pairs(Generic[State]):
     def take(self, index: slice | Tensor) -> Pairs[State]:
         """Some of the pairs, with the same record of the check."""
         groups = None if self.groups is None else self.groups[index]
-        return replace(self, start=take(self.start, index), end=take(self.end, index), groups=groups)
+        noise = None if self.noise is None else {factor: z[index] for factor, z in self.noise.items()}
+        return replace(self, start=take(self.start, index), end=take(self.end, index), groups=groups, noise=noise)
 
     def split(self, seed: int) -> tuple[Pairs[State], Pairs[State], Pairs[State]]:
         """Pairs to learn from, to choose the best grid by and for the final test, drawn with `seed`; :func:`parts` says

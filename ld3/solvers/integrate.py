@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch.utils.checkpoint import checkpoint as recompute
 
 from ld3.flow import ProbabilityFlow
@@ -19,8 +21,10 @@ def integrate(
     *,
     checkpoint: bool = False,
     on_step: OnStep[State] | None = None,
+    noise: Callable[[Tangent], Tangent] | None = None,
 ) -> State:
-    """Solve dx̂ = c ε dσ̂ from the first to the last node of `grid`; differentiable in `x` and in the grid.
+    """Solve dx̂ = c ε dσ̂ from the first to the last node of `grid`; differentiable in `x` and in the grid, also where
+    a stochastic solver adds noise on the way.
 
     Args:
         flow: the model; c is the score scale of its clock.
@@ -29,13 +33,14 @@ def integrate(
         solver: how to take them.
         checkpoint: keep no activations of the network; compute them again in the backward pass.
         on_step: called as `on_step(i, N, x)` after step i = 1..N.
+        noise: for a stochastic solver, see :func:`ld3.solvers.solve`.
 
     Returns:
         B samples at the last node.
 
     Raises:
         ValueError: if the grid has other factors or another score scale than the flow, or ends where the solver cannot
-            go, or if the solver's coefficients are of another grid.
+            go, the solver's coefficients are of another grid, or a stochastic solver is given no noise.
     """
     if grid.solver.keys() != flow.clock.schedules.keys():
         raise ValueError(f"grid must have the flow's factors {sorted(flow.clock.schedules)}, got {sorted(grid.solver)}")
@@ -52,7 +57,7 @@ def integrate(
         displacement: Tangent = recompute(flow.displacement, x, levels, use_reentrant=False)
         return displacement
 
-    steps = solve(x, grid, solver, flow.retract, on_step)
+    steps = solve(x, grid, solver, flow.retract, on_step, noise)
     question = next(steps)
     while True:
         try:

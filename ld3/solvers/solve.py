@@ -10,7 +10,7 @@ from torch import Tensor
 from ld3.grids.grid import Grid
 from ld3.solvers.coefficients import Basis
 from ld3.solvers.node import Node, Rule
-from ld3.solvers.solver import Solver
+from ld3.solvers.solver import Solver, Spread
 from ld3.state import Levels, State, Tangent
 
 OnStep = Callable[[int, int, State], None]
@@ -23,6 +23,7 @@ def solve(
     solver: Solver,
     retract: Callable[[State, Tangent], State],
     on_step: OnStep[State] | None = None,
+    noise: Callable[[Tangent], Tangent] | None = None,
 ) -> Generator[tuple[State, Levels], Tangent, State]:
     """Take the steps of `solver` on `grid`, evaluation by evaluation.
 
@@ -38,11 +39,14 @@ def solve(
         solver: how to take them.
         retract: moves each sample by its tangent.
         on_step: called after every step.
+        noise: standard normal numbers like a tangent, asked for in every step but the last by a stochastic solver.
 
     Raises:
-        ValueError: at the first `next`, if the grid ends where the solver cannot go, or the solver's coefficients are
-            of another grid.
+        ValueError: at the first `next`, if the grid ends where the solver cannot go, the solver's coefficients are
+            of another grid, or a stochastic solver is given no noise.
     """
+    if solver.spread is not None and noise is None:
+        raise ValueError(f"noise must be given for {solver.name}, which is stochastic")
     if solver.coefficients is not None:
         solver.coefficients.check(grid, corrects=solver.corrector is not None)
     stops = grid.stops
@@ -75,6 +79,9 @@ def solve(
             if learned:
                 move = _add(move, _learned(solver.basis, _at(learned.corrector, i), history, nodes[i], nodes[i + 1]))
 
+        if solver.spread is not None and noise is not None and i + 1 < n_steps:
+            fresh = noise(move)
+            move = _add(move, {name: _spread(solver.spread, name, stops[name], i, c) * fresh[name] for name in move})
         x = retract(x, move)
         history = [_seen_from(kept, move) for kept in history]
         if solver.reevaluate:
@@ -84,9 +91,16 @@ def solve(
     return x
 
 
-def _apply(rule: Rule, history: Sequence[Mapping[str, Node]], lam_next: Levels) -> Tangent:
+def _apply(rule: Rule | Mapping[str, Rule], history: Sequence[Mapping[str, Node]], lam_next: Levels) -> Tangent:
     """The displacement of every factor."""
-    return {name: rule([node[name] for node in history], lam_next[name]) for name in lam_next}
+    rules = dict.fromkeys(lam_next, rule) if callable(rule) else rule
+    return {name: rules[name]([node[name] for node in history], lam_next[name]) for name in lam_next}
+
+
+def _spread(spread: Spread | Mapping[str, Spread], name: str, levels: Tensor, i: int, score_scale: float) -> Tensor:
+    """Standard deviation of the noise of step `i`."""
+    own = spread if callable(spread) else spread[name]
+    return own(levels[i], levels[i + 1], score_scale)
 
 
 def _learned(

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import final
 
+from torch import Tensor
+
 from ld3.solvers.coefficients import Basis, Coefficients, clean_basis
 from ld3.solvers.node import Rule
+
+Spread = Callable[[Tensor, Tensor, float], Tensor]
+"""(λ at the step's start, at its end, score scale) -> standard deviation of the fresh noise that the step adds."""
 
 
 @final
@@ -17,7 +23,7 @@ class Solver:
     Attributes:
         name: name in the registry.
         order: of convergence; a multistep predictor is handed this many nodes once there are enough.
-        predictor: rule from the newest node onwards.
+        predictor: rule from the newest node onwards; one for all factors, or one for each.
         corrector: rule that repeats the step with the evaluation at its arrival.
         reevaluate: evaluate again at the corrected point (Heun: 2 NFE a step; the last node has no network level of its
             own, so the network is given the solver's) instead of keeping the evaluation at the predicted one (UniPC: 1
@@ -26,17 +32,19 @@ class Solver:
         finite_end: the rules cannot take a step to λ = +inf.
         basis: what learned coefficients weigh.
         coefficients: learned, to be added to the weights of the rules; None leaves them as published.
+        spread: of a stochastic solver, which adds noise in every step but the last; for all factors or one for each.
     """
 
     name: str
     order: int
-    predictor: Rule
+    predictor: Rule | Mapping[str, Rule]
     corrector: Rule | None = None
     reevaluate: bool = False
     cool_down: bool = False
     finite_end: bool = False
     basis: Basis = clean_basis
     coefficients: Coefficients | None = None
+    spread: Spread | Mapping[str, Spread] | None = None
 
     @property
     def nfe_per_step(self) -> int:

@@ -48,6 +48,7 @@ def test_weights_are_those_of_the_solver() -> None:
     lam = torch.from_numpy(LAM)
     weights = step_weights(steps_of(LAM), LAM[-1])
     predictor = get_solver("unipc_bh1_3").predictor
+    assert callable(predictor)
     for step in range(2, 4):
         for back in range(3):
             history = [

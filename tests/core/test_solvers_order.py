@@ -93,7 +93,7 @@ def test_truncation_order_of_each_rule(
 ) -> None:
     solver = get_solver(name)
     rule = solver.corrector if corrects else solver.predictor
-    assert rule is not None
+    assert callable(rule)
     errors = [truncation_error(rule, n_nodes, corrects, h, equal_steps_in) for h in (0.04, 0.02)]
     assert math.log2(errors[0] / errors[1]) == pytest.approx(order + 1, abs=0.25)
 
@@ -115,5 +115,6 @@ def test_the_variants_of_unipc_differ_only_where_one_difference_is_known() -> No
     assert (ends[0] - ends[2]).norm() > 1e-3
     h = torch.tensor(0.7, dtype=F64)
     nodes = [Node(torch.tensor(lam, dtype=F64), x, x**k) for k, lam in enumerate((-1.0, -0.6, 0.0))]
-    steps = [get_solver(f"unipc_{b}_3").predictor(nodes, h) for b in ("bh1", "bh2")]
+    rules = [get_solver(f"unipc_{b}_3").predictor for b in ("bh1", "bh2")]
+    steps = [rule(nodes, h) for rule in rules if callable(rule)]
     assert torch.equal(*steps)

@@ -13,9 +13,11 @@ from flows import F64, GaussianFlow
 from torch import Tensor
 
 from domains.docking.poses import kinematics
-from domains.docking.poses.diffdock_sampler import euler_maruyama, noise_from, sample_ode, sample_sde
+from domains.docking.poses.diffdock_sampler import sample_ode, sample_sde
 from domains.docking.poses.diffusion import FACTORS, NoiseRange
 from ld3 import VE, Levels, ProbabilityFlow, Tangent
+from ld3.solvers import Node, noise_from
+from ld3.solvers.sde import euler_maruyama
 
 # Limits of the recorded runs, as in the file's t_to_sigma/diffdock_l_assumed/limits.
 RANGE = NoiseRange(tr=(0.1, 19.0), rot=(0.03, 1.55), tor=(0.0314, 3.14))
@@ -78,7 +80,7 @@ def test_ode_follows_the_recorded_trajectory(steps: int) -> None:
 
 def test_sde_steps_are_the_recorded_ones() -> None:
     """Each recorded update follows from the score, the noise and the two times; the last one is without noise."""
-    clock = RANGE.clock()
+    clock, (rule, spread) = RANGE.clock(), euler_maruyama()
     with np.load(data("diffdock_runs.npz")) as file:
         times = torch.tensor([*file["sde_plain/schedule"], 0.0], dtype=F64)
         sigmas = clock.sigma(clock.levels(times))
@@ -88,7 +90,9 @@ def test_sde_steps_are_the_recorded_ones() -> None:
             for i, expected in enumerate(file[f"sde_plain/{f}_update"]):
                 displacement = sigma[i].square() * torch.from_numpy(scores[i]).double()
                 z = torch.from_numpy(noise[i]).double()
-                update = euler_maruyama(displacement, z, sigma[i], sigma[i + 1], 1.0).numpy()
+                first, last = (-sigma[k].log() for k in (i, i + 1))
+                drift = rule([Node(first, -displacement / sigma[i], displacement)], last)
+                update = (drift + spread(first, last, 1.0) * z).numpy()
                 np.testing.assert_allclose(update, expected, rtol=0, atol=3e-7 * np.abs(expected).max())
 
 

@@ -17,7 +17,6 @@ from domains.docking.docked_poses import DockedPoses
 from domains.docking.engine import dock, dock_by_teacher, make_groups
 from domains.docking.networks.pocket_net import PocketNet
 from domains.docking.networks.weights import DockingModel
-from domains.docking.poses.diffdock_sampler import Noise
 from domains.docking.poses.diffusion import NoiseRange
 from domains.docking.poses.flow import DockingFlow
 from domains.docking.poses.pose import Poses
@@ -26,6 +25,7 @@ from domains.docking.structures.complexes import Complex
 from ld3 import get_solver
 from ld3.grids import HAND_MADE
 from ld3.learn import Teacher
+from ld3.solvers import Noise
 
 ROUNDING = 2e-3  # Å, of float32 through a few steps of an untrained network
 

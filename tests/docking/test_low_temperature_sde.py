@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from itertools import count
 
@@ -16,15 +17,16 @@ from torch import Tensor
 
 from domains.docking.networks.diffdock import ComplexGraph, DiffDockScoreModel
 from domains.docking.poses import kinematics
-from domains.docking.poses.diffdock_sampler import noise_from, sample_ode, sample_sde
+from domains.docking.poses.diffdock_sampler import sample_ode, sample_sde
 from domains.docking.poses.low_temperature_sde import (
     PUBLISHED,
     LowTemperature,
     Temperature,
-    low_temperature_update,
     sample_low_temperature_sde,
 )
 from ld3 import VE, Levels, ProbabilityFlow, Tangent
+from ld3.solvers import Node, noise_from
+from ld3.solvers.sde import euler_maruyama
 
 RUN = np.load(data("diffdock_low_temperature_run.npz"))
 
@@ -75,13 +77,16 @@ def test_recorded_updates_follow_from_scores_and_noise() -> None:
     for f, values in zip(FACTORS, temperatures, strict=True):
         assert Temperature(*(float(v) for v in values)) == PUBLISHED.temperatures[f]
         sigmas = limits[f][0] ** (1 - times) * limits[f][1] ** times
+        published = PUBLISHED.temperatures[f]
+        rule, spread = euler_maruyama(published.drift(*(-math.log(sigma) for sigma in limits[f][::-1])), published.psi)
         scores, noise = RUN[f"sde_default_temps/{f}_score"], RUN[f"sde_default_temps/{f}_z"]
         updates = RUN[f"sde_default_temps/{f}_update"]
         assert (len(scores), len(noise), len(updates)) == (19, 18, 19)
         for i, expected in enumerate(updates):
             d = sigmas[i].square() * torch.from_numpy(scores[i]).double()
             z = torch.from_numpy(noise[i]).double() if i < 18 else torch.zeros_like(d)
-            update = low_temperature_update(d, z, sigmas, i, i + 1 if i < 18 else 20, PUBLISHED.temperatures[f]).numpy()
+            first, last = (-sigmas[k].log() for k in (i, i + 1 if i < 18 else 20))
+            update = (rule([Node(first, -d / sigmas[i], d)], last) + spread(first, last, 1.0) * z).numpy()
             np.testing.assert_allclose(update, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
 
 

@@ -15,7 +15,6 @@ from safetensors import safe_open
 
 from domains.docking.engine import dock
 from domains.docking.networks.weights import load_weights, save_weights
-from domains.docking.poses.diffdock_sampler import Noise
 from domains.docking.poses.diffusion import NoiseRange
 from domains.docking.poses.flow import DockingFlow
 from domains.docking.poses.pose import Poses, bound_poses
@@ -23,6 +22,7 @@ from domains.docking.samplers import OnStep, Sampler
 from domains.docking.score_scale import ScoreScaleConfig, cli
 from domains.docking.training.clusters import Clusters
 from domains.docking.validation import summarise, validation_complexes
+from ld3.solvers import Noise
 
 
 @pytest.fixture

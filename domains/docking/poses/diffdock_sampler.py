@@ -9,20 +9,10 @@ At score scale c both follow c times the score: 2 c h d + σ √(2h) z and c h d
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import torch
-from torch import Tensor
-
 from ld3.flow import ProbabilityFlow
 from ld3.grids import uniform_t
-from ld3.solvers import get_solver, integrate
-from ld3.state import State, Tangent
-
-OnStep = Callable[[int, int, State], None]
-
-Noise = Callable[[Tangent], Tangent]
-"""Standard normal numbers of the shapes and on the devices of a tangent; new ones at every call."""
+from ld3.solvers import EULER_MARUYAMA, Noise, OnStep, get_solver, integrate
+from ld3.state import State
 
 
 def sample_sde(
@@ -40,37 +30,9 @@ def sample_sde(
     Raises:
         ValueError: if there is no step.
     """
-    grid, c = uniform_t(flow.clock, steps), flow.clock.score_scale
-    sigmas = flow.clock.sigma(grid.solver)
-    x = start
-    for i in range(steps):
-        d = flow.displacement(x, {name: lam[i] for name, lam in grid.network.items()})
-        z = noise(d) if i + 1 < steps else flow.zero_tangent(x)
-        step = {name: euler_maruyama(d[name], z[name], sigma[i], sigma[i + 1], c) for name, sigma in sigmas.items()}
-        x = flow.retract(x, step)
-        if on_step is not None:
-            on_step(i + 1, steps, x)
-    return x
+    return integrate(flow, start, uniform_t(flow.clock, steps), EULER_MARUYAMA, on_step=on_step, noise=noise)
 
 
 def sample_ode(flow: ProbabilityFlow[State], start: State, steps: int, on_step: OnStep[State] | None = None) -> State:
     """DiffDock's probability-flow ODE: `euler_lambda` on `uniform_t`. Arguments as in :func:`sample_sde`."""
     return integrate(flow, start, uniform_t(flow.clock, steps), get_solver("euler_lambda"), on_step=on_step)
-
-
-def euler_maruyama(displacement: Tensor, noise: Tensor, sigma: Tensor, sigma_next: Tensor, c: float) -> Tensor:
-    """2 c h d + σ √(2h) z, h = ln(σ/σ_next): the update of one factor."""
-    h = torch.log(sigma / sigma_next)
-    return 2 * c * h * displacement + sigma * torch.sqrt(2 * h) * noise
-
-
-def noise_from(generator: torch.Generator) -> Noise:
-    """Noise for the whole batch from one generator, drawn in the order of the factors."""
-
-    def draw(like: Tangent) -> Tangent:
-        return {
-            name: torch.randn(v.shape, generator=generator, dtype=v.dtype, device=generator.device).to(v.device)
-            for name, v in like.items()
-        }
-
-    return draw

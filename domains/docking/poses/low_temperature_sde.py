@@ -5,12 +5,13 @@ Ingraham et al. 2023, Chroma)
 
     g² dt (λ(σ) + T ψ / 2) score + g √(dt (1 + ψ)) z,    λ(σ) = (σ_data + σ) / (σ_data + σ / T).
 
-In the terms of :mod:`domains.docking.poses.diffdock_sampler`, h = ln(σ/σ_next) and d = σ² score:
-2 h (λ + T ψ / 2) d + σ √(2 h (1 + ψ)) z. At T = 1 and ψ = 0 it is the plain SDE with λ = 1.
+With h = ln(σ/σ_next) and d = σ² score that is 2 h τ d + σ √(2 h (1 + ψ)) z, τ = λ + T ψ / 2: Euler and Maruyama's step
+of :mod:`ld3.solvers.sde`. At T = 1 and ψ = 0 it is the plain SDE.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, final
@@ -18,9 +19,12 @@ from typing import Any, Final, final
 import torch
 from torch import Tensor
 
-from domains.docking.poses.diffdock_sampler import Noise, OnStep
+from ld3.clock import Clock
+from ld3.fingerprint import fingerprint
 from ld3.flow import ProbabilityFlow
-from ld3.grids import uniform_t
+from ld3.grids import Grid, uniform_t
+from ld3.solvers import Noise, OnStep, Solver, integrate
+from ld3.solvers.sde import Drift, euler_maruyama, exponential, stochastic
 from ld3.state import State
 
 
@@ -39,10 +43,15 @@ class Temperature:
     psi: float
     sigma_data: float
 
-    def drift(self, sigma: Tensor, lowest: Tensor, highest: Tensor) -> Tensor:
-        """λ(σ) + T ψ / 2."""
-        data = torch.exp(self.sigma_data * highest.log() + (1 - self.sigma_data) * lowest.log())
-        return (data + sigma) / (data + sigma / self.sampling) + self.sampling * self.psi / 2
+    def drift(self, first: float, last: float) -> Drift:
+        """τ at a level, on a clock whose levels run from `first`, where σ is highest, to `last`."""
+        data = math.exp(-self.sigma_data * first - (1 - self.sigma_data) * last)
+
+        def tau(lam: Tensor) -> Tensor:
+            sigma = torch.exp(-lam)
+            return (data + sigma) / (data + sigma / self.sampling) + self.sampling * self.psi / 2
+
+        return tau
 
 
 @final
@@ -69,6 +78,25 @@ class LowTemperature:
         for name, temperature in self.temperatures.items():
             if not (temperature.sampling > 0 and temperature.psi > -1):
                 raise ValueError(f"temperatures: {name} must have sampling > 0 and psi > -1, got {temperature}")
+
+    def grid(self, clock: Clock) -> Grid:
+        """Of the published sampler: steps of equal length in t, and the last of those that are run goes to the end."""
+        levels = uniform_t(clock, self.steps).solver
+        kept = {factor: torch.cat([lam[: self.run], lam[-1:]]) for factor, lam in levels.items()}
+        return Grid.coupled(kept, f"{self.run} of {self.steps} steps", clock.score_scale)
+
+    def solver(self, clock: Clock, *, exact: bool = False) -> Solver:
+        """Of these temperatures, for any grid; steps as published, or with `exact` those that do not overshoot.
+
+        Raises:
+            ValueError: if the clock has a score scale, which temperatures take the place of.
+        """
+        if clock.score_scale != 1:
+            raise ValueError(f"clock must have score scale 1: temperatures take its place, got {clock.score_scale:g}")
+        step = exponential if exact else euler_maruyama
+        parts = {name: step(own.drift(*clock.bounds[name]), own.psi) for name, own in self.temperatures.items()}
+        name = f"low_temperature_{'exponential' if exact else 'euler_maruyama'}-{fingerprint(self.temperatures)}"
+        return stochastic(name, parts, finite_end=not exact)
 
     def plain(self) -> dict[str, Any]:
         """As JSON has it; :meth:`of_plain` reads it."""
@@ -98,7 +126,7 @@ def sample_low_temperature_sde(
     settings: LowTemperature = PUBLISHED,
     on_step: OnStep[State] | None = None,
 ) -> State:
-    """Steps from t = 1, 1 - 1/n, ...; the last of those that are run ends at t = 0 and is without noise.
+    """The published sampler.
 
     Args:
         flow: with a clock of score scale 1, which temperatures take the place of.
@@ -110,30 +138,5 @@ def sample_low_temperature_sde(
     Raises:
         ValueError: if the clock has another score scale.
     """
-    if flow.clock.score_scale != 1:
-        raise ValueError(f"flow must have score scale 1: temperatures take its place, got {flow.clock.score_scale}")
-    steps, run, temperatures = settings.steps, settings.run, settings.temperatures
-    grid = uniform_t(flow.clock, steps)
-    sigmas = flow.clock.sigma(grid.solver)
-    x = start
-    for i in range(run):
-        last = i + 1 == run
-        d = flow.displacement(x, {name: lam[i] for name, lam in grid.network.items()})
-        z = flow.zero_tangent(x) if last else noise(d)
-        step = {
-            name: low_temperature_update(d[name], z[name], sigma, i, steps if last else i + 1, temperatures[name])
-            for name, sigma in sigmas.items()
-        }
-        x = flow.retract(x, step)
-        if on_step is not None:
-            on_step(i + 1, run, x)
-    return x
-
-
-def low_temperature_update(
-    displacement: Tensor, noise: Tensor, sigmas: Tensor, i: int, j: int, temperature: Temperature
-) -> Tensor:
-    """Update of one factor from node `i` to node `j` of the noise levels `sigmas`, highest first."""
-    sigma, h = sigmas[i], torch.log(sigmas[i] / sigmas[j])
-    drift = 2 * h * temperature.drift(sigma, sigmas[-1], sigmas[0]) * displacement
-    return drift + sigma * torch.sqrt(2 * h * (1 + temperature.psi)) * noise
+    grid, solver = settings.grid(flow.clock), settings.solver(flow.clock)
+    return integrate(flow, start, grid, solver, on_step=on_step, noise=noise)
