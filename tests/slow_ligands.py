@@ -6,12 +6,11 @@ import time
 from collections.abc import Callable
 
 from domains.docking.screen import conformers
-from domains.docking.screen.conformers import Recipe
-from domains.docking.structures.ligand import Ligand
+from domains.docking.screen.conformers import Form, Recipe
 
 
-def prepare() -> Callable[[Recipe], Ligand]:
-    def work(recipe: Recipe) -> Ligand:
+def prepare() -> Callable[[Recipe], list[Form]]:
+    def work(recipe: Recipe) -> list[Form]:
         if "Br" in recipe.smiles:
             time.sleep(600)
         if "Cl" in recipe.smiles:

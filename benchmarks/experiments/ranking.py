@@ -23,7 +23,7 @@ from rich.console import Console
 
 from benchmarks.common.store import Store, write_text
 from benchmarks.common.tables import check_page
-from benchmarks.docking.vina import dock_by_vina, optimise_by_vina
+from benchmarks.docking.vina import optimise_by_vina
 from benchmarks.experiments import study
 from benchmarks.experiments.ranking_poses import Scored, score_poses
 from benchmarks.experiments.ranking_rows import (
@@ -38,6 +38,7 @@ from benchmarks.experiments.ranking_rows import (
     top,
 )
 from benchmarks.experiments.ranking_tables import TRIED, ranking_block, refinement_block
+from benchmarks.experiments.ranking_vina import VinaRun, dock_in_turn
 from domains import docking
 from domains.bootstrap import bootstrap_interval
 from domains.docking.networks.weights import DockingModel
@@ -133,7 +134,7 @@ class _Study:
         plan = {"training complexes": 2.0 * len(self.train)}
         plan |= {f"{name}, {nfe} NFE": 2.0 * size for nfe in options.nfe for name, size in sizes.items()}
         plan |= {"refinement": 8.0 * options.trials, "validity": 8.0 * options.checked * len(sizes)}
-        plan |= {f"Vina, {name}": 45.0 * len(own) for name, own in vina.items()}
+        plan |= {"Vina": 60.0 * sum(map(len, vina.values()))}
         with WorkProgress(self.log, plan, unit="s") as bar:
             with bar.stage("training complexes"):
                 taught = self._scored(self.train, first, bar)
@@ -157,9 +158,12 @@ class _Study:
             with bar.stage("refinement"):
                 tried = self._refinements(tables[KNOWN, first][: options.trials], bar)
             self._write(rows, weights, chosen, tried, {})
-            for name, own in vina.items():
-                with bar.stage(f"Vina, {name}"):
-                    rows += self._vina(name, own, [tables[name, nfe] for nfe in options.nfe], weights, chosen, bar)
+            with bar.stage("Vina"):
+                docked = dock_in_turn(vina, options.exhaustiveness, options.seed, self.kept, lambda: bar.advance(60))
+                for name, own in vina.items():
+                    rows += self._vina(
+                        name, own, docked, [tables[name, nfe] for nfe in options.nfe], weights, chosen, bar
+                    )
         self._write(rows, weights, chosen, tried, {name: [c.name for c in own] for name, own in vina.items()})
         if options.store:
             store_weights(options, weights["refined"], chosen)
@@ -275,6 +279,7 @@ class _Study:
         self,
         split: str,
         complexes: Sequence[Complex],
+        docked: Mapping[str, VinaRun],
         tables: Sequence[Sequence[Scored]],
         weights: Mapping[str, Mapping[str, Mapping[str, float]]],
         chosen: str,
@@ -285,18 +290,11 @@ class _Study:
         names = {found.name for found in complexes}
         near, seconds, poses = [], [], []
         for complex_ in complexes:
-
-            def make(complex_: Complex = complex_) -> dict[str, Any]:
-                found = dock_by_vina(complex_, options.exhaustiveness, 1, options.seed + 1)
-                return {"pose": found.positions[:1].tolist(), "seconds": found.cpu_seconds}
-
-            plain = self.kept("vina", (complex_.name, options.exhaustiveness, options.seed), make)
-            pose = np.array(plain["pose"], dtype=np.float32)
+            pose, took = docked[complex_.name]
             assert complex_.reference is not None
             near.append((symmetric_rmsd(pose, complex_.reference, symmetries(complex_)) < 2.0).astype(float))
             poses.append((complex_, pose))
-            seconds.append(plain["seconds"])
-            bar.advance(45)
+            seconds.append(took)
         if not complexes:
             return []
         valid = [answers[0] for answers in self._valid(poses, bar)]

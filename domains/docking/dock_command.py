@@ -179,25 +179,14 @@ class _Run:
     def _key(self, complex_: Complex) -> str:
         """Hash of all that the files of a ligand depend on."""
         from domains.docking.dock_results import versions
-        from domains.docking.ranking.combination import Combination
         from ld3.fingerprint import fingerprint
 
         plan, ligand, pocket = self.plan, complex_.ligand, complex_.pocket
         shapes = (ligand.positions, ligand.atom_features, ligand.bond_index, ligand.bond_type, ligand.torsion_bonds)
         structure = (*shapes, pocket.positions, complex_.protein.positions, complex_.reference)
         hashes = [part if part is None else part.tobytes() for part in structure]
-        weights = dict(plan.ranker.weights) if isinstance(plan.ranker, Combination) else None
-        how = (
-            plan.ranker.name,
-            weights,
-            plan.samples,
-            plan.seed,
-            plan.conformers,
-            repr(plan.refinement),
-            plan.check,
-            plan.sampler.key,
-        )
-        return fingerprint(complex_.name, hashes, how, dict(plan.tags), self.command.diffdock_layout, versions())
+        layout = self.command.diffdock_layout
+        return fingerprint(complex_.name, hashes, plan.identity, plan.check, dict(plan.tags), layout, versions())
 
     def _is_done(self, complex_: Complex) -> bool:
         file = self.folders[complex_.name] / "run.json"

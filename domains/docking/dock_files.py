@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, final, overload
 
 from domains.docking import engine
-from domains.docking.dock_options import DockOptions, Ranking
+from domains.docking.dock_options import AROUND_LIGAND, WHOLE_PROTEIN, DockOptions, Ranking
 from domains.docking.docked_poses import DockedPoses
 from domains.docking.engine import Cache, OnProgress
 from domains.docking.general_grids import general_fit, grid_path
@@ -83,7 +83,7 @@ def dock(
     ligand: Path | str,
     /,
     *,
-    pocket: str = "ligand",
+    pocket: str | None = None,
     nfe: int = 10,
     samples: int = 10,
     weights: Path | str | None = None,
@@ -153,7 +153,7 @@ def read_inputs(
     try:
         complexes, problems = read(
             source,
-            pocket=options.pocket,
+            pocket=pocket_of(options.pocket, model),
             known_poses=options.known_poses or None,
             seed=options.seed,
             drop=options.drop,
@@ -165,6 +165,13 @@ def read_inputs(
         raise mistake("pocket, --template, --drop or --keep", str(error), "choose one of these") from error
     usable, refused = model.prepare(complexes)
     return usable, [*problems, *refused]
+
+
+def pocket_of(pocket: str | None, model: DockingModel) -> str:
+    """Where to dock if nobody says so: around the ligand's own pose, or where the weights were trained to dock."""
+    if pocket is not None:
+        return pocket
+    return WHOLE_PROTEIN if model.network.docks_to_whole_protein else AROUND_LIGAND
 
 
 def plan_of(options: DockOptions) -> tuple[DockPlan, list[str]]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
+
+AROUND_LIGAND: Final = "ligand"
+WHOLE_PROTEIN: Final = "protein"
 
 Ranking = Literal["combination", "consensus", "residual", "vina", "confidence"]
 
@@ -13,9 +16,10 @@ Ranking = Literal["combination", "consensus", "residual", "vina", "confidence"]
 class DockOptions:
     """How ligands are docked and ranked."""
 
-    pocket: str = "ligand"
+    pocket: str | None = None
     """where to dock: ligand (around the ligand's own pose), a ligand FILE that lies in the pocket, point:X,Y,Z, or
-    protein; ligand:RADIUS, FILE:RADIUS and point:X,Y,Z,RADIUS say how far residues reach (Å)"""
+    protein; ligand:RADIUS, FILE:RADIUS and point:X,Y,Z,RADIUS say how far residues reach (Å); without it, ligand, or
+    protein for weights that were trained for the whole of it (DiffDock's)"""
     drop: tuple[str, ...] = ()
     """molecules of the protein file to leave out: names of residues (LIG), places (A:301), or all-ligands"""
     keep: tuple[str, ...] = ()

@@ -70,7 +70,7 @@ def summary_row(found: RankedPoses) -> dict[str, str]:
         "smiles": Chem.MolToSmiles(found.complex.ligand.mol),
         "poses": str(len(found)),
         "clusters": str(found.clusters.max()),
-        "cluster_size": str(int((found.clusters == 1).sum())),
+        "cluster_size": str(found.best_cluster_size),
         **tags,
         "seconds": f"{sum(found.seconds.values()):.2f}",
     }

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, final
+from typing import Any, Final, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,17 +14,18 @@ from domains.docking.engine import OnProgress, dock, size
 from domains.docking.networks.weights import DockingModel
 from domains.docking.poses.validity import check_all
 from domains.docking.ranked_poses import RankedPoses
+from domains.docking.ranking.combination import Combination
 from domains.docking.ranking.ranker import PoseScores, Ranker
 from domains.docking.refine.local import Refinement
 from domains.docking.samplers import Sampler
 from domains.docking.settings import poses_at_once
 from domains.docking.structures.complexes import Complex
-from domains.docking.structures.ligand import with_conformer
+from domains.docking.structures.conformers import conformers
+from domains.docking.structures.ligand import Ligand
 from domains.errors import InputError, InputProblem
-from domains.seeds import seed_of
+from ld3.fingerprint import fingerprint
 
 _CHECKED_AT_ONCE: Final = 64  # poses; PoseBusters' workers take seconds to start
-_LARGEST_RDKIT_SEED: Final = 2**31 - 1
 
 
 @final
@@ -61,17 +62,51 @@ class DockPlan:
             if (value := getattr(self, name)) < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that ranked poses depend on beside the complex, in plain values."""
+        ranker = self.ranker
+        return {
+            "weights": fingerprint(self.model.network),
+            "score_scale": self.model.score_scale,
+            "nfe": self.sampler.nfe,
+            "grid": self.tags["grid"],
+            "levels": fingerprint(self.sampler.key),
+            "refinement": repr(self.refinement),
+            "ranker": ranker.name,
+            "ranker_weights": dict(ranker.weights) if isinstance(ranker, Combination) else {},
+            "samples": self.samples,
+            "conformers": self.conformers,
+            "seed": self.seed,
+        }
+
+
+class Cancelled(Exception):
+    """Raised by `on_progress` when somebody wants to stop."""
+
+
+def _never(error: Exception) -> bool:
+    return False
+
 
 def dock_ranked(
-    plan: DockPlan, complexes: Sequence[Complex], on_progress: OnProgress | None = None
+    plan: DockPlan,
+    complexes: Sequence[Complex],
+    on_progress: OnProgress | None = None,
+    *,
+    made: Mapping[str, Sequence[Ligand]] | None = None,
+    is_fatal: Callable[[Exception], bool] = _never,
 ) -> Iterator[RankedPoses | InputProblem]:
     """Ranked poses of each complex, or why there are none, as they come: small ones first.
 
     Args:
         plan: how.
         complexes: with names of their own.
-        on_progress: called with the network evaluations made so far, and in all.
+        on_progress: called with the network evaluations made so far, and in all; may raise :class:`Cancelled`.
+        made: name -> the conformers to dock it with, where somebody has made them already.
+        is_fatal: whether an error of a complex that is docked by itself is raised, and not taken for the complex's own.
     """
+    docking = _Docking(plan, made or {}, is_fatal)
     width = max(1, poses_at_once(plan.model.device) // plan.samples)
     order = sorted(complexes, key=size)
     each, done = plan.sampler.nfe * plan.samples, 0
@@ -83,7 +118,7 @@ def dock_ranked(
             if on_progress is not None:
                 on_progress(before + now * share // total, each * len(order))
 
-        for found in _ranked(plan, chunk, count):
+        for found in docking.ranked(chunk, count):
             if isinstance(found, InputProblem):
                 yield found
             else:
@@ -95,43 +130,54 @@ def dock_ranked(
     yield from _checked(plan, waiting)
 
 
-def _ranked(plan: DockPlan, chunk: Sequence[Complex], count: OnProgress) -> list[RankedPoses | InputProblem]:
-    """Of a chunk that is docked side by side; one by one if that fails, so that one ligand cannot stop others."""
-    try:
-        return _docked(plan, chunk, count)
-    except Exception as error:
-        if len(chunk) > 1:
-            return [found for alone in chunk for found in _ranked(plan, [alone], count)]
-        return [_problem(chunk[0], error)]
+@final
+@dataclass(frozen=True)
+class _Docking:
+    plan: DockPlan
+    made: Mapping[str, Sequence[Ligand]]
+    is_fatal: Callable[[Exception], bool]
+
+    def ranked(self, chunk: Sequence[Complex], count: OnProgress) -> list[RankedPoses | InputProblem]:
+        """Of a chunk docked side by side; one by one if that fails, so that one ligand cannot stop others."""
+        try:
+            return self._docked(chunk, count)
+        except Cancelled:
+            raise
+        except Exception as error:
+            if len(chunk) > 1:
+                return [found for alone in chunk for found in self.ranked([alone], count)]
+            if self.is_fatal(error):
+                raise
+            return [_problem(chunk[0], error)]
+
+    def _docked(self, chunk: Sequence[Complex], count: OnProgress) -> list[RankedPoses | InputProblem]:
+        plan, began = self.plan, time.perf_counter()
+        variants = {found.name: self._variants(found) for found in chunk}
+        each = -(-plan.samples // plan.conformers)
+        flat = [variant for own in variants.values() for variant in own]
+        poses = dock(plan.model, flat, plan.sampler, samples=each, seed=plan.seed, on_progress=count)
+        seconds = (time.perf_counter() - began) / len(chunk)
+        return [
+            _finished(plan, found, _dealt(poses.positions, variants[found.name], plan.samples), seconds)
+            for found in chunk
+        ]
+
+    def _variants(self, complex_: Complex) -> list[Complex]:
+        """The complex with each of its conformers, the input's first."""
+        plan, name = self.plan, complex_.name
+        ligands = self.made.get(name) or conformers(complex_.ligand, plan.conformers, plan.seed, name)
+        return [
+            replace(complex_, name=name if k == 1 else f"{name}, conformer {k}", ligand=ligand)
+            for k, ligand in enumerate(ligands, start=1)
+        ]
 
 
 def _problem(complex_: Complex, error: Exception) -> InputProblem:
     if isinstance(error, InputError):
         return replace(error.problem, file=complex_.name)
-    message = f"docking it failed ({type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''})"
+    said = " ".join(str(error).split())
+    message = f"docking it failed ({type(error).__name__}{': ' if said else ''}{said})"
     return InputProblem(complex_.name, "", message, "leave it out, or report it with its files")
-
-
-def _docked(plan: DockPlan, chunk: Sequence[Complex], count: OnProgress) -> list[RankedPoses | InputProblem]:
-    began = time.perf_counter()
-    variants = {found.name: _variants(plan, found) for found in chunk}
-    each = -(-plan.samples // plan.conformers)
-    flat = [variant for own in variants.values() for variant in own]
-    poses = dock(plan.model, flat, plan.sampler, samples=each, seed=plan.seed, on_progress=count)
-    seconds = (time.perf_counter() - began) / len(chunk)
-    return [
-        _finished(plan, found, _dealt(poses.positions, variants[found.name], plan.samples), seconds) for found in chunk
-    ]
-
-
-def _variants(plan: DockPlan, complex_: Complex) -> list[Complex]:
-    """The complex with each of its conformers, the input's first."""
-    variants = [complex_]
-    for k in range(1, plan.conformers):
-        seed = seed_of(plan.seed, "conformer", complex_.name, str(k)) % _LARGEST_RDKIT_SEED
-        ligand = with_conformer(complex_.ligand, seed)
-        variants.append(replace(complex_, name=f"{complex_.name}, conformer {k + 1}", ligand=ligand))
-    return variants
 
 
 def _dealt(

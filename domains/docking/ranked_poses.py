@@ -111,6 +111,11 @@ class RankedPoses:
         return clusters(self.positions, symmetries(self.complex), CUTOFF) + 1
 
     @property
+    def best_cluster_size(self) -> int:
+        """Poses in the cluster of the best one, itself included."""
+        return int((self.clusters == 1).sum())
+
+    @property
     def rmsd(self) -> NDArray[np.float64] | None:
         """(S,) Å, symmetry-corrected, to the known pose; None where there is none."""
         if self.complex.reference is None:

@@ -23,13 +23,19 @@ from rdkit import Chem
 from screen_process import run, started
 from screens import SMILES, many_smiles, options, rows, write_grid
 
+from domains.docking import ranked_docking
+from domains.docking.ranked_docking import DockPlan, dock_ranked
+from domains.docking.ranked_poses import RankedPoses
+from domains.docking.ranking.residual import Residual
 from domains.docking.ranking.vina_energy import VinaEnergy
 from domains.docking.screen import worker
+from domains.docking.screen.molecules import key_of
 from domains.docking.screen.run import read_job
 from domains.docking.screen.worker import ChunkWorker
 from domains.docking.structures.complexes import Complex
 from domains.docking.structures.ligand import from_smiles
 from domains.errors import InputError
+from domains.seeds import seed_of
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +130,46 @@ def test_poses_are_refined_before_they_are_ranked(folder: Path, finished: Path) 
         assert dict(refined["parts"])["vina"] == pytest.approx(-energies[0], abs=1e-2)
 
 
+def test_a_ligand_of_open_stereo_has_one_row_with_its_best_isomer(folder: Path, tmp_path: Path) -> None:
+    """Each isomer is docked as where the library names it; the ligand's row is that of the better one."""
+    open_, one, other = "CC(O)C(=O)O", "C[C@H](O)C(=O)O", "C[C@@H](O)C(=O)O"
+    path = library(tmp_path / "l.smi", f"{open_} open", f"{one} one", f"{other} other", "OCC=C")
+    run(options(folder, path, tmp_path / "out", stereo="enumerate", chunk=4))
+    whole, *isomers, plain = rows(tmp_path / "out")
+    assert [row["isomers"] for row in (whole, *isomers, plain)] == [2, 1, 1, 1]
+    best = max(isomers, key=lambda row: row["score"])
+    same = ("smiles", "score", "parts", "pose")
+    assert {name: whole[name] for name in same} == {name: best[name] for name in same}
+    assert (whole["given"], whole["remarks"]) == (open_, "the best of 2 stereoisomers")
+    run(options(folder, library(tmp_path / "o.smi", open_), tmp_path / "single"))
+    (single,) = rows(tmp_path / "single")
+    assert single["isomers"] == 1 and "its stereo is open at C2; docked as C[C@" in single["remarks"]
+    wide = "CC(O)C(O)C(O)C(O)C(O)C(O)CC"
+    run(options(folder, library(tmp_path / "w.smi", wide), tmp_path / "wide", stereo="enumerate"))
+    (failed,) = rows(tmp_path / "wide")
+    assert failed["status"] == "failed" and "its stereo is open in 64 ways" in failed["reason"]
+
+
+def test_conformers_and_ranking_are_those_of_ld3_dock(folder: Path, tmp_path: Path) -> None:
+    """Ranked by the residual, poses of three conformers: as `dock_ranked` gives for the same ligand and seed."""
+    path = library(tmp_path / "l.smi", *SMILES[:2])
+    chosen = options(folder, path, tmp_path / "out", ranking="residual", conformers=3, samples=5, refine=False)
+    run(chosen)
+    job, _ = read_job(chosen)
+    plan = DockPlan(
+        job.plan.model, job.plan.sampler, Residual(job.plan.model), 5, 0, 3, None, False, 1, {"grid": "grid.json"}
+    )
+    for row in rows(tmp_path / "out"):
+        key = key_of(row["smiles"]).hex()
+        ligand = from_smiles(row["smiles"], key, seed_of(0, "conformer", key) % 2**31)
+        complex_ = Complex(key, ligand, job.receptor.pocket, None, job.receptor.protein)
+        (found,) = dock_ranked(plan, [complex_])
+        assert isinstance(found, RankedPoses)
+        assert (row["poses"], [name for name, _ in row["parts"]]) == (5, ["residual"])
+        assert row["score"] == pytest.approx(found.scores.score[0], rel=1e-3)
+        np.testing.assert_allclose(found.positions[0].ravel(), row["pose"], atol=2e-3)
+
+
 def test_an_interrupted_screen_goes_on_and_another_one_is_refused(folder: Path, tmp_path: Path) -> None:
     """A part that is missing is docked again, and nothing else is."""
     chosen = options(folder, library(tmp_path / "l.smi", *many_smiles(12)), tmp_path / "out")
@@ -168,18 +214,18 @@ def test_a_ligand_that_takes_too_long_fails_alone(
 def test_a_ligand_that_breaks_docking_fails_alone(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dock = worker.dock
+    dock = ranked_docking.dock
 
-    def fragile(model: object, complexes: list[object], *rest: object, **options: object) -> object:
-        if any(c.ligand.n_atoms == 4 for c in complexes):  # type: ignore[attr-defined]
+    def fragile(model: Any, complexes: Any, *rest: Any, **options: Any) -> Any:  # noqa: ANN401
+        if any(c.ligand.n_atoms == 4 for c in complexes):
             raise RuntimeError("no\n  pose")
-        return dock(model, complexes, *rest, **options)  # type: ignore[arg-type]
+        return dock(model, complexes, *rest, **options)
 
-    monkeypatch.setattr(worker, "dock", fragile)
+    monkeypatch.setattr(ranked_docking, "dock", fragile)
     run(options(folder, library(tmp_path / "l.smi", "CCO", "CCCO", "CCN"), tmp_path / "out"))
     found = rows(tmp_path / "out")
     assert [row["status"] for row in found] == ["docked", "failed", "docked"]
-    assert found[1]["reason"] == "docking failed: no pose"
+    assert found[1]["reason"] == "docking it failed (RuntimeError: no pose); leave it out, or report it with its files"
 
 
 def test_what_cannot_be_is_refused_before_anything_is_docked(folder: Path, tmp_path: Path) -> None:
@@ -191,6 +237,9 @@ def test_what_cannot_be_is_refused_before_anything_is_docked(folder: Path, tmp_p
         ({"grid": path}, "--grid: .* give a grid that was learned for these weights"),
         ({"pocket": "there"}, "--pocket: got 'there'; give a ligand file"),
         ({"pocket": "ligand"}, "a library has no bound poses"),
+        ({"pocket": None}, "--pocket: it is missing, and these weights dock into pockets"),
+        ({"ranking": "confidence"}, "--ranking: there is no confidence model with these weights"),
+        ({"conformers": 0}, "--conformers: got 0; give a number >= 1"),
         ({"pocket": "point:900,900,900"}, "there is no residue in the pocket"),
         ({"library": tmp_path / "none.smi"}, "cannot be read"),
         ({"library": library(tmp_path / "empty.smi")}, "there are no ligands in it"),
@@ -205,7 +254,7 @@ def test_what_cannot_be_is_refused_before_anything_is_docked(folder: Path, tmp_p
 def test_ctrl_c_ends_it_between_two_steps(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks at work are given up and not kept; the next start does them."""
     chosen = options(folder, library(tmp_path / "l.smi", *many_smiles(9)), tmp_path / "out", nfe=2)
-    dock, asked = worker.dock, []
+    dock, asked = ranked_docking.dock, []
 
     def interrupted(*given: Any, **more: Any) -> Any:  # noqa: ANN401
         asked.append(len(given[1]))
@@ -215,12 +264,12 @@ def test_ctrl_c_ends_it_between_two_steps(folder: Path, tmp_path: Path, monkeypa
             time.sleep(1)  # the main thread asks the worker to stop
         return dock(*given, **more)
 
-    monkeypatch.setattr(worker, "dock", interrupted)
+    monkeypatch.setattr(ranked_docking, "dock", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(chosen)
     assert asked == [3, 3]
     assert [row["row"] for row in rows(tmp_path / "out")] == [1, 2, 3]
-    monkeypatch.setattr(worker, "dock", dock)
+    monkeypatch.setattr(ranked_docking, "dock", dock)
     run(chosen)
     assert [row["row"] for row in rows(tmp_path / "out")] == list(range(1, 10))
 

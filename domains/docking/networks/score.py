@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Generic, NamedTuple, TypeVar
+from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from torch import Tensor, nn
 
@@ -33,9 +33,11 @@ class ScoreNetwork(nn.Module, ABC, Generic[Encoding]):
 
     Attributes:
         config: what the network was built from, a dataclass; with the weights it identifies the network.
+        docks_to_whole_protein: whether it was trained to find the pocket too.
     """
 
     config: object
+    docks_to_whole_protein: ClassVar[bool] = False
 
     def prepare(self, complex_: Complex) -> Complex:
         """The complex as this network docks it; what it changes is said among the remarks. Done again, nothing changes.

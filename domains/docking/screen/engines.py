@@ -93,7 +93,7 @@ class RayEngine:
         except (ConnectionError, RuntimeError, ValueError) as error:
             message = f"no Ray cluster answers at '{address}' ({' '.join(str(error).split())})"
             raise InputError(InputProblem("--address", "", message, "start one with: ray start --head")) from error
-        on_gpu = job.model.device.type == "cuda"
+        on_gpu = job.plan.model.device.type == "cuda"
         resources = self._ray.cluster_resources()
         most = int(resources.get("GPU", 0)) if on_gpu else int(resources.get("CPU", 1)) // 2
         count = max(1, most) if actors is None else actors

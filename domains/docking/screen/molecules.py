@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Final, final
 
 from rdkit import Chem, rdBase
-from rdkit.Chem import FindMolChiralCenters
 
 from domains.docking.screen.library import Entry
 from domains.docking.structures.isomers import without_salts
@@ -26,7 +25,7 @@ class Molecule:
 
     Attributes:
         smiles: canonical and isomeric, of the parent. Records that share it are the same ligand.
-        remarks: what was left out or is not specified.
+        remarks: what was left out.
     """
 
     smiles: str
@@ -34,8 +33,13 @@ class Molecule:
 
     @property
     def key(self) -> bytes:
-        """16 bytes that stand for the ligand: of a billion ligands no two are likely to share them."""
-        return hashlib.blake2b(self.smiles.encode(), digest_size=16).digest()
+        """See :func:`key_of`."""
+        return key_of(self.smiles)
+
+
+def key_of(smiles: str) -> bytes:
+    """16 bytes that stand for a canonical SMILES: of a billion ligands no two are likely to share them."""
+    return hashlib.blake2b(smiles.encode(), digest_size=16).digest()
 
 
 def identify(entry: Entry) -> Molecule | str:
@@ -64,13 +68,7 @@ def identify(entry: Entry) -> Molecule | str:
             return "RDKit cannot read what it writes of this molecule"
         if not 2 <= parent.GetNumAtoms() <= MOST_ATOMS:
             return f"it has {parent.GetNumAtoms()} heavy atoms: from 2 to {MOST_ATOMS} are docked"
-        remarks = [*said]
-        if open_centres := sum(
-            label == "?"
-            for _, label in FindMolChiralCenters(parent, includeUnassigned=True, useLegacyImplementation=False)
-        ):
-            remarks.append(f"{open_centres} stereocentres are not specified: one form is docked")
-        return Molecule(Chem.MolToSmiles(parent), tuple(remarks))
+        return Molecule(Chem.MolToSmiles(parent), said)
 
 
 def _read(entry: Entry) -> Chem.Mol | None:

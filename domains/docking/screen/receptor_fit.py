@@ -29,7 +29,6 @@ from domains.seeds import seed_of
 from ld3.learn import FitResult
 
 _PATIENCE: Final = 60.0  # s for a conformer
-_RDKIT_SEEDS: Final = 2**31
 FITTED: Final = "ligands of the fit, new starts"
 OTHERS: Final = "other ligands"
 _NEAR: Final = 2.0  # Å from where the teacher ends
@@ -83,14 +82,12 @@ def draw_ligands(library: Library, receptor: Receptor, count: int, seed: int) ->
         if len(lots) > count:
             del drawn[heapq.heappop(lots)[1]]
     order = [key for _, key in sorted(lots, reverse=True)]
-    recipes = [
-        Recipe(drawn[key].smiles, key.hex(), seed_of(seed, "conformer", key.hex()) % _RDKIT_SEEDS) for key in order
-    ]
-    made = run(prepare, [[recipe] for recipe in recipes], 1, _PATIENCE)
+    made = run(prepare, [[Recipe(drawn[key].smiles, seed)] for key in order], 1, _PATIENCE)
     return [
-        Complex(ligand.name, ligand, receptor.pocket, None, receptor.protein)
-        for (ligand,) in made
-        if not isinstance(ligand, Failure)
+        Complex(form.key, form.ligands[0], receptor.pocket, None, receptor.protein)
+        for (forms,) in made
+        if not isinstance(forms, Failure)
+        for form in forms
     ]
 
 

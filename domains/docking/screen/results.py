@@ -28,6 +28,7 @@ _SCHEMA: Final = pa.schema(
         ("duplicate_of", pa.int64()),
         ("reason", pa.string()),
         ("remarks", pa.string()),
+        ("isomers", pa.int32()),
         ("score", pa.float64()),
         ("parts", pa.map_(pa.string(), pa.float64())),
         ("cluster_size", pa.int32()),

@@ -13,8 +13,8 @@ from typing import Any, Final, final
 from numpy.typing import NDArray
 from rich.console import Console
 
-from domains.docking.dock_files import plan_of
-from domains.docking.dock_options import DockOptions
+from domains.docking.dock_files import plan_of, pocket_of
+from domains.docking.dock_options import AROUND_LIGAND, DockOptions
 from domains.docking.report import write_report
 from domains.docking.screen import run_file
 from domains.docking.screen.chunks import Chunk, chunks
@@ -23,7 +23,7 @@ from domains.docking.screen.library import Library
 from domains.docking.screen.receptor import Receptor, read_receptor
 from domains.docking.screen.results import Failures, Parts, write_best
 from domains.docking.screen.seen import Seen
-from domains.docking.screen.settings import Screen
+from domains.docking.screen.settings import SHARED, Screen
 from domains.docking.screen.worker import Job, Row
 from domains.errors import InputError, InputProblem
 from domains.progress import WorkProgress
@@ -184,26 +184,18 @@ def _loop(
 
 
 def read_job(options: Screen) -> tuple[Job, list[str]]:
-    """The model, its grid and the receptor that the options mean; remarks about the grid.
+    """The receptor, the model and the way to dock that the options mean; remarks about the way.
 
     Raises:
         InputError: if one of them cannot be used.
     """
-    receptor = read_receptor(options.protein, options.pocket, options.drop, options.keep)
-    given = {name: getattr(options, name) for name in ("nfe", "samples", "weights", "grid", "refine", "seed", "device")}
-    plan, remarks = plan_of(DockOptions(check=False, **given))
-    job = Job(
-        receptor,
-        plan.model,
-        plan.sampler,
-        plan.tags["grid"],
-        plan.refinement,
-        plan.ranker,
-        options.samples,
-        options.seed,
-        options.ligand_seconds,
-    )
-    return job, remarks
+    plan, remarks = plan_of(DockOptions(check=False, **{name: getattr(options, name) for name in SHARED}))
+    pocket = pocket_of(options.pocket, plan.model)
+    if options.pocket is None and pocket == AROUND_LIGAND:
+        remedy = "give a ligand file in its bound pose, point:X,Y,Z, point:X,Y,Z,RADIUS or protein (Å)"
+        raise InputError(InputProblem("--pocket", "", "it is missing, and these weights dock into pockets", remedy))
+    receptor = read_receptor(options.protein, pocket, options.drop, options.keep)
+    return Job(receptor, plan, options.stereo, options.ligand_seconds), remarks
 
 
 def job_identity(job: Job) -> dict[str, Any]:
@@ -214,15 +206,8 @@ def job_identity(job: Job) -> dict[str, Any]:
         "receptor": fingerprint(*(x.tobytes() for x in atoms)),
         "protein": job.receptor.protein.path.name,
         "pocket": pocket.spec,
-        "weights": fingerprint(job.model.network),
-        "score_scale": job.model.score_scale,
-        "nfe": job.sampler.nfe,
-        "grid": job.grid,
-        "levels": fingerprint(job.sampler.key),
-        "refinement": repr(job.refinement),
-        "ranker": job.ranker.name,
-        "samples": job.samples,
-        "seed": job.seed,
+        "stereo": job.stereo,
+        **job.plan.identity,
     }
 
 

@@ -9,15 +9,31 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import tyro
 
+from domains.docking.dock_options import Ranking
 from domains.errors import InputError, InputProblem
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+SHARED: Final = (
+    "nfe",
+    "samples",
+    "weights",
+    "grid",
+    "refine",
+    "ranking",
+    "stereo",
+    "conformers",
+    "seed",
+    "device",
+)
+"""Options that mean what they mean in `ld3 dock`."""
+
 _LEAST: Final = {
     "nfe": 1,
     "samples": 1,
     "seed": 0,
+    "conformers": 1,
     "chunk": 1,
     "best": 1,
     "conformer_processes": 1,
@@ -33,10 +49,11 @@ class Screen:
     """PDB or mmCIF file"""
     library: Annotated[Path, tyro.conf.Positional]
     """.smi, .sdf or .csv, gzipped or not, or .parquet: a ligand a record"""
-    pocket: str
-    """where to dock: a ligand file in its bound pose, point:X,Y,Z, point:X,Y,Z,RADIUS or protein (Å)"""
     out: Path
     """folder for the results"""
+    pocket: str | None = None
+    """where to dock: a ligand file in its bound pose, point:X,Y,Z, point:X,Y,Z,RADIUS or protein (Å); only weights that
+    were trained for the whole protein need none"""
     drop: tuple[str, ...] = ()
     """molecules of the protein file to leave out: names of residues (LIG), places (A:301), or all-ligands"""
     keep: tuple[str, ...] = ()
@@ -49,10 +66,17 @@ class Screen:
     """poses a ligand"""
     refine: bool = True
     """move poses out of clashes before they are ranked, as ld3 dock does"""
+    ranking: Ranking | None = None
+    """what poses, and then ligands, are ordered by: consensus, residual, vina, combination or confidence, as for ld3
+    dock"""
+    stereo: Literal["one", "enumerate"] = "one"
+    """of a ligand that leaves stereo open: dock one isomer, or all, and keep the best"""
+    conformers: int = 1
+    """conformers of a ligand that its poses start from, for sampling turns torsions only"""
     seed: int = 0
     """of conformers and poses"""
     weights: Path | None = None
-    """weights of domains.docking.train; without it, the demo weights"""
+    """weights of domains.docking.train, or the folder of a DiffDock release; without it, the demo weights"""
     device: str = "cpu"
     """as torch writes it: cpu, cuda, cuda:1"""
     best: int = 100

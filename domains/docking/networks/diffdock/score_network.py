@@ -42,6 +42,7 @@ class DiffDock(ScoreNetwork[Encoding]):
     """
 
     config: DiffDockConfig
+    docks_to_whole_protein = True
 
     def __init__(self, model: DiffDockScoreModel, language_model: LanguageModel | None = None) -> None:
         super().__init__()
@@ -56,7 +57,7 @@ class DiffDock(ScoreNetwork[Encoding]):
         """
         ligand = _ligand_for_diffdock(complex_)
         pocket, remarks = complex_.pocket, complex_.remarks
-        if pocket.spec.startswith("ligand"):
+        if pocket.spec.startswith("ligand, "):  # not of a file of that name
             pocket = whole_protein(complex_.protein)
             remarks = (*remarks, WHOLE_PROTEIN)
         alpha = pocket.atom_name == _ALPHA
