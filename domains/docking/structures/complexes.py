@@ -112,7 +112,10 @@ def read(
     problems: list[InputProblem] = []
     seen: dict[str, InputProblem] = {}
     unused = set(templates)
-    for found in _records(path, rule, seed, templates, molecules.keep, stereo):
+    # What is said of templates and names of molecules is said of all proteins.
+    skips = wanted is not None and not (templates or drop or keep)
+    folders = {name.split("/")[0] for name in wanted} if wanted is not None and skips else None
+    for found in _records(path, rule, seed, templates, molecules.keep, stereo, folders):
         if isinstance(found, InputProblem):
             problems.append(found)
             continue
@@ -145,6 +148,7 @@ def _records(
     templates: Mapping[str, Chem.Mol],
     keep: frozenset[str],
     stereo: Stereo,
+    folders: Collection[str] | None,
 ) -> Iterator[Record | InputProblem]:
     if path is None:
         return posebusters_records(rule)
@@ -155,7 +159,7 @@ def _records(
     path = Path(path)
     if path.suffix.lower() in TABLE_SUFFIXES and not path.is_dir():
         return table_records(path, ligands, smiles, keep)
-    return folder_records(path, ligands, keep)
+    return folder_records(path, ligands, keep, folders)
 
 
 def _with_own_name(record: Record, seen: Mapping[str, InputProblem]) -> Record:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -40,10 +40,10 @@ class Record:
 
 
 def folder_records(
-    folder: Path, read: LigandReader, keep: frozenset[str] = frozenset()
+    folder: Path, read: LigandReader, keep: frozenset[str] = frozenset(), only: Collection[str] | None = None
 ) -> Iterator[Record | InputProblem]:
     """From ``NAME/protein.pdb`` + ``NAME/ligands.sdf``: one for each ligand, called ``NAME/title``; ``keep``: additives
-    of the protein files that stay."""
+    of the protein files that stay; ``only``: the NAMEs that are read."""
     remedy = "give a folder with NAME/protein.pdb and NAME/ligands.sdf"
     if not folder.is_dir():
         yield InputProblem(str(folder), "", "it is not a folder", remedy)
@@ -51,7 +51,7 @@ def folder_records(
     series = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not series:
         yield InputProblem(str(folder), "", "there are no complexes in it", remedy)
-    for place in series:
+    for place in series if only is None else [place for place in series if place.name in only]:
         try:
             protein = read_protein(place / "protein.pdb", keep)
         except InputError as error:
