@@ -117,17 +117,8 @@ class PocketNet(ScoreNetwork[PocketEncoding]):
         torsions = encoding.batch.torsion_mask.shape[1]
         encoding = encoding.cropped(complex_row)
         batch = encoding.batch
-        mask = batch.atom_mask[complex_row]
-        positions = positions[:, : mask.shape[1]]
-        s = encoding.ligand.index_select(0, complex_row)
-        noise = self.noise(sigma, len(positions)).unsqueeze(1).expand_as(s)
-        from_centroid = positions - centroid(positions, mask).unsqueeze(1)
-        v = mix_vectors(self.place, torch.stack([positions, from_centroid], -1) / 5.0)
-        maps = cast(list[EquivariantLinear], list(self.environment))  # nn.ModuleList has no type for what is in it
-        environments = side_by_side(maps, *self._see_pocket(encoding, complex_row, positions))
-        weight = ligand_weight(self.ligand_basis, positions, encoding.pair[complex_row])
-        for layer, environment in zip(self.layers, environments, strict=True):
-            s, v = layer(s, v, positions, noise, weight, environment)
+        positions = positions[:, : batch.atom_mask.shape[1]]
+        s, v, noise = self._atoms(encoding, complex_row, positions, sigma)
         gates = self.gate(torch.cat([s, noise], -1)).unsqueeze(-2).chunk(3, -1)
         fields = [mix_vectors(emit, gate * v).squeeze(-1) for emit, gate in zip(self.emit, gates, strict=True)]
         # Torques are differences of large numbers, which half precision would round away.
@@ -137,6 +128,38 @@ class PocketNet(ScoreNetwork[PocketEncoding]):
             twist = self.twist(*ends, positions, batch.torsion_bonds[complex_row])
         tor = scores.tor + twist * batch.torsion_mask[complex_row]
         return scores._replace(tor=F.pad(tor, (0, torsions - tor.shape[1])))
+
+    def features(
+        self, encoding: PocketEncoding, complex_row: Tensor, positions: Tensor, sigma: Mapping[str, Tensor]
+    ) -> Tensor:
+        """Of each ligand atom, (B, A, scalars + vectors): its scalars, and the lengths of its vectors; zero on padding.
+        Neither a rotation nor a reflection of the complex changes them. Arguments as in :meth:`score`.
+        """
+        atoms = positions.shape[1]
+        encoding = encoding.cropped(complex_row)
+        positions = positions[:, : encoding.batch.atom_mask.shape[1]]
+        s, v, _ = self._atoms(encoding, complex_row, positions, sigma)
+        found = torch.cat([s, torch.linalg.vector_norm(v, dim=-2)], -1)
+        found = found * encoding.batch.atom_mask[complex_row].unsqueeze(-1)
+        return F.pad(found, (0, 0, 0, atoms - found.shape[1]))
+
+    def _atoms(
+        self, encoding: PocketEncoding, complex_row: Tensor, positions: Tensor, sigma: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Scalars (B, A, S) and vectors (B, A, 3, V) of the ligand's atoms after all layers, and the embedded noise
+        levels (B, A, S); the encoding is cropped to what the complexes `complex_row` need.
+        """
+        mask = encoding.batch.atom_mask[complex_row]
+        s = encoding.ligand.index_select(0, complex_row)
+        noise = self.noise(sigma, len(positions)).unsqueeze(1).expand_as(s)
+        from_centroid = positions - centroid(positions, mask).unsqueeze(1)
+        v = mix_vectors(self.place, torch.stack([positions, from_centroid], -1) / 5.0)
+        maps = cast(list[EquivariantLinear], list(self.environment))  # nn.ModuleList has no type for what is in it
+        environments = side_by_side(maps, *self._see_pocket(encoding, complex_row, positions))
+        weight = ligand_weight(self.ligand_basis, positions, encoding.pair[complex_row])
+        for layer, environment in zip(self.layers, environments, strict=True):
+            s, v = layer(s, v, positions, noise, weight, environment)
+        return s, v, noise
 
     def _see_pocket(self, encoding: PocketEncoding, complex_row: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         """The pocket around every ligand atom, (B, A, c) and (B, A, 3, c), c = (S + V) pocket_basis."""
