@@ -101,6 +101,7 @@ def print_table(contents: Sequence[Mapping[str, Any]]) -> None:
         name
         for name in dict.fromkeys(name for row in rows for name in row)
         if (name in wanted or name.startswith("score_")) and not (alone and name == "name")
+        if any(row.get(name) for row in rows)
     ]
     table = Table(title=contents[0]["name"] if alone else "best poses", box=SIMPLE)
     for column in columns:

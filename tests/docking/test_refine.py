@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from domains.docking.ranking.vina_energy import VinaEnergy, free_pairs, pair_ene
 from domains.docking.refine.bfgs import minimise
 from domains.docking.refine.local import Refinement
 from domains.docking.structures.ligand import from_smiles
+from domains.docking.structures.torsions import torsions
 
 
 def test_the_minimiser_solves_each_problem_by_itself() -> None:
@@ -60,6 +63,20 @@ def test_the_gradient_is_that_of_finite_differences() -> None:
     with torch.no_grad():
         difference = float(energy(x + step) - energy(x - step)) / 2
     assert float((gradient * step).sum()) == pytest.approx(difference, rel=1e-3)
+
+
+def test_amides_stay_flat_whatever_the_network_turns() -> None:
+    """Refined alike with DiffDock's torsions, which amides are among, and with those that turn at room temperature."""
+    complex_ = next(found for found in complexes() if found.name == "1s3v")
+    ligand = from_smiles("CC(=O)NCCNC(C)=O", "diamide", 0)
+    ligand = replace(ligand, positions=ligand.positions + complex_.ligand.positions.mean(0))
+    plain = replace(complex_, ligand=ligand)
+    turning, turned = torsions(ligand.mol, "diffdock")
+    loose = replace(plain, ligand=replace(ligand, torsion_bonds=turning, torsion_mask=turned))
+    assert loose.ligand.n_torsions == plain.ligand.n_torsions + 2
+    refined = [Refinement()(own, ligand.positions[None]) for own in (plain, loose)]
+    np.testing.assert_array_equal(refined[0].positions, refined[1].positions)
+    np.testing.assert_array_equal(refined[0].score, refined[1].score)
 
 
 def test_a_pose_in_a_clash_is_moved_out_of_it() -> None:

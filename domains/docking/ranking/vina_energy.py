@@ -7,7 +7,7 @@ and for hydrogen bonds. kcal/mol; lower is better.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, final
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor
 from domains.docking.ranking.vina_types import AtomTypes, ligand_types, protein_types
 from domains.docking.structures.complexes import Complex
 from domains.docking.structures.ligand import Ligand
+from domains.docking.structures.torsions import torsions
 
 CUTOFF: Final = 8.0
 """Å between atoms."""
@@ -72,10 +73,16 @@ class VinaEnergy:
         complex_: whose protein is taken as it is, not the pocket alone.
         near: (S, A, 3) Å, poses in the protein's frame; they may move by 4 Å.
         dtype: of the energies.
+
+    Attributes:
+        ligand: that of the complex, with the bonds that turn at room temperature.
     """
 
     def __init__(self, complex_: Complex, near: NDArray[np.float32], dtype: torch.dtype = torch.float32) -> None:
-        protein, ligand = complex_.protein, complex_.ligand
+        protein = complex_.protein
+        # A network may turn more: DiffDock's turns amides, which nothing here would hold flat.
+        turning, turned = torsions(complex_.ligand.mol)
+        self.ligand = ligand = replace(complex_.ligand, torsion_bonds=turning, torsion_mask=turned)
         points = near.reshape(-1, 3)
         rows = _within(protein.tree, points, CUTOFF + _MARGIN)
         own = ligand_types(ligand)
@@ -85,7 +92,6 @@ class VinaEnergy:
         self._between = Pairs.of(own, protein_types(protein)[rows], dtype)
         self._within = Pairs.of(own, own, dtype)
         self._free = torch.from_numpy(free_pairs(ligand)).to(dtype)
-        self.torsions = ligand.n_torsions
 
     def between(self, positions: Tensor) -> Tensor:
         """Ligand with protein, (S,), of poses (S, A, 3) relative to `origin`."""
@@ -104,7 +110,7 @@ class VinaEnergy:
 
     def score(self, positions: Tensor) -> Tensor:
         """(S,) what Vina reports: ligand with protein, divided by 1 + 0.05846 torsions."""
-        return self.between(positions) / (1 + TORSION * self.torsions)
+        return self.between(positions) / (1 + TORSION * self.ligand.n_torsions)
 
 
 def free_pairs(ligand: Ligand) -> NDArray[np.bool_]:

@@ -48,11 +48,11 @@ class Refinement:
     def __call__(self, complex_: Complex, positions: NDArray[np.float32]) -> Refined:
         """Refine poses (S, A, 3), Å, in the protein's frame, all of them finite.
 
-        Bond lengths, angles and rings stay as they are.
+        Bond lengths, angles, rings, amides and double bonds stay as they are, whatever the network turns.
         """
         energy = VinaEnergy(complex_, positions)
         start = torch.from_numpy(positions) - energy.origin
-        ligand = complex_.ligand
+        ligand = energy.ligand
         bonds = torch.from_numpy(ligand.torsion_bonds).expand(len(start), -1, -1)
         sides = torch.from_numpy(ligand.torsion_mask).expand(len(start), -1, -1)
         mask = torch.ones(start.shape[:2], dtype=torch.bool)

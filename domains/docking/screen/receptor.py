@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import final
 
 from domains.docking.structures.bound_molecules import ALL_LIGANDS, MoleculeChoice
+from domains.docking.structures.complexes import Complex
 from domains.docking.structures.copies import without_copies
 from domains.docking.structures.free_pocket import free_pocket
+from domains.docking.structures.ligand import Ligand
 from domains.docking.structures.ligand_files import LIGAND_SUFFIXES, read_ligands
 from domains.docking.structures.pocket import EmptyPocketError, Pocket, PocketChoice
 from domains.docking.structures.pocket_files import read_pocket_choice
@@ -29,6 +31,10 @@ class Receptor:
     protein: Protein
     pocket: Pocket
     remarks: tuple[str, ...]
+
+    def with_ligand(self, ligand: Ligand, name: str) -> Complex:
+        """What is docked; nobody knows how the ligand binds."""
+        return Complex(name, ligand, self.pocket, None, self.protein)
 
 
 def read_receptor(path: Path, pocket: str, drop: Collection[str] = (), keep: Collection[str] = ()) -> Receptor:

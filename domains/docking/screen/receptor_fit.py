@@ -84,7 +84,7 @@ def draw_ligands(library: Library, receptor: Receptor, count: int, seed: int) ->
     order = [key for _, key in sorted(lots, reverse=True)]
     made = run(prepare, [[Recipe(drawn[key].smiles, seed)] for key in order], 1, _PATIENCE)
     return [
-        Complex(form.key, form.ligands[0], receptor.pocket, None, receptor.protein)
+        receptor.with_ligand(form.ligands[0], form.key)
         for (forms,) in made
         if not isinstance(forms, Failure)
         for form in forms

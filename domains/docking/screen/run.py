@@ -25,12 +25,14 @@ from domains.docking.screen.results import Failures, Parts, write_best
 from domains.docking.screen.seen import Seen
 from domains.docking.screen.settings import SHARED, Screen
 from domains.docking.screen.worker import Job, Row
+from domains.docking.structures.ligand import from_smiles
 from domains.errors import InputError, InputProblem
 from domains.progress import WorkProgress
 from ld3.fingerprint import fingerprint
 
 _BEAT: Final = 1.0  # s between looks at the clock while nothing is done
 _PACKAGES: Final = ("torch", "rdkit", "gemmi", "numpy", "pyarrow")
+_PROBE: Final = "CCO"
 _STAGE: Final = "screen"
 
 
@@ -195,6 +197,10 @@ def read_job(options: Screen) -> tuple[Job, list[str]]:
         remedy = "give a ligand file in its bound pose, point:X,Y,Z, point:X,Y,Z,RADIUS or protein (Å)"
         raise InputError(InputProblem("--pocket", "", "it is missing, and these weights dock into pockets", remedy))
     receptor = read_receptor(options.protein, pocket, options.drop, options.keep)
+    # What stands against this receptor, or a language model that is missing, stands against every ligand.
+    _, problems = plan.model.prepare([receptor.with_ligand(from_smiles(_PROBE, "probe", 0), str(options.protein))])
+    if problems:
+        raise InputError(problems[0])
     return Job(receptor, plan, options.stereo, options.ligand_seconds), remarks
 
 
