@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -124,17 +124,17 @@ class _Run:
         remarks: Sequence[str],
         log: Console,
     ) -> None:
+        from domains.docking.dock_results import folders_of
+        from domains.docking.docked_ligands import config_of
         from domains.docking.poses.files import folder_names
 
         self.command, self.plan, self.complexes, self.log = command, plan, complexes, log
         self.problems, self.remarks = list(problems), list(remarks)
-        names = folder_names([found.name for found in complexes])
-        alone = len(complexes) == 1
-        self.folders = {name: command.out if alone else command.out / folder for name, folder in names.items()}
-        self.layouts = {name: command.out / folder for name, folder in names.items()}
+        names = [found.name for found in complexes]
+        self.folders = folders_of(command.out, names)
+        self.layouts = {name: command.out / folder for name, folder in folder_names(names).items()}
         self.contents: dict[str, dict[str, Any]] = {}
-        plain = {field.name: getattr(command, field.name) for field in fields(command)}
-        self.config = json.loads(json.dumps(plain, default=str))
+        self.config = config_of(command)
 
     def run(self) -> int:
         from domains.docking.dock_results import write_diffdock_layout, write_ligand
@@ -201,21 +201,6 @@ class _Run:
         return True
 
     def _write_summary(self) -> None:
-        from domains.docking.dock_results import SCHEMA, versions, write_failures, write_table, write_text
+        from domains.docking.dock_results import write_summary
 
-        out, order = self.command.out, [found.name for found in self.complexes if found.name in self.contents]
-        failed = {name: self.contents[name]["failed_samples"] for name in order}
-        write_failures(out / "failures.csv", self.problems, failed)
-        if len(self.complexes) == 1:
-            return
-        write_table(out / "summary.csv", [self.contents[name]["summary"] for name in order])
-        folders = {name: str(self.folders[name].relative_to(out)) for name in order}
-        content = {
-            "schema": f"{SCHEMA}s",
-            "version": 1,
-            "folders": folders,
-            "remarks": self.remarks,
-            "config": self.config,
-            "versions": versions(),
-        }
-        write_text(out / "run.json", json.dumps(content, indent=2, allow_nan=False))
+        write_summary(self.command.out, self.folders, self.contents, self.problems, self.remarks, self.config)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, final, overload
+from typing import Final, overload
+
+from rdkit import Chem
 
 from domains.docking import engine
 from domains.docking.dock_options import AROUND_LIGAND, WHOLE_PROTEIN, DockOptions, Ranking
+from domains.docking.docked_ligands import Docked
 from domains.docking.docked_poses import DockedPoses
 from domains.docking.engine import Cache, OnProgress
 from domains.docking.general_grids import general_fit, grid_path
 from domains.docking.networks.weights import DEMO_WEIGHTS, DockingModel, load_model
 from domains.docking.ranked_docking import DockPlan, dock_ranked
-from domains.docking.ranked_poses import RankedPose, RankedPoses
+from domains.docking.ranked_poses import RankedPoses
 from domains.docking.ranking.combination import Combination, read_weights
 from domains.docking.ranking.consensus import Consensus
 from domains.docking.ranking.ranker import Ranker
@@ -36,32 +38,6 @@ _FALLBACK: Final = "edm"
 _USUAL: Final[Ranking] = "combination"  # docs/dock.md has the comparison
 
 
-@final
-@dataclass(frozen=True, eq=False)
-class Docked:
-    """What came of docking files: the poses of each ligand, best first, and what could not be docked.
-
-    Attributes:
-        ligands: small ones first.
-        problems: what of the input was left out.
-        remarks: about the run as a whole.
-    """
-
-    ligands: tuple[RankedPoses, ...]
-    problems: tuple[InputProblem, ...]
-    remarks: tuple[str, ...]
-
-    @property
-    def poses(self) -> list[RankedPose]:
-        """All poses of all ligands: those of the first ligand, best first, then those of the second, ..."""
-        return [pose for ligand in self.ligands for pose in ligand]
-
-    @property
-    def best(self) -> RankedPose:
-        """The best pose of the first ligand."""
-        return self.ligands[0].best
-
-
 @overload
 def dock(
     model: DockingModel,
@@ -80,7 +56,7 @@ def dock(
 @overload
 def dock(
     protein: Path | str,
-    ligand: Path | str,
+    ligand: Path | str | Chem.Mol | Sequence[Chem.Mol],
     /,
     *,
     pocket: str | None = None,
@@ -106,10 +82,12 @@ def dock(
 def dock(
     first: DockingModel | Path | str, second: object, method: Method | None = None, /, **options: object
 ) -> object:
-    """Dock a protein's file and a ligand, or complexes that were read.
+    """Dock a protein's file and ligands, or complexes that were read.
 
     With files, `dock("protein.pdb", "ligand.sdf")` or `dock("protein.cif", "CC(=O)Nc1ccc(O)cc1", pocket="point:1,2,3")`
-    returns ranked poses; the options are those of :class:`domains.docking.dock_options.DockOptions`, as `ld3 dock` has
+    returns ranked poses. The ligand may be an RDKit molecule as well, or several: one with a 3-D conformer is taken as
+    it lies, another as its SMILES; `_Name` is its name. The options are those of
+    :class:`domains.docking.dock_options.DockOptions`, as `ld3 dock` has
     them. With a model, complexes and a method, see :func:`domains.docking.engine.dock`.
 
     Raises:
@@ -126,7 +104,10 @@ def dock(
 
 
 def _dock_pair(
-    protein: Path | str, ligand: Path | str, on_progress: OnProgress | None = None, **given: object
+    protein: Path | str,
+    ligand: Path | str | Chem.Mol | Sequence[Chem.Mol],
+    on_progress: OnProgress | None = None,
+    **given: object,
 ) -> Docked:
     paths = {name: Path(str(given[name])) for name in ("weights", "grid") if given.get(name) is not None}
     options = DockOptions(**{**given, **paths})  # type: ignore[arg-type]
@@ -135,11 +116,13 @@ def _dock_pair(
     if not complexes:
         raise InputError(problems[0])
     found = list(dock_ranked(plan, complexes, on_progress))
-    ligands = tuple(own for own in found if isinstance(own, RankedPoses))
+    order = {own.name: place for place, own in enumerate(complexes)}
+    ranked = (own for own in found if isinstance(own, RankedPoses))
+    ligands = tuple(sorted(ranked, key=lambda own: order[own.complex.name]))
     problems += [own for own in found if isinstance(own, InputProblem)]
     if not ligands:
         raise InputError(problems[0])
-    return Docked(ligands, tuple(problems), tuple(remarks))
+    return Docked(ligands, tuple(problems), tuple(remarks), options)
 
 
 def read_inputs(

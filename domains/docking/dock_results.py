@@ -19,11 +19,13 @@ from typing import Any, Final
 import numpy as np
 from rdkit import Chem
 
-from domains.docking.poses.files import write_sdf
+from domains.docking.poses.files import folder_names, write_sdf
 from domains.docking.ranked_poses import RankedPoses
 from domains.errors import InputProblem
 
 SCHEMA: Final = "ld3.docking.run"
+RUNS_SCHEMA: Final = f"{SCHEMA}s"
+"""Of several ligands."""
 
 _PACKAGES: Final = ("torch", "rdkit", "gemmi", "numpy", "posebusters")
 
@@ -75,6 +77,45 @@ def summary_row(found: RankedPoses) -> dict[str, str]:
         "seconds": f"{sum(found.seconds.values()):.2f}",
     }
     return row if rmsd is None else {**row, "lowest_rmsd": f"{np.min(rmsd):.3f}"}
+
+
+def folders_of(out: Path, names: Sequence[str]) -> dict[str, Path]:
+    """Name of a ligand -> folder of its files: `out` itself if it is alone."""
+    return {name: out if len(names) == 1 else out / folder for name, folder in folder_names(names).items()}
+
+
+def write_summary(
+    out: Path,
+    folders: Mapping[str, Path],
+    contents: Mapping[str, Mapping[str, Any]],
+    problems: Sequence[InputProblem],
+    remarks: Sequence[str],
+    config: Mapping[str, Any],
+) -> None:
+    """failures.csv, and summary.csv and run.json over several ligands.
+
+    Args:
+        out: folder of the run.
+        folders: as :func:`folders_of` has them, of all ligands.
+        contents: name -> what :func:`write_ligand` returned, of those that are done.
+        problems: records that were not docked.
+        remarks: about the run as a whole.
+        config: its options.
+    """
+    done = {name: contents[name] for name in folders if name in contents}
+    write_failures(out / "failures.csv", problems, {name: own["failed_samples"] for name, own in done.items()})
+    if len(folders) == 1:
+        return
+    write_table(out / "summary.csv", [own["summary"] for own in done.values()])
+    content = {
+        "schema": RUNS_SCHEMA,
+        "version": 1,
+        "folders": {name: str(folders[name].relative_to(out)) for name in done},
+        "remarks": list(remarks),
+        "config": dict(config),
+        "versions": versions(),
+    }
+    write_text(out / "run.json", json.dumps(content, indent=2, allow_nan=False))
 
 
 def write_failures(path: Path, problems: Sequence[InputProblem], failed: Mapping[str, Sequence[int]]) -> None:

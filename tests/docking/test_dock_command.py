@@ -6,6 +6,7 @@ import csv
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from benchmark_runs import write_weights
 from docking_models import complexes
 from numpy.typing import NDArray
 from rdkit import Chem
-from rdkit.Chem import rdMolAlign
+from rdkit.Chem import rdDepictor, rdDistGeom, rdMolAlign
 
 from domains.command import main
 from domains.docking import dock, load_model
@@ -168,6 +169,60 @@ def test_one_call_from_python_gives_molecules_with_scores(tmp_path: Path) -> Non
         dock(PROTEIN, "CCO", weights=weights)
     with pytest.raises(TypeError, match="method is missing"):
         dock(load_model(weights), list(complexes()))  # type: ignore[call-overload]
+
+
+def test_rdkit_molecules_are_docked_as_they_are(tmp_path: Path) -> None:
+    """In the pose of their conformer, atom for atom; without one as their SMILES, stereo and all; bad ones are said."""
+    weights = write_weights(tmp_path / "model.safetensors")
+    how: dict[str, Any] = {"weights": weights, "nfe": 2, "samples": 2, "check": False, "refine": False}
+    (mol,) = Chem.SDMolSupplier(str(LIGAND), removeHs=False)
+    by_file, by_mol = dock(PROTEIN, LIGAND, **how), dock(PROTEIN, mol, **how)
+    np.testing.assert_array_equal(by_mol.ligands[0].positions, by_file.ligands[0].positions)
+    np.testing.assert_array_equal(by_mol.ligands[0].rmsd, by_file.ligands[0].rmsd)
+    shuffled = Chem.RenumberAtoms(Chem.RemoveHs(mol), list(reversed(range(Chem.RemoveHs(mol).GetNumAtoms()))))
+    (own,) = dock(PROTEIN, shuffled, **how).ligands
+    symbols = [[atom.GetSymbol() for atom in found.GetAtoms()] for found in (own.best.mol, shuffled)]
+    assert symbols[0] == symbols[1]
+
+    flat = Chem.MolFromSmiles("N[C@@H](C)C(=O)O")
+    flat.SetProp("_Name", "alanine")
+    rdDepictor.Compute2DCoords(flat)
+    open_ = Chem.MolFromSmiles("CC(O)C(=O)O.[Na]")
+    ester = Chem.AddHs(Chem.MolFromSmiles("CCOC=O"))
+    rdDistGeom.EmbedMolecule(ester, randomSeed=1)
+    mols = [flat, open_, None, ester]
+    found = dock(PROTEIN, mols, pocket=str(LIGAND), stereo="enumerate", **how)
+    assert [own.complex.name for own in found.ligands] == ["alanine", "isomer_1", "isomer_2", "ligand_4"]
+    assert Chem.MolToSmiles(found.best.mol) == Chem.CanonSmiles("N[C@@H](C)C(=O)O")
+    assert [problem.record for problem in found.problems] == ["molecule 3"]
+    bond = [np.linalg.norm(m.GetConformer().GetPositions()[0] - m.GetConformer().GetPositions()[1]) for m in (ester,)]
+    start = found.ligands[3].best.mol.GetConformer().GetPositions()
+    assert np.linalg.norm(start[0] - start[1]) == pytest.approx(bond[0], abs=1e-3)  # its own conformer, not another
+    with pytest.raises(InputError, match="there is none in the list"):
+        dock(PROTEIN, [], **how)
+    with pytest.raises(TypeError, match="got int at 1"):
+        dock(PROTEIN, [3], **how)  # type: ignore[call-overload]
+
+
+def test_what_a_notebook_gets_can_be_shown_tabled_and_written(tmp_path: Path) -> None:
+    """Rows are the poses; the table in a notebook escapes names; files are those of the command line."""
+    weights = write_weights(tmp_path / "model.safetensors")
+    mols = [Chem.MolFromSmiles("CCOC=O"), Chem.MolFromSmiles("CCO")]
+    mols[0].SetProp("_Name", "<b>bold</b>")
+    found = dock(PROTEIN, mols, pocket=str(LIGAND), weights=weights, nfe=2, samples=2, check=False)
+    assert [(row["name"], row["rank"]) for row in found.rows] == [
+        *(("<b>bold</b>", 1), ("<b>bold</b>", 2)),
+        *(("ligand_2", 1), ("ligand_2", 2)),
+    ]
+    assert [row["score"] for row in found.rows] == [pose.score for pose in found.poses]
+    page = found._repr_html_()
+    assert "&lt;b&gt;bold" in page and "<b>bold" not in page
+    assert page.count("<tr>") == 1 + 4 and f"{found.best.score:.3f}" in page
+    out = found.write(tmp_path / "out")
+    with (out / "summary.csv").open() as file:
+        assert [row["score"] for row in csv.DictReader(file)] == [f"{own.best.score:.4f}" for own in found.ligands]
+    assert (out / "report.html").exists() and (out / "ligand_2" / "poses.sdf").exists()
+    assert json.loads((out / "run.json").read_text())["config"]["nfe"] == 2
 
 
 def test_conformers_share_the_samples(tmp_path: Path) -> None:

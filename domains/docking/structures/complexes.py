@@ -18,6 +18,7 @@ from domains.docking.structures.free_pocket import free_pocket
 from domains.docking.structures.isomers import Stereo, read_smiles
 from domains.docking.structures.ligand import Ligand, with_conformer
 from domains.docking.structures.ligand_files import read_ligands
+from domains.docking.structures.mols import read_mol
 from domains.docking.structures.pairs import Pair, pair_records
 from domains.docking.structures.placement import check_near, clash_remark, given_pose
 from domains.docking.structures.pocket import EmptyPocketError, Pocket, PocketChoice
@@ -155,7 +156,8 @@ def _records(
     ligands = partial(read_ligands, rule=rule, seed=seed, templates=templates)
     smiles = partial(read_smiles, rule=rule, seed=seed, stereo=stereo)
     if isinstance(path, Pair):
-        return pair_records(path, ligands, smiles, keep)
+        mols = partial(read_mol, rule=rule, seed=seed, stereo=stereo, templates=templates)
+        return pair_records(path, ligands, smiles, mols, keep)
     path = Path(path)
     if path.suffix.lower() in TABLE_SUFFIXES and not path.is_dir():
         return table_records(path, ligands, smiles, keep)
