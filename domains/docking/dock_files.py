@@ -56,7 +56,7 @@ def dock(
 @overload
 def dock(
     protein: Path | str,
-    ligand: Path | str | Chem.Mol | Sequence[Chem.Mol],
+    ligand: Path | str | Chem.Mol | Sequence[Chem.Mol | None],
     /,
     *,
     pocket: str | None = None,
@@ -105,7 +105,7 @@ def dock(
 
 def _dock_pair(
     protein: Path | str,
-    ligand: Path | str | Chem.Mol | Sequence[Chem.Mol],
+    ligand: Path | str | Chem.Mol | Sequence[Chem.Mol | None],
     on_progress: OnProgress | None = None,
     **given: object,
 ) -> Docked:

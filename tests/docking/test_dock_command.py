@@ -201,7 +201,7 @@ def test_rdkit_molecules_are_docked_as_they_are(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is none in the list"):
         dock(PROTEIN, [], **how)
     with pytest.raises(TypeError, match="got int at 1"):
-        dock(PROTEIN, [3], **how)  # type: ignore[call-overload]
+        dock(PROTEIN, [3], **how)  # type: ignore[list-item]
 
 
 def test_what_a_notebook_gets_can_be_shown_tabled_and_written(tmp_path: Path) -> None:

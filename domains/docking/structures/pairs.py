@@ -23,7 +23,7 @@ class Pair:
     """A protein's file, and a ligand file, a SMILES with a name after a blank if it has one, or RDKit molecules."""
 
     protein: Path | str
-    ligand: Path | str | Chem.Mol | Sequence[Chem.Mol]
+    ligand: Path | str | Chem.Mol | Sequence[Chem.Mol | None]
 
 
 def pair_records(
