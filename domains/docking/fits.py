@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from domains.docking.structures.batch import collate
 from domains.docking.structures.complexes import Complex
 from domains.errors import InputError
 from domains.seeds import seed_of
+from ld3.grids import Grid
 from ld3.learn import FitConfig, FitResult, Teacher
 from ld3.solvers import get_solver
 
@@ -51,6 +52,7 @@ def learn_grid(
     config: FitConfig | None = None,
     teacher: Teacher = TEACHER,
     for_others: bool = False,
+    starting_grids: Mapping[str, Grid] | None = None,
     folder: Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> FitResult:
@@ -70,6 +72,7 @@ def learn_grid(
         teacher: that it learns from.
         for_others: whether the grid is to dock other complexes than these: no complex is then divided between learning,
             choosing and the final test, which needs 20 complexes, and the test's interval is over complexes.
+        starting_grids: more grids that it may start from, by name.
         folder: where an interrupted fit goes on.
         on_progress: called with the network evaluations made so far, per pose, and the most that there can be.
 
@@ -94,7 +97,7 @@ def learn_grid(
         config=config,
         groups=start.complex_row.cpu() if for_others else None,
         teacher=replace(teacher, chunk=at_once),
-        starting_grids=known,
+        starting_grids={**known, **(starting_grids or {})},
         folder=folder,
         on_progress=on_progress,
     )

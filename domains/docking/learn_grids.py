@@ -13,14 +13,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import torch
 import tyro
 from rich.console import Console
 
 from domains.docking.fits import learn_grid
-from domains.docking.general_grids import grid_path
-from domains.docking.networks.weights import DEMO_WEIGHTS, load_weights
+from domains.docking.general_grids import general_fit, grid_path
+from domains.docking.networks.weights import DEMO_WEIGHTS, DockingModel, load_weights
 from domains.docking.settings import SOLVER, TEACHER, fit_config
 from domains.docking.structures.complexes import Complex, read
 from domains.docking.structures.remarks import print_reading
@@ -30,7 +31,10 @@ from domains.docking.training.data import SPLITS, read_split
 from domains.errors import InputError, InputProblem
 from domains.options import check_numbers, mistake
 from domains.progress import WorkProgress
+from ld3.grids import Grid
 from ld3.solvers import get_solver
+
+_CHECKED: Final = 64  # poses that show whether the teacher has converged
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,11 @@ class LearnConfig:
     validation_ligands: Path = SPLITS / "validation_ligands.txt"
     """the lists that the model was trained with, see domains.docking.train"""
     validation_targets: Path = SPLITS / "validation_targets.txt"
+    improve: bool = False
+    """a fit may also start from the times of the grid that lies beside the weights; --skip the complexes it has seen"""
+    skip: int = 0
+    """leave out so many complexes of the training split, in the order that --seed draws them in: those that earlier
+    fits have used, so that the final test is on complexes that none has"""
     cache: Path = Path("runs/grids")
     """where to go on from"""
     seed: int = 0
@@ -72,16 +81,18 @@ def main(config: LearnConfig, console: Console) -> None:
     Raises:
         InputError: for what the user can mend.
     """
-    # Without the path of its weights the model has no general grid yet.
-    model = replace(load_weights(config.weights), path=None)
+    model = load_weights(config.weights)
     _check(config)
+    earlier = {nfe: _earlier(model, config, nfe) for nfe in config.nfe}
+    # Without the path of its weights the model has no general grid.
+    model = replace(model, path=None)
     torch.set_num_threads(config.threads)
     complexes, problems = training_complexes(config)
     complexes, refused = model.prepare(complexes)
     print_reading(complexes, [*problems, *refused], console)
     if not complexes:
         raise InputError(refused[0])
-    teacher = replace(TEACHER, checked=len(complexes))
+    teacher = replace(TEACHER, checked=min(len(complexes), _CHECKED))
     poses = config.poses * len(complexes)
     plan = {_stage(nfe): float(teacher.nfe * poses) for nfe in config.nfe}
     with WorkProgress(console, plan) as progress:
@@ -97,12 +108,23 @@ def main(config: LearnConfig, console: Console) -> None:
                     config=replace(fit_config(nfe), steps=config.steps, phases=("times",)),
                     teacher=teacher,
                     for_others=len(complexes) > 1,
+                    starting_grids=earlier[nfe],
                     folder=config.cache,
                     on_progress=progress.follow(),
                 )
             path = grid_path(config.weights, config.solver, nfe)
             result.save(path)
             console.print(f"{path}: {result.verdict()}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _earlier(model: DockingModel, config: LearnConfig, nfe: int) -> dict[str, Grid]:
+    """The times of the grid that lies beside the weights, with --improve."""
+    if not config.improve:
+        return {}
+    fit = general_fit(model, nfe, config.solver)
+    if fit is None or fit.grid.score_scale != model.score_scale:
+        raise mistake("improve", f"no grid of {nfe} evaluations lies beside the weights", "leave it out")
+    return {"earlier": Grid.coupled(fit.grid.solver, "earlier", fit.grid.score_scale)}
 
 
 def _stage(nfe: int) -> str:
@@ -133,7 +155,10 @@ def training_complexes(config: LearnConfig) -> tuple[list[Complex], list[InputPr
     )
     unsure = one_of_each(unsure, clusters)
     half = min(config.complexes // 2, len(unsure))
-    return [*sure[: config.complexes - half], *unsure[:half]], problems
+    chosen = sure[config.skip : config.skip + config.complexes - half]
+    if not chosen:
+        raise mistake("skip", f"got {config.skip}, and there are {len(sure)} complexes to train on", "skip fewer")
+    return [*chosen, *unsure[:half]], problems
 
 
 def one_of_each(complexes: Sequence[Complex], clusters: Clusters) -> list[Complex]:
@@ -148,7 +173,7 @@ def one_of_each(complexes: Sequence[Complex], clusters: Clusters) -> list[Comple
 
 
 def _check(config: LearnConfig) -> None:
-    check_numbers(config, {"complexes": 2, "poses": 1, "steps": 0, "threads": 1})
+    check_numbers(config, {"complexes": 2, "poses": 1, "steps": 0, "skip": 0, "threads": 1})
     try:
         solver = get_solver(config.solver)
         for nfe in config.nfe:

@@ -15,6 +15,7 @@ from domains.docking.learn_grids import LearnConfig, cli, one_of_each, training_
 from domains.docking.networks.weights import DEMO_WEIGHTS, load_weights
 from domains.docking.training.clusters import Clusters
 from domains.errors import InputError
+from ld3.grids import Grid
 from ld3.learn import FitResult
 
 
@@ -106,6 +107,40 @@ def test_of_the_other_folder_what_is_alike_or_kept_out_is_left_out(case: Case, t
     assert proteins(config) == ["1ia1", "1of6", "1s3v"]
     assert proteins(replace(config, clusters=tmp_path / "alike.txt")) == ["1of6", "1s3v"]
     assert proteins(replace(config, clusters=tmp_path / "alike.txt", kept_out=tmp_path / "out.txt")) == ["1of6"]
+
+
+def test_a_fit_may_start_from_the_times_beside_the_weights(
+    case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The network levels of that grid are not taken over."""
+    with pytest.raises(SystemExit):
+        cli([*case.arguments, "--nfe", "3", "--improve"])
+    assert "--improve: no grid of 3 evaluations lies beside the weights" in capsys.readouterr().err
+    cli([*case.arguments, "--nfe", "3"])
+    path = grid_path(case.weights, "dpmpp_2m", 3)
+    old = FitResult.load(path)
+    # A grid of before, at times that no hand-made grid has, with the network asked elsewhere.
+    times = {f: nodes.clone() for f, nodes in old.grid.solver.items()}
+    for nodes in times.values():
+        nodes[1] = 0.9 * nodes[0] + 0.1 * nodes[-1]
+    levels = {f: nodes[:-1] + 0.1 * nodes.diff() for f, nodes in times.items()}
+    replace(old, grid=Grid(times, levels, "odd", old.grid.score_scale)).save(path)
+    cli([*case.arguments, "--nfe", "3", "--improve", "--steps", "0", "--cache", str(tmp_path / "other")])
+    again = FitResult.load(path)
+    assert "earlier" in again.hand_made or again.initial_grid in ("earlier", *again.hand_made)
+    for factor, nodes in again.grid.solver.items():
+        assert (again.grid.network[factor] == nodes[:-1]).all()
+
+
+def test_what_earlier_fits_have_used_is_skipped(case: Case, tmp_path: Path) -> None:
+    data = write_complexes(tmp_path / "more", "1ia1", "1of6", "1s3v", "1uou")
+    config = LearnConfig(
+        data=data, complexes=2, validation_targets=tmp_path / "held.txt", validation_ligands=tmp_path / "none.txt"
+    )
+    order = [c.name for c in training_complexes(replace(config, complexes=9))[0]]
+    assert [c.name for c in training_complexes(replace(config, skip=1))[0]] == order[1:3]
+    with pytest.raises(InputError, match="--skip: got 3, and there are 3 complexes"):
+        training_complexes(replace(config, skip=3))
 
 
 def test_clusters_take_turns() -> None:
