@@ -153,7 +153,8 @@ def command_line(module: str, options: type, config: Mapping[str, Any], left_out
     """
     words = ["python", "-m", module]
     for field in fields(options):
-        given = config[field.name]
+        # An option that is newer than the results had its default.
+        given = config.get(field.name, field.default)
         if field.name == "nfe" or (field.name not in left_out and _plain(given) != _plain(field.default)):
             words += _flag(field.name.replace("_", "-"), given)
     return shlex.join(words)

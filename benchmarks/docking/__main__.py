@@ -18,6 +18,7 @@ from rich.console import Console
 
 from benchmarks.common.grids import saved_grids
 from benchmarks.common.tables import console
+from benchmarks.docking.first import FIRST_CAPTION, first_table
 from benchmarks.docking.inputs import SPLIT_MEANS, load
 from benchmarks.docking.options import Options, check
 from benchmarks.docking.plots import plot_grids, plot_success
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _benchmark(options: Options, log: Console) -> int:
     choices = check(options)
+    options = choices.options
     model = docking.load_model(options.weights, options.device)
     if options.score_scale is not None:
         model = replace(model, score_scale=options.score_scale)
@@ -52,6 +54,8 @@ def _benchmark(options: Options, log: Console) -> int:
     report = run(choices, model, inputs, saved, log)
     out = console()
     out.print(table(report.rows).terminal(report.title, CAPTION))
+    if report.first:
+        out.print(first_table(report.first).terminal("First poses", FIRST_CAPTION))
     out.print(f"{inputs.split}: {SPLIT_MEANS[inputs.split]}", markup=False)
     for sentence in sentences(report.paired):
         out.print(sentence, markup=False)

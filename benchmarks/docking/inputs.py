@@ -14,6 +14,7 @@ from domains.docking.networks.weights import DEMO_WEIGHTS, DockingModel
 from domains.docking.structures.complexes import Complex
 from domains.docking.structures.symmetry import automorphisms
 from domains.docking.structures.text_files import read_names
+from domains.docking.training.clusters import Clusters, read_clusters
 from domains.docking.training.data import SPLITS
 from domains.errors import InputError, InputProblem
 
@@ -41,20 +42,23 @@ class Inputs:
         symmetries: complex -> permutations of its ligand's atoms that leave the molecule as it is.
         problems: records that were left out, and remarks.
         split: what the weights know of the complexes, a key of SPLIT_MEANS.
+        clusters: which proteins are alike, where that is said.
     """
 
     complexes: tuple[Complex, ...]
     symmetries: Mapping[str, NDArray[np.intp]]
     problems: tuple[InputProblem, ...]
     split: str
+    clusters: Clusters | None = None
 
 
 def load(options: Options, model: DockingModel) -> Inputs:
     """Read the complexes as the model docks them; one that cannot be used is a problem and does not stop the others.
 
     Raises:
-        InputError: if the list of names cannot be read.
+        InputError: if the list of names, or that of clusters, cannot be read.
     """
+    clusters = None if options.clusters is None else read_clusters(options.clusters)
     complexes, problems = docking.read(
         options.complexes,
         pocket=options.pocket,
@@ -82,7 +86,7 @@ def load(options: Options, model: DockingModel) -> Inputs:
             remark = f"{error.problem.message}: distances between its poses are not corrected for them"
             found = replace(found, remarks=(*found.remarks, remark))
         kept.append(found)
-    return Inputs(tuple(kept), symmetries, tuple(problems), _split(options))
+    return Inputs(tuple(kept), symmetries, tuple(problems), _split(options), clusters)
 
 
 def _split(options: Options) -> str:

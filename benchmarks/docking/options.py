@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
+from benchmarks.common.comparison import LEARNED, SHIPPED, TEACHER_ROW
 from benchmarks.common.tables import portable
+from benchmarks.docking.methods import DIFFDOCK
 from domains.docking.networks.weights import DEMO_WEIGHTS
 from domains.docking.settings import FIT, FIT_POSES, SOLVER, TEACHER
 from domains.docking.structures.complexes import Conformer
 from domains.docking.structures.pocket_files import read_pocket_choice
 from domains.options import check_nfe, check_numbers, find_device, find_solver, mistake, prepare_folder
+from ld3.grids import HAND_MADE
 from ld3.solvers import Solver, get_solver
 
 _LARGEST_SEED = 2**31 - 1  # RDKit's
@@ -71,11 +76,50 @@ class Options:
     """gradient steps of a fit"""
     posebusters: int = 96
     """poses of each method whose validity is checked, spread over the complexes; 0 = none"""
+    clusters: Path | None = None
+    """which proteins are alike, see domains.docking.train; intervals are then over clusters"""
+    first: tuple[str, ...] = ()
+    """methods (shipped, edm, diffdock_sde, ...) whose poses are refined and ranked as ld3 dock ships, for a second
+    table: how often the first pose is within 2 Å, and PoseBusters-valid as well"""
+    vina: bool = False
+    """a row for AutoDock Vina in that table: exhaustiveness 8, same proteins, conformers and pockets (extra vina)"""
+    standard: bool = False
+    """the setting for claims: --pocket point-of-ligand --conformer rdkit --first shipped edm, ten poses a complex"""
 
     def plain(self) -> dict[str, Any]:
         """As JSON has it."""
         found: dict[str, Any] = json.loads(json.dumps(asdict(self), default=portable))
         return found
+
+
+STANDARD: Final[Mapping[str, Any]] = {
+    "pocket": "point-of-ligand",
+    "conformer": "rdkit",
+    "samples": 10,
+    "first": ("shipped", "edm"),
+}
+"""Option -> its value in the setting for claims."""
+
+
+def standard(options: Options) -> Options:
+    """The options in the setting for claims; more --first may be asked for.
+
+    Raises:
+        InputError: if one of them was given another value.
+    """
+    usual = Options()
+    for name, value in STANDARD.items():
+        if name != "first" and getattr(options, name) not in (getattr(usual, name), value):
+            raise mistake(name, f"got {getattr(options, name)}, and --standard means {value}", "leave out one of them")
+    return replace(options, **{**STANDARD, "first": (*dict.fromkeys((*STANDARD["first"], *options.first)),)})
+
+
+def _check_first(options: Options) -> None:
+    known = (SHIPPED, LEARNED, TEACHER_ROW, *DIFFDOCK, *HAND_MADE)
+    if unknown := [name for name in options.first if name not in known]:
+        raise mistake("first", f"there is no method {unknown[0]}", f"choose from {', '.join(known)}")
+    if options.vina and importlib.util.find_spec("vina") is None:
+        raise mistake("vina", "the package vina is not installed", "pip install 'ld3[vina]', or leave it out")
 
 
 @dataclass(frozen=True)
@@ -100,6 +144,8 @@ def check(options: Options) -> Choices:
         raise mistake("score_scale", f"got {options.score_scale}", "give a positive number")
     if options.fit and options.grid:
         raise mistake("fit", "grids that are fitted already were given as well", "leave out --fit or --grid")
+    options = standard(options) if options.standard else options
+    _check_first(options)
     solver = find_solver(options.solver)
     check_nfe("nfe", options.nfe, solver)
     check_nfe("teacher_nfe", (options.teacher_nfe,), get_solver(TEACHER.solver))

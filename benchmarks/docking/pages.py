@@ -20,6 +20,7 @@ from benchmarks.common.comparison import LEARNED, SHIPPED, TEACHER_ROW, Paired
 from benchmarks.common.results import read_results
 from benchmarks.common.store import write_text
 from benchmarks.common.tables import Table, bullets, made_by, percent, percent_range, with_block
+from benchmarks.docking.first import FIRST_CAPTION, FirstRow, first_table
 from benchmarks.docking.inputs import IN_SAMPLE, KNOWN_TARGETS, SPLIT_MEANS, UNSEEN_TARGETS
 from benchmarks.docking.methods import DIFFDOCK
 from benchmarks.docking.options import Options as RunOptions
@@ -96,7 +97,9 @@ def block(results: Mapping[str, Any], picture: str) -> str:
     pairs = sentences([Paired(**pair) for pair in results["paired"]])
     image = f"![Success at 2 Å by number of network evaluations]({picture})"
     caption = f"{CAPTION[0].upper()}{CAPTION[1:]}."
-    return "\n\n".join([_origin(results, rows[0]), table(rows).markdown(), caption, bullets(pairs), image])
+    first = [FirstRow(**row) for row in results.get("first", ())]
+    more = [first_table(first).markdown(), f"{FIRST_CAPTION[0].upper()}{FIRST_CAPTION[1:]}."] if first else []
+    return "\n\n".join([_origin(results, rows[0]), table(rows).markdown(), caption, *more, bullets(pairs), image])
 
 
 def _origin(results: Mapping[str, Any], row: MethodRow) -> str:

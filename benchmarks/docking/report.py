@@ -15,6 +15,7 @@ from benchmarks.common import manifest
 from benchmarks.common.comparison import Paired
 from benchmarks.common.results import Results
 from benchmarks.common.store import write_text
+from benchmarks.docking.first import FirstRow
 from benchmarks.docking.inputs import Inputs
 from benchmarks.docking.methods import Method
 from benchmarks.docking.options import Choices
@@ -52,6 +53,7 @@ class Report:
         methods: that have been added.
         grids: NFE -> name -> grid, without those that equal another.
         paired: differences between methods; known when all methods are.
+        first: what became of first poses, where that was asked for.
     """
 
     def __init__(
@@ -67,8 +69,10 @@ class Report:
         self.methods: list[Method] = []
         self.grids: dict[int, dict[str, Grid]] = {}
         self.paired: list[Paired] = []
+        self.first: list[FirstRow] = []
         self._options, self._inputs, self._seeds = choices.options, inputs, seeds
-        self._summary = Summary({c.name for c in inputs.complexes if c.reference is not None}, choices.options.seed)
+        known = {c.name for c in inputs.complexes if c.reference is not None}
+        self._summary = Summary(known, choices.options.seed, inputs.clusters.of if inputs.clusters else None)
         self._folders = folder_names([found.name for found in inputs.complexes])
         self._files: list[str] = []
         self._goals: Positions = {}
@@ -127,6 +131,11 @@ class Report:
         for method in self.methods:
             self._summary.add_verdicts(method, verdicts[method.key])
 
+    def add_first(self, rows: Sequence[FirstRow]) -> None:
+        """First poses of some methods, and of Vina."""
+        self.first += rows
+        self._write(complete=False)
+
     def finish(self) -> None:
         """The last word: pose files that only an earlier run in this folder had are removed."""
         self.paired = self._summary.paired(tuple(HAND_MADE))
@@ -150,8 +159,8 @@ class Report:
     def _write(self, *, complete: bool) -> None:
         lines = [json.dumps(asdict(row), allow_nan=False) + "\n" for row in self._summary.poses]
         write_text(self._options.out / "poses.jsonl", "".join(lines))
-        rows, pairs = ([asdict(entry) for entry in part] for part in (self.rows, self.paired))
-        self._results.write(complete=complete, rows=rows, paired=pairs, files=self._files)
+        rows, pairs, first = ([asdict(entry) for entry in part] for part in (self.rows, self.paired, self.first))
+        self._results.write(complete=complete, rows=rows, paired=pairs, first=first, files=self._files)
 
 
 def _fixed_content(choices: Choices, model: DockingModel, inputs: Inputs, seeds: Mapping[str, int]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from rich.console import Console
 from benchmarks.common.comparison import LEARNED, SHIPPED, TEACHER_ROW
 from benchmarks.common.store import Store
 from benchmarks.docking.checks import check_docked
+from benchmarks.docking.first import first_rows, vina_row
 from benchmarks.docking.inputs import Inputs
 from benchmarks.docking.methods import Method, diffdock_methods, grid_methods, teacher_method
 from benchmarks.docking.options import Choices
@@ -30,6 +31,7 @@ from domains.docking.engine import Group, dock_by_teacher, dock_groups, make_gro
 from domains.docking.general_grids import general_fit
 from domains.docking.networks.weights import DockingModel
 from domains.docking.settings import TEACHER, fit_config, poses_at_once
+from domains.docking.structures.pocket_files import read_pocket_choice
 from domains.options import mistake
 from domains.progress import WorkProgress
 from ld3.grids import HAND_MADE
@@ -94,8 +96,32 @@ def run(
                 lambda poses: progress.advance(_CHECK_WORK * poses),
             )
             report.add_verdicts(checked)
+        if options.first or options.vina:
+            with progress.stage("first poses"):
+                _add_first(choices, model, inputs, report, store, progress)
     report.finish()
     return report
+
+
+def _add_first(
+    choices: Choices, model: DockingModel, inputs: Inputs, report: Report, store: Store, progress: WorkProgress
+) -> None:
+    """Rows of first poses, of complexes whose bound pose is known."""
+    options = choices.options
+    known = [found for found in inputs.complexes if found.reference is not None]
+    if not known:
+        report.remarks.append("no bound pose is known: there is no table of first poses")
+        return
+    group = inputs.clusters.of if inputs.clusters else str
+
+    def on_pose(poses: int) -> None:
+        progress.advance(_CHECK_WORK * poses)
+
+    methods = {method.key: method for method in report.methods if method.name in options.first}
+    rest = options.posebusters, store, group, on_pose
+    report.add_first(first_rows(model, known, [*methods.values()], report.docked, *rest))
+    if options.vina:
+        report.add_first([vina_row(known, read_pocket_choice(options.pocket), options.seed, *rest)])
 
 
 def _shipped(model: DockingModel, nfe: int, solver: str, report: Report) -> FitResult | None:
@@ -174,4 +200,7 @@ def _plan(
     plan["PoseBusters"] = (
         _CHECK_WORK * (1 + len(peers) + len(names) * len(options.nfe)) * min(options.posebusters, poses)
     )
+    if options.first or options.vina:
+        ranked = complexes + min(options.posebusters, complexes)
+        plan["first poses"] = _CHECK_WORK * ranked * (len(options.first) * len(options.nfe) + options.vina)
     return plan

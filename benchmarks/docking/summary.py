@@ -81,9 +81,11 @@ class Summary:
     Args:
         references: complexes of which the bound pose is known.
         seed: of the bootstrap.
+        group: complex -> what it is drawn with in intervals; each for itself if None.
     """
 
-    def __init__(self, references: AbstractSet[str], seed: int) -> None:
+    def __init__(self, references: AbstractSet[str], seed: int, group: Callable[[str], str] | None = None) -> None:
+        self._group = group or str
         self._rows: dict[Key, MethodRow] = {}
         self._poses: dict[Key, list[PoseRow]] = {}
         self._references = references
@@ -107,7 +109,7 @@ class Summary:
         key = method.name, method.nfe
         self._poses[key] = poses
         two, five = (self._interval(self._values(poses, self._within(limit)), "mean") for limit in (2.0, 5.0))
-        best = self._interval([own.max(keepdims=True) for own in self._values(poses, self._within(2.0))], "mean")
+        best = self._interval(self._best_values(poses), "mean")
         rmsd, to_teacher, distance = (
             self._interval(self._values(poses, value), "median")
             for value in (self._rmsd, self._to_teacher, self._distance)
@@ -199,11 +201,23 @@ class Summary:
         return bootstrap_interval(values, statistic, self._seed) if values else None
 
     def _values(self, poses: Sequence[PoseRow], value: Value) -> list[NDArray[np.float64]]:
-        """One array a complex, without the poses that have no such value."""
+        """One array a complex, or a group of them, without the poses that have no such value."""
         columns: dict[str, list[float]] = {}
         for row in poses:
             if (number := value(row)) is not None:
-                columns.setdefault(row.complex, []).append(number)
+                columns.setdefault(self._group(row.complex), []).append(number)
+        return [np.array(column) for column in columns.values()]
+
+    def _best_values(self, poses: Sequence[PoseRow]) -> list[NDArray[np.float64]]:
+        """Whether a complex has a pose within 2 Å, in arrays as those of `_values`."""
+        best: dict[str, float] = {}
+        near = self._within(2.0)
+        for row in poses:
+            if (number := near(row)) is not None:
+                best[row.complex] = max(number, best.get(row.complex, 0.0))
+        columns: dict[str, list[float]] = {}
+        for name, number in best.items():
+            columns.setdefault(self._group(name), []).append(number)
         return [np.array(column) for column in columns.values()]
 
     def _rmsd(self, row: PoseRow) -> float | None:

@@ -21,6 +21,7 @@ from domains.docking.poses.files import posed
 from domains.docking.ranking.vina_types import AtomTypes, protein_types
 from domains.docking.structures.complexes import Complex
 from domains.docking.structures.ligand import Ligand
+from domains.docking.structures.pocket import PocketChoice
 from domains.docking.structures.protein import Protein
 from domains.docking.structures.symmetry import same_atoms
 
@@ -45,8 +46,10 @@ class VinaPoses(NamedTuple):
     cpu_seconds: float
 
 
-def dock_by_vina(complex_: Complex, exhaustiveness: int, poses: int, seed: int) -> VinaPoses:
-    """Dock into the box around the known pose, on one core.
+def dock_by_vina(
+    complex_: Complex, exhaustiveness: int, poses: int, seed: int, choice: PocketChoice | None = None
+) -> VinaPoses:
+    """Dock into the box of a pocket, by default that around the known pose, on one core.
 
     Raises:
         ValueError: if no pose is known.
@@ -54,19 +57,29 @@ def dock_by_vina(complex_: Complex, exhaustiveness: int, poses: int, seed: int) 
     if complex_.reference is None:
         raise ValueError(f"{complex_.name} has no known pose to put the box around")
     began = time.process_time()
-    vina = prepared(complex_, seed)
+    vina = prepared(complex_, seed, choice)
     vina.dock(exhaustiveness=exhaustiveness, n_poses=poses)
     seconds = time.process_time() - began
     positions = _positions(complex_.ligand, vina.poses(n_poses=poses, energy_range=100.0))
     return VinaPoses(positions, vina.energies(n_poses=poses, energy_range=100.0)[:, 0], seconds)
 
 
-def prepared(complex_: Complex, seed: int) -> Any:  # noqa: ANN401
+def box_of(complex_: Complex, choice: PocketChoice | None = None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Two corners (3,), Å, of the box that is searched: the cube around the sphere of a pocket around a point; else
+    4 Å more than the known pose takes, or the input coordinates where there is none.
+    """
+    reference = complex_.reference if complex_.reference is not None else complex_.ligand.positions
+    if choice is None or choice.kind not in ("point", "point-of-ligand"):
+        return reference.min(0) - BOX_MARGIN, reference.max(0) + BOX_MARGIN
+    centre = reference.mean(0) if choice.xyz is None else np.array(choice.xyz, dtype=np.float32)
+    return centre - np.float32(choice.radius), centre + np.float32(choice.radius)
+
+
+def prepared(complex_: Complex, seed: int, choice: PocketChoice | None = None) -> Any:  # noqa: ANN401
     """A `vina.Vina` with the receptor, the ligand at its input coordinates, and maps of the box."""
     from vina import Vina
 
-    reference = complex_.reference if complex_.reference is not None else complex_.ligand.positions
-    low, high = reference.min(0) - BOX_MARGIN, reference.max(0) + BOX_MARGIN
+    low, high = box_of(complex_, choice)
     vina = Vina(sf_name="vina", cpu=1, seed=seed, verbosity=0)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "receptor.pdbqt"
