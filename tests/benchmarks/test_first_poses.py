@@ -84,11 +84,12 @@ def test_vinas_box_is_that_of_the_pocket() -> None:
     np.testing.assert_allclose((low + high) / 2, centre, atol=1e-3)
     low, high = box_of(found, PocketChoice.parse("point:1,2,3,10"))
     np.testing.assert_allclose([low, high], [[-9, -8, -7], [11, 12, 13]], atol=1e-5)
-    moved = replace(found, reference=found.reference + 5.0)
+    bound = found.reference + np.float32(5.0)
+    moved = replace(found, reference=bound)
     for choice in (None, PocketChoice.parse("ligand")):
         low, high = box_of(moved, choice)
-        np.testing.assert_allclose(low, moved.reference.min(0) - 4.0, atol=1e-4)  # type: ignore[union-attr]
-        np.testing.assert_allclose(high, moved.reference.max(0) + 4.0, atol=1e-4)  # type: ignore[union-attr]
+        np.testing.assert_allclose(low, bound.min(0) - 4.0, atol=1e-4)
+        np.testing.assert_allclose(high, bound.max(0) + 4.0, atol=1e-4)
 
 
 def test_the_table_says_of_how_many() -> None:
