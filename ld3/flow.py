@@ -62,6 +62,23 @@ class ProbabilityFlow(ABC, Generic[State]):
     def norm(self, v: Tangent) -> Mapping[str, Tensor]:
         """Factor -> Euclidean length of each sample's tangent, shape (B,)."""
 
+    def data_mean(self, x: State) -> Mapping[str, Tensor]:
+        """What :meth:`to_mean` has to know of the data, from samples x of it (the ends of a teacher).
+
+        Raises:
+            ValueError: if the flow does not say.
+        """
+        raise ValueError(f"{type(self).__name__} has no data_mean, which an analytical first step needs")
+
+    def to_mean(self, x: State, mean: Mapping[str, Tensor]) -> Tangent:
+        """What `displacement` tends to as the noise grows, known without the network: on R^n from each point to the
+        mean of the data; zero in factors whose prior is uniform (rotations, angles).
+
+        Raises:
+            ValueError: if the flow does not say.
+        """
+        raise ValueError(f"{type(self).__name__} has no to_mean, which an analytical first step needs")
+
     @abstractmethod
     def fingerprint(self) -> str:
         """A hash of all that changes the flow (weights, conditions, clock): the key of cached teacher runs."""
@@ -124,6 +141,14 @@ class ArrayFlow(ProbabilityFlow[State]):
 
     def norm(self, v: Tangent) -> Mapping[str, Tensor]:
         return {"x": torch.linalg.vector_norm(v["x"].flatten(1), dim=1)}
+
+    def data_mean(self, x: State) -> Mapping[str, Tensor]:
+        """Of the samples, shape (*shape)."""
+        return {"x": tensors(x)["x"].mean(0)}
+
+    def to_mean(self, x: State, mean: Mapping[str, Tensor]) -> Tangent:
+        at = tensors(x)["x"]
+        return {"x": mean["x"].to(at) - at}
 
     def decode(self, x: State) -> Tensor:
         """Data from the state where a grid ends, shape (B, *shape): x_t = α(t_min) x̂, or x̂ itself without noise."""

@@ -9,6 +9,9 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
+from torch import Tensor
+
 Value = TypeVar("Value")
 
 
@@ -130,6 +133,19 @@ def table(name: str, value: object) -> Mapping[str, object]:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise ValueError(f"{name} must be an object, got {value!r}")
     return value
+
+
+def tensors_of(name: str, value: object) -> dict[str, Tensor] | None:
+    """An object of tables of finite numbers, as float64, or None; ValueError for anything else."""
+    if value is None:
+        return None
+    try:
+        found = {key: torch.tensor(entry, dtype=torch.float64) for key, entry in table(name, value).items()}
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(f"{name} must hold tables of numbers; {cause_of(error)}") from error
+    if not all(entry.isfinite().all() for entry in found.values()):
+        raise ValueError(f"{name} must hold finite numbers")
+    return found
 
 
 def losses(name: str, value: object) -> dict[str, float]:

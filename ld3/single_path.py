@@ -17,7 +17,8 @@ def single_path(fit: FitResult, target: str) -> FactorPath:
     """The path of a fit on one array, whose score is taken as it is.
 
     Raises:
-        ValueError: if the state has several factors, or the fit was learned with the score multiplied.
+        ValueError: if the state has several factors, the fit was learned with the score multiplied, or its first step
+            is taken without the network.
     """
     if list(fit.path) != ["x"]:
         raise ValueError(f"{target} samples one array, this fit has the factors {', '.join(fit.path)}")
@@ -25,6 +26,11 @@ def single_path(fit: FitResult, target: str) -> FactorPath:
         raise ValueError(
             f"{target} takes a model's score as it is, this fit follows the flow with its score multiplied by "
             f"{fit.grid.score_scale:g}"
+        )
+    if fit.data_mean is not None:
+        raise ValueError(
+            f"{target} asks the network in every step, this fit takes its first one with the mean of the data; "
+            "export it --to json, or learn it without an analytical first step"
         )
     return fit.path["x"]
 

@@ -183,6 +183,12 @@ class PoseFlow(ProbabilityFlow[Pose]):
         spatial = torch.zeros_like(x.position)
         return {"position": spatial, "rotation": spatial, "angles": torch.zeros_like(x.angles)}
 
+    def data_mean(self, x: Pose) -> Mapping[str, Tensor]:
+        return {"position": x.position.mean(0)}
+
+    def to_mean(self, x: Pose, mean: Mapping[str, Tensor]) -> Tangent:
+        return {**self.zero_tangent(x), "position": mean["position"] - x.position}
+
     def distance(self, x: Pose, target: Pose) -> Tensor:
         return (
             (x.position - target.position).square().sum(1)

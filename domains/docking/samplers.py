@@ -55,10 +55,11 @@ def grid_sampler(grid: Grid, solver: Solver) -> Sampler:
     def solve(flow: DockingFlow, start: Poses, noise: Noise, on_step: OnStep) -> Poses:
         return integrate(flow, start, grid, solver, on_step=on_step)
 
-    key = fingerprint("grid", solver.name, solver.coefficients, grid.solver, grid.network)
+    key = fingerprint("grid", solver.name, solver.coefficients, solver.data_mean, grid.solver, grid.network)
     weights = solver.coefficients and solver.coefficients.to_dict()
-    settings = {"solver": solver.name, "coefficients": weights, "grid": grid.to_dict()}
-    return Sampler(solve, key, grid.n_steps * solver.nfe_per_step, None, settings)
+    mean = None if solver.data_mean is None else {factor: value.tolist() for factor, value in solver.data_mean.items()}
+    settings = {"solver": solver.name, "coefficients": weights, "data_mean": mean, "grid": grid.to_dict()}
+    return Sampler(solve, key, solver.evaluations(grid.n_steps), None, settings)
 
 
 def hand_made_sampler(grid: str, solver: str, nfe: int, score_scale: float | None = None) -> Sampler:

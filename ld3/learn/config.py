@@ -55,11 +55,14 @@ class FitConfig:
             of one batch and needs far fewer steps where that loss is smooth.
         steps: gradients per phase, at most.
         batch: pairs per gradient; 0 = all. BFGS draws its batch once a phase.
+        first_batch: pairs of a search of BFGS that comes first in every phase, and whose curvature the one on the batch
+            goes on with; 0 = no such search.
+        first_steps: gradients of that search, at most.
         chunk: pairs whose activations are held at once.
         learning_rate: Adam's, on log-gaps and offsets.
         coefficient_rate: that of the solver's coefficients, as a share of learning_rate; for BFGS, the unit in which
             they are measured.
-        coefficient_depth: nodes that they weigh; 0 = the solver's order.
+        coefficient_depth: nodes that they weigh; 0 = the solver's order, the number of steps or more = all there are.
         clip: Adam's gradients longer than this are shortened to it.
         validate_every: Adam's steps, or iterations of BFGS, between validations.
         patience: validations without improvement before Adam's learning rate falls, or BFGS ends the phase.
@@ -87,6 +90,8 @@ class FitConfig:
     optimiser: Optimiser = "adam"
     steps: int = 200
     batch: int = 0
+    first_batch: int = 0
+    first_steps: int = 40
     chunk: int = 64
     learning_rate: float = 0.05
     coefficient_rate: float = 0.3
@@ -114,8 +119,8 @@ class FitConfig:
             raise ValueError("phases must name at least one phase, got none")
         check_numbers(
             self,
-            whole=("chunk", "validate_every", "patience"),
-            whole_or_zero=("steps", "batch", "coefficient_depth", "seed"),
+            whole=("chunk", "first_steps", "validate_every", "patience"),
+            whole_or_zero=("steps", "batch", "first_batch", "coefficient_depth", "seed"),
             above_zero=("learning_rate", "coefficient_rate", "clip", "decay", "shift_rate"),
             limits=("scale", "max_evaluations", "seconds"),
         )
@@ -123,6 +128,8 @@ class FitConfig:
             raise ValueError(f"decay must be below 1, got {self.decay}")
         if not self.min_learning_rate >= 0:
             raise ValueError(f"min_learning_rate must be at least 0, got {self.min_learning_rate}")
+        if self.optimiser != "bfgs" and self.first_batch:
+            raise ValueError(f"first_batch must be 0 with optimiser {self.optimiser!r}, got {self.first_batch}")
         radii = self.radius.values() if isinstance(self.radius, Mapping) else (self.radius,)
         if not all(0 <= radius < math.inf for radius in radii):
             raise ValueError(f"radius must be a finite number from 0 on, or one per factor, got {self.radius}")

@@ -21,7 +21,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, final
+from typing import Any, Generic, NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -43,7 +43,7 @@ from ld3.path_points import trace
 from ld3.solvers.solver import Solver
 from ld3.state import State, tensors
 
-_FORMAT = 6  # of the saved fit; raise it when its content changes, so that no older one is taken up
+_FORMAT = 7  # of the saved fit; raise it when its content changes, so that no older one is taken up
 
 
 def fit(
@@ -84,8 +84,8 @@ def fit(
     run = _Fit(flow, train, valid, test, solver, nfe, config, given, folder, on_progress)
     if not run.restore():
         run.choose_initial_grid()
-    for phase in config.phases[len(run.at.finished) :]:
-        run.learn(phase)
+    for part in run.parts[len(run.at.finished) :]:
+        run.learn(part)
     run.examine()
     return run.result()
 
@@ -137,9 +137,9 @@ def most_evaluations(config: FitConfig, n_train: int, n_valid: int, nfe: int, n_
         n_given: grids to start from besides the hand-made ones.
         n_test: pairs of the final test.
     """
-    gradients = len(config.phases) * config.steps
-    validations = len(HAND_MADE) + n_given + len(config.phases) * -(-config.steps // config.validate_every)
-    return nfe * (validations * n_valid + gradients * (min(config.batch, n_train) or n_train) + 2 * n_test)
+    parts = _parts(config, n_train)
+    validations = len(HAND_MADE) + n_given + sum(-(-part.steps // config.validate_every) for part in parts)
+    return nfe * (validations * n_valid + sum(part.steps * part.batch for part in parts) + 2 * n_test)
 
 
 def _check_noise(name: str, pairs: Pairs[State], solver: Solver, nfe: int) -> None:
@@ -150,6 +150,25 @@ def _check_noise(name: str, pairs: Pairs[State], solver: Solver, nfe: int) -> No
     for factor, z in (pairs.noise or {}).items():
         if z.shape[:2] != (len(pairs), needed):
             raise ValueError(f"{name}.noise[{factor!r}] must be ({len(pairs)}, {needed}, ...), got {tuple(z.shape)}")
+
+
+class _Part(NamedTuple):
+    """A phase, or the first search of one: how many pairs a gradient has, and how many gradients there are at most."""
+
+    phase: Phase
+    batch: int
+    steps: int
+    first: bool = False
+
+
+def _parts(config: FitConfig, n_train: int) -> list[_Part]:
+    """What is done, in order."""
+    parts = []
+    for phase in config.phases:
+        if config.first_batch:
+            parts.append(_Part(phase, min(config.first_batch, n_train), config.first_steps, first=True))
+        parts.append(_Part(phase, min(config.batch, n_train) or n_train, config.steps))
+    return parts
 
 
 @final
@@ -235,6 +254,7 @@ class _Fit(Generic[State]):
             self.dropped += len(test) - len(self.test)
         self.n_train, self.n_valid, self.n_test = len(train), len(valid), len(self.test) if self.test else 0
         self.objective = Objective(flow, train, valid, nfe, config)
+        self.parts = _parts(config, self.n_train)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.path: Path | None = None
         if folder is not None:
@@ -243,7 +263,16 @@ class _Fit(Generic[State]):
             groups = None if self.test is None else self.test.groups
             learned = replace(config, chunk=1, checkpoint=False)  # these are questions of memory alone
             key = fingerprint(
-                _FORMAT, self.fingerprint, pairs, solver.name, nfe, learned, self.grids, groups, sorted(self.by_hand)
+                _FORMAT,
+                self.fingerprint,
+                pairs,
+                solver.name,
+                solver.data_mean,
+                nfe,
+                learned,
+                self.grids,
+                groups,
+                sorted(self.by_hand),
             )
             if train.noise is not None:
                 key = fingerprint(key, *(part.noise for part in (train, valid, test) if part is not None))
@@ -255,8 +284,9 @@ class _Fit(Generic[State]):
         return self.earlier + time.monotonic() - self.started
 
     @property
-    def batch(self) -> int:
-        return min(self.config.batch, self.n_train) or self.n_train
+    def part(self) -> _Part:
+        """What is under way."""
+        return self.parts[len(self.at.finished)]
 
     def choose_initial_grid(self) -> None:
         """Validate every grid there is, equal ones (a clock geometric in t has them) once, and start from one."""
@@ -281,13 +311,13 @@ class _Fit(Generic[State]):
             self.grids[self.at.initial_grid], self.solver, config.shared_clock, config.phases, config.coefficient_depth
         )
 
-    def learn(self, phase: Phase) -> None:
-        """One phase, from the best student so far to its own end."""
+    def learn(self, part: _Part) -> None:
+        """One phase or its first search, from the best student so far to its own end."""
         if self.config.optimiser == "adam":
-            self.descend(phase)
+            self.descend(part.phase)
         else:
-            self.minimise(phase)
-        self.at.finished.append(phase)
+            self.minimise(part)
+        self.at.finished.append(part.phase)
         self.at.phase_steps = 0
         self.save()
 
@@ -296,7 +326,7 @@ class _Fit(Generic[State]):
 
         A chunk then holds neighbours, which costs least where these are of one size.
         """
-        return torch.randperm(self.n_train, generator=self.generator)[: self.batch].sort().values
+        return torch.randperm(self.n_train, generator=self.generator)[: self.part.batch].sort().values
 
     def descend(self, phase: Phase) -> None:
         """The phase by Adam."""
@@ -315,13 +345,14 @@ class _Fit(Generic[State]):
         self.descent = _Descent(self.student, phase, self.config, rate)
         self.at.rate, self.at.worse = rate, 0
 
-    def minimise(self, phase: Phase) -> None:
+    def minimise(self, part: _Part) -> None:
         """The phase by BFGS, on one batch."""
-        at, config = self.at, self.config
+        at, config, phase = self.at, self.config, part.phase
         if at.phase_steps == 0:
             at.rows, at.answers, at.origin, at.worse = self.draw().tolist(), [], copy.deepcopy(at.best), 0
         self.student.load_state_dict(at.origin)
-        search = QuasiNewton(self.student.variables(phase, config.coefficient_rate), at.answers)
+        variables = self.student.variables(phase, config.coefficient_rate)
+        search = QuasiNewton(variables, at.answers, curvature=at.curvature)
         at.answers = search.answers
         rows = torch.tensor(at.rows)
 
@@ -337,6 +368,7 @@ class _Fit(Generic[State]):
         search.run(evaluate, self.phase_is_over, on_iteration)
         if at.curve[-1].step < at.step:
             self.validate(phase, search.lowest)
+        at.curvature = search.curvature.tolist() if part.first and at.worse == 0 else []
 
     def count_step(self) -> None:
         self.at.step += 1
@@ -346,13 +378,13 @@ class _Fit(Generic[State]):
         config, at = self.config, self.at
         late = config.seconds is not None and self.seconds > config.seconds
         # Of the next step, the verdict on it, and the final test.
-        ahead = self.nfe * (self.batch + self.n_valid + 2 * self.n_test)
+        ahead = self.nfe * (self.part.batch + self.n_valid + 2 * self.n_test)
         spent = config.max_evaluations is not None and self.objective.cost.evaluations + ahead > config.max_evaluations
         if config.optimiser == "adam":
             settled = at.rate < config.min_learning_rate and not config.anneal
         else:
             settled = at.worse >= config.patience
-        return late or spent or settled or at.phase_steps >= config.steps
+        return late or spent or settled or at.phase_steps >= self.part.steps
 
     def validate(self, phase: Phase, train: float) -> None:
         """Validate, keep the student if it wins; if none has won for a while, lower Adam's learning rate."""
@@ -405,6 +437,7 @@ class _Fit(Generic[State]):
             grid=grid,
             solver=solver.name,
             coefficients=solver.coefficients,
+            data_mean=solver.data_mean,
             nfe=self.nfe,
             initial_grid=at.initial_grid,
             hand_made=by_hand,
@@ -457,7 +490,7 @@ class _Fit(Generic[State]):
         self.at = Progress.restored(state["at"])
         self.begin()
         if state["adam"] is not None:
-            phase = self.config.phases[len(self.at.finished)]
+            phase = self.part.phase
             rate, worse = self.at.rate, self.at.worse
             self.restart(phase, rate)
             self.at.worse = worse

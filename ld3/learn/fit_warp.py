@@ -21,6 +21,7 @@ from ld3.learn.objective import Objective, mean_of_all
 from ld3.learn.quasi_newton import QuasiNewton, Variable
 from ld3.learn.teacher import Pairs, finite_parts
 from ld3.learn.warp import Warp
+from ld3.learn.warp_coefficients import WarpCoefficients
 from ld3.learn.warp_result import WarpFit
 from ld3.solvers.solver import Solver
 from ld3.state import State
@@ -36,6 +37,9 @@ class WarpConfig:
         shared_clock: one clock for all factors, or one per factor.
         drift: let the warp change with the number of steps.
         network: learn the levels that the network is given as well.
+        coefficient_depth: answers whose weights in the solver are learned as well; 0 = none.
+        coefficient_knots: between which these weights are straight in progress.
+        coefficient_rate: the unit in which BFGS measures them.
         iterations: of BFGS, at most.
         patience: iterations without improvement on the validation pairs before the fit ends.
         chunk: pairs whose activations are held at once.
@@ -51,6 +55,9 @@ class WarpConfig:
     shared_clock: bool = True
     drift: bool = True
     network: bool = True
+    coefficient_depth: int = 0
+    coefficient_knots: int = 4
+    coefficient_rate: float = 0.3
     iterations: int = 100
     patience: int = 10
     chunk: int = 64
@@ -58,7 +65,9 @@ class WarpConfig:
     checkpoint: bool = False
 
     def __post_init__(self) -> None:
-        check_numbers(self, whole=("knots", "iterations", "patience", "chunk"), limits=("scale",))
+        whole = ("knots", "coefficient_knots", "iterations", "patience", "chunk")
+        zero = ("coefficient_depth",)
+        check_numbers(self, whole=whole, whole_or_zero=zero, above_zero=("coefficient_rate",), limits=("scale",))
         if self.initial_grid not in ("best", *HAND_MADE):
             names = ", ".join(HAND_MADE)
             raise ValueError(f"initial_grid must be 'best' or one of {names}, got {self.initial_grid!r}")
@@ -101,15 +110,31 @@ def fit_warp(
 
 
 @final
-class _AtBudget(nn.Module):
-    """A warp as the student of one budget."""
+class _Student(nn.Module):
+    """A warp, and the solver of any number of steps."""
 
-    def __init__(self, warp: Warp, solver: Solver, n: int) -> None:
+    def __init__(self, warp: Warp, solver: Solver, config: WarpConfig) -> None:
         super().__init__()
-        self.warp, self.solver, self.n = warp, solver, n
+        self.warp, self.solver = warp, solver
+        depth, knots, shared = config.coefficient_depth, config.coefficient_knots, config.shared_clock
+        learned = WarpCoefficients(solver, warp.factors, warp.fewest, depth, knots, shared) if depth else None
+        self.coefficients = learned
+
+    def forward(self, n: int) -> tuple[Grid, Solver]:
+        return self.warp(n), self.solver if self.coefficients is None else self.coefficients(n)
+
+
+@final
+class _AtBudget(nn.Module):
+    """The student of one budget."""
+
+    def __init__(self, student: _Student, n: int) -> None:
+        super().__init__()
+        self.student, self.n = student, n
 
     def forward(self) -> tuple[Grid, Solver]:
-        return self.warp(self.n), self.solver
+        grid, solver = self.student(self.n)
+        return grid, solver
 
 
 class _WarpFit(Generic[State]):
@@ -141,15 +166,17 @@ class _WarpFit(Generic[State]):
     def run(self) -> WarpFit:
         began = time.monotonic()
         self.choose_initial_grid()
-        initial_grid, loss_initial = self.warp.init.name, self.best_losses
+        initial_grid, loss_initial = self.student.warp.init.name, self.best_losses
         QuasiNewton(self.variables(), scale=1.0).run(self.evaluate, self.is_over, self.keep_if_better)
-        self.warp.load_state_dict(self.best)
+        self.student.load_state_dict(self.best)
         test = self.examine(initial_grid)
         if test is not None and not test.accepted:
-            self.warp.load_state_dict(self.first)
+            self.student.load_state_dict(self.first)
         costs = [objective.cost for objective in self.objectives.values()]
         return WarpFit(
-            warp=self.warp.requires_grad_(False),
+            warp=self.student.requires_grad_(False).warp,
+            coefficients=self.student.coefficients,
+            data_mean=self.solver.data_mean,
             solver=self.solver.name,
             nfe=tuple(self.steps),
             initial_grid=initial_grid,
@@ -170,36 +197,40 @@ class _WarpFit(Generic[State]):
         """The warp of the hand-made grid that is asked for, or of the best."""
         config = self.config
         names = list(HAND_MADE) if config.initial_grid == "best" else [config.initial_grid]
-        tried: list[tuple[float, Warp, dict[int, float]]] = []
+        tried: list[tuple[float, _Student, dict[int, float]]] = []
         for name in names:
             grid = HAND_MADE[name](self.flow.clock, config.knots)
             warp = Warp(grid, min(self.steps.values()), config.shared_clock)
-            losses = self.validate(warp)
-            tried.append((_mean_log(losses.values()), warp, losses))
-        self.best_objective, self.warp, self.best_losses = min(tried, key=lambda row: row[0])
+            student = _Student(warp, self.solver, config)
+            losses = self.validate(student)
+            tried.append((_mean_log(losses.values()), student, losses))
+        self.best_objective, self.student, self.best_losses = min(tried, key=lambda row: row[0])
         if not math.isfinite(self.best_objective):
             raise ValueError(
                 f"config.initial_grid must be a grid with which samples stay finite, got {config.initial_grid!r}"
             )
-        self.first = self.best = copy.deepcopy(self.warp.state_dict())
+        self.first = self.best = copy.deepcopy(self.student.state_dict())
 
     def variables(self) -> list[Variable]:
         """The parameters that are learned. The first network level may lie beyond the solver's, not before it."""
-        warp, config = self.warp.requires_grad_(False), self.config
+        student, config = self.student.requires_grad_(False), self.config
+        warp = student.warp
         learned = [*warp.gaps, *(warp.drift if config.drift else ()), *(warp.network_gaps if config.network else ())]
         offsets = warp.first_offset if config.network else ()
         variables = [*map(Variable, learned), *(Variable(offset, lowest=0.0) for offset in offsets)]
+        if student.coefficients is not None:
+            variables += [Variable(weights, config.coefficient_rate) for weights in student.coefficients.parameters()]
         for variable in variables:
             variable.parameter.requires_grad_()
         return variables
 
     def evaluate(self) -> float:
         """Mean over budgets of log(mean loss) on the training pairs, with its gradient left in the parameters."""
-        parameters = [parameter for parameter in self.warp.parameters() if parameter.requires_grad]
+        parameters = [parameter for parameter in self.student.parameters() if parameter.requires_grad]
         gradients = [torch.zeros_like(parameter) for parameter in parameters]
         means = []
         for budget, n in self.steps.items():
-            losses = self.objectives[budget].differentiate(_AtBudget(self.warp, self.solver, n), self.rows)
+            losses = self.objectives[budget].differentiate(_AtBudget(self.student, n), self.rows)
             means.append(mean_of_all(losses, len(self.rows)))
             for gradient, parameter in zip(gradients, parameters, strict=True):
                 if parameter.grad is not None:  # where all samples broke there is none
@@ -221,26 +252,27 @@ class _WarpFit(Generic[State]):
             return FinalTest(len(self.test), against, "nothing learned")
         sums = [torch.zeros(len(self.test), dtype=torch.float64) for _ in range(2)]
         if len(self.test) >= FEWEST:
-            by_hand = Warp(self.warp.init, self.warp.fewest, self.warp.shared)
+            warp = self.student.warp
+            by_hand = _Student(Warp(warp.init, warp.fewest, warp.shared), self.solver, self.config)
             for budget, n in self.steps.items():
-                sides = [self.objectives[budget].losses(self.test, w(n), self.solver) for w in (self.warp, by_hand)]
+                sides = [self.objectives[budget].losses(self.test, *s(n)) for s in (self.student, by_hand)]
                 for total, losses in zip(sums, sides, strict=True):
                     total += losses.double().cpu() / float(sides[1][sides[1].isfinite()].mean()) / len(self.steps)
         return judge(sums[0], sums[1], self.config.scale is None, self.test.groups, against)
 
-    def validate(self, warp: Warp) -> dict[int, float]:
+    def validate(self, student: _Student) -> dict[int, float]:
         """Budget -> plain mean loss on the validation pairs."""
-        return {budget: self.objectives[budget].validate(warp(n), self.solver) for budget, n in self.steps.items()}
+        return {budget: self.objectives[budget].validate(*student(n)) for budget, n in self.steps.items()}
 
     @torch.no_grad()
     def keep_if_better(self, iteration: int) -> None:
         """Validate after an iteration, and keep the warp if it wins."""
         self.iteration = iteration
-        losses = self.validate(self.warp)
+        losses = self.validate(self.student)
         objective = _mean_log(losses.values())
         if objective < self.best_objective:
             self.best_objective, self.best_losses = objective, losses
-            self.best, self.best_iteration = copy.deepcopy(self.warp.state_dict()), iteration
+            self.best, self.best_iteration = copy.deepcopy(self.student.state_dict()), iteration
         if self.on_progress is not None:
             self.on_progress(iteration, objective)
 

@@ -28,6 +28,7 @@ class Progress:
         worse: validations without improvement.
         origin, rows, answers: of a phase of BFGS: the parameters that it started from, its batch, and the losses and
             gradients that the minimiser was given.
+        curvature: inverse Hessian that the last search of BFGS leaves to the next.
         test: what the final test found.
     """
 
@@ -44,6 +45,7 @@ class Progress:
     origin: dict[str, Tensor] = field(default_factory=dict)
     rows: list[int] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
+    curvature: list[list[float]] = field(default_factory=list)
     test: FinalTest | None = None
 
     def state(self) -> dict[str, Any]:

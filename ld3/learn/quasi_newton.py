@@ -58,19 +58,26 @@ class QuasiNewton:
         variables: what to move, from where they are.
         answers: those that an earlier run was given from there.
         scale: by what the minimiser divides the losses; None = the first of them.
+        curvature: inverse Hessian to begin with, as another search of the same variables left it; empty = none.
 
     Attributes:
         answers: all that were given.
         lowest: the lowest loss among them.
+        curvature: the inverse Hessian that the search has built up.
     """
 
     def __init__(
-        self, variables: Sequence[Variable], answers: Sequence[Answer] = (), scale: float | None = None
+        self,
+        variables: Sequence[Variable],
+        answers: Sequence[Answer] = (),
+        scale: float | None = None,
+        curvature: Sequence[Sequence[float]] = (),
     ) -> None:
         self.variables = tuple(variables)
         self.scale = scale
         self.answers = list(answers)
         self.lowest = math.inf
+        self.curvature = np.array(curvature, dtype=np.float64)
 
     def run(self, evaluate: Callable[[], float], over: Callable[[], bool], on_iteration: Callable[[int], None]) -> None:
         """Minimise, and leave the parameters at the lowest loss that was seen.
@@ -90,6 +97,7 @@ class QuasiNewton:
         low = np.concatenate([np.full(v.parameter.numel(), v.lowest / v.unit) for v in self.variables])
         inside, slope = np.full_like(start, math.nan), start
         before = math.inf
+        last: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
 
         def answer(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
             """The loss at the nearest point within the bounds; it is flat beyond them."""
@@ -110,9 +118,13 @@ class QuasiNewton:
             return min(loss / self._scale, _BROKEN), np.where(flat, 0.0, slope)
 
         def accepted(intermediate_result: OptimizeResult) -> None:
-            nonlocal iteration, before
+            nonlocal iteration, before, last
             iteration += 1
             x = intermediate_result.x
+            if np.array_equal(inside, x):
+                if last is not None:
+                    self._learn_curvature(x - last[0], slope - last[1])
+                last = x.copy(), slope
             if asked > known:
                 self._move(np.maximum(x, low))
                 on_iteration(iteration)
@@ -122,7 +134,9 @@ class QuasiNewton:
             if np.array_equal(inside, np.maximum(x, low)) and ((x < low) & (slope < 0)).any():
                 raise _Outside
 
-        options = {"maxiter": _ENDLESS, "gtol": 0.0}
+        options: dict[str, object] = {"maxiter": _ENDLESS, "gtol": 0.0}
+        if self.curvature.size:
+            options["hess_inv0"] = self.curvature * self._scale
         with suppress(_Over):
             while True:
                 try:
@@ -130,7 +144,18 @@ class QuasiNewton:
                     break
                 except _Outside:
                     start = inside
+                    options.pop("hess_inv0", None)
         self._move(best)
+
+    def _learn_curvature(self, step: NDArray[np.float64], change: NDArray[np.float64]) -> None:
+        """The update of BFGS with a step and the change of slope along it (Nocedal & Wright, eq. 6.17)."""
+        along = float(step @ change)
+        if along <= 0:
+            return
+        if not self.curvature.size:
+            self.curvature = np.eye(len(step)) * along / float(change @ change) / self._scale
+        turn = np.eye(len(step)) - np.outer(step, change) / along
+        self.curvature = turn @ self.curvature @ turn.T + np.outer(step, step) / along / self._scale
 
     @property
     def _scale(self) -> float:

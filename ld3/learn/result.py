@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
+from torch import Tensor
+
 from ld3.grids.grid import Grid
 from ld3.learn.final_test import FinalTest
 from ld3.path_points import FactorPath
@@ -19,6 +21,7 @@ from ld3.saved_values import (
     read_saved,
     rows,
     table,
+    tensors_of,
     text,
     values_of,
     write_saved,
@@ -60,6 +63,7 @@ class FitResult:
         solver: name of the solver it is for.
         nfe: evaluations that it spends.
         coefficients: learned with the grid, to be added to the solver's weights; None leaves it as published.
+        data_mean: with which the solver takes an analytical first step; None where it asks the network.
         initial_grid: name of the grid that the fit started from.
         hand_made: validation loss of every hand-made grid (of "dmn" up to 128 steps only), and of the baselines given.
         loss_hand_made: of the initial grid if it is one of them, else of the best.
@@ -98,6 +102,7 @@ class FitResult:
     config: Mapping[str, object]
     flow: str
     path: Mapping[str, FactorPath]
+    data_mean: Mapping[str, Tensor] | None = None
     about: Mapping[str, object] = field(default_factory=dict)
 
     @property
@@ -131,7 +136,7 @@ class FitResult:
 
     def student(self) -> Solver:
         """The solver that goes with the grid: `integrate(flow, x, result.grid, result.student())`."""
-        return replace(get_solver(self.solver), coefficients=self.coefficients)
+        return replace(get_solver(self.solver), coefficients=self.coefficients, data_mean=self.data_mean)
 
     def save(self, path: Path | str) -> None:
         """Write the result as JSON, null for losses that are infinite; replaces `path` atomically."""
@@ -139,6 +144,7 @@ class FitResult:
         plain = {
             **vars(self),
             "coefficients": coefficients,
+            "data_mean": None if self.data_mean is None else {f: v.tolist() for f, v in self.data_mean.items()},
             "curve": [asdict(point) for point in self.curve],
             "path": {factor: asdict(part) for factor, part in self.path.items()},
             "test": None if self.test is None else self.test.to_dict(),
@@ -216,8 +222,9 @@ _READERS: Final[Mapping[str, Callable[[str, object], Any]]] = {
 def _read(content: Mapping[str, object]) -> FitResult:
     found = values_of(content, _READERS)
     about = table("about", content.get("about", {}))
-    fit = FitResult(**{**found, "path": _path(found["path"], found["grid"]), "about": about})
-    solver = get_solver(fit.solver)
+    mean = tensors_of("data_mean", content.get("data_mean"))
+    fit = FitResult(**{**found, "path": _path(found["path"], found["grid"]), "data_mean": mean, "about": about})
+    solver = fit.student()
     if fit.test is not None and fit.test.against not in fit.hand_made:
         raise ValueError(f"test.against must be one of hand_made {sorted(fit.hand_made)}, got {fit.test.against!r}")
     if solver.steps(fit.nfe) != fit.grid.n_steps:

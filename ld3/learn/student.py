@@ -29,7 +29,7 @@ class Student(nn.Module):
         solver: whose steps they are.
         shared_clock: one clock for all factors, or one per factor.
         phases: that are to come; without coefficients in any of them the solver stays as published.
-        depth: nodes that learned coefficients weigh; 0 = the solver's order.
+        depth: nodes that learned coefficients weigh; 0 = the solver's order, the number of steps or more = all.
 
     Raises:
         ValueError: if the grid cannot be learned, or the solver has no coefficients.

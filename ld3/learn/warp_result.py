@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, final
 
+from torch import Tensor
+
+from ld3.grids.grid import Grid
 from ld3.learn.final_test import FinalTest
 from ld3.learn.warp import Warp
+from ld3.learn.warp_coefficients import WarpCoefficients
 from ld3.saved_values import (
     cause_of,
     count,
@@ -17,14 +21,15 @@ from ld3.saved_values import (
     read_saved,
     sequence,
     table,
+    tensors_of,
     text,
     values_of,
     write_saved,
 )
-from ld3.solvers import get_solver
+from ld3.solvers import Solver, get_solver
 
 SCHEMA = "ld3.warp_fit"
-VERSION = 3
+VERSION = 4
 
 
 @final
@@ -35,6 +40,8 @@ class WarpFit:
     Attributes:
         warp: the one with the lowest validation loss, or, if it lost the final test, the hand-made one that it started
             from; `warp(n)` is its grid of n steps.
+        coefficients: the solver's, for any number of steps; None leaves it as published.
+        data_mean: with which the solver takes an analytical first step; None where it asks the network.
         solver: name of the solver it was learned for.
         nfe: budgets that it was learned on.
         initial_grid: hand-made grid that the fit started from.
@@ -52,6 +59,8 @@ class WarpFit:
     """
 
     warp: Warp
+    coefficients: WarpCoefficients | None
+    data_mean: Mapping[str, Tensor] | None
     solver: str
     nfe: tuple[int, ...]
     initial_grid: str
@@ -67,6 +76,19 @@ class WarpFit:
     config: Mapping[str, object]
     flow: str
 
+    def student(self, nfe: int) -> tuple[Grid, Solver]:
+        """The grid of `nfe` evaluations and the solver that goes with it, for `integrate`.
+
+        Raises:
+            ValueError: if the solver cannot spend them.
+        """
+        base = replace(get_solver(self.solver), data_mean=self.data_mean)
+        n = base.steps(nfe)
+        if self.coefficients is None:
+            return self.warp(n), base
+        learned: Solver = self.coefficients(n)
+        return self.warp(n), replace(base, coefficients=learned.coefficients)
+
     def describe(self) -> str:
         """What was fitted, and the final test: two lines."""
         budgets = ", ".join(map(str, self.nfe))
@@ -76,7 +98,15 @@ class WarpFit:
     def save(self, path: Path | str) -> None:
         """Write the result as JSON, null for losses that are infinite; replaces `path` atomically."""
         test = None if self.test is None else self.test.to_dict()
-        plain = {**vars(self), "warp": self.warp.to_dict(), "test": test}
+        weights = None if self.coefficients is None else self.coefficients.to_dict()
+        mean = None if self.data_mean is None else {f: v.tolist() for f, v in self.data_mean.items()}
+        plain = {
+            **vars(self),
+            "warp": self.warp.to_dict(),
+            "coefficients": weights,
+            "data_mean": mean,
+            "test": test,
+        }
         write_saved(path, SCHEMA, VERSION, plain)
 
     @classmethod
@@ -89,7 +119,7 @@ class WarpFit:
         """
         try:
             return _read(read_saved(path, SCHEMA, VERSION, [field.name for field in fields(cls)], "a fit of a warp"))
-        except (OSError, ValueError) as error:
+        except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ValueError(f"{path} is no warp saved by ld3: {cause_of(error)}") from error
 
 
@@ -106,6 +136,8 @@ def _budgets(name: str, value: object) -> tuple[int, ...]:
 
 _READERS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "warp": _warp,
+    "coefficients": lambda _, value: value,
+    "data_mean": tensors_of,
     "solver": text,
     "nfe": _budgets,
     "initial_grid": text,
@@ -133,4 +165,7 @@ def _read(content: Mapping[str, object]) -> WarpFit:
                 f"{name} must hold the loss at each of nfe {list(found['nfe'])}, got {sorted(found[name])}"
             )
         found[name] = {budget: found[name][str(budget)] for budget in found["nfe"]}
+    if found["coefficients"] is not None:
+        base = replace(get_solver(found["solver"]), data_mean=found["data_mean"])
+        found["coefficients"] = WarpCoefficients.from_dict(found["coefficients"], base, found["warp"].factors)
     return WarpFit(**found)

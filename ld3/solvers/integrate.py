@@ -40,7 +40,8 @@ def integrate(
 
     Raises:
         ValueError: if the grid has other factors or another score scale than the flow, or ends where the solver cannot
-            go, the solver's coefficients are of another grid, or a stochastic solver is given no noise.
+            go, the solver's coefficients are of another grid, a stochastic solver is given no noise, or the solver has
+            a `data_mean` and the flow no `to_mean`.
     """
     if grid.solver.keys() != flow.clock.schedules.keys():
         raise ValueError(f"grid must have the flow's factors {sorted(flow.clock.schedules)}, got {sorted(grid.solver)}")
@@ -57,7 +58,9 @@ def integrate(
         displacement: Tangent = recompute(flow.displacement, x, levels, use_reentrant=False)
         return displacement
 
-    steps = solve(x, grid, solver, flow.retract, on_step, noise)
+    mean = solver.data_mean
+    to_mean = None if mean is None else lambda x: flow.to_mean(x, mean)
+    steps = solve(x, grid, solver, flow.retract, on_step, noise, to_mean)
     question = next(steps)
     while True:
         try:

@@ -24,6 +24,7 @@ def solve(
     retract: Callable[[State, Tangent], State],
     on_step: OnStep[State] | None = None,
     noise: Callable[[Tangent], Tangent] | None = None,
+    to_mean: Callable[[State], Tangent] | None = None,
 ) -> Generator[tuple[State, Levels], Tangent, State]:
     """Take the steps of `solver` on `grid`, evaluation by evaluation.
 
@@ -40,13 +41,16 @@ def solve(
         retract: moves each sample by its tangent.
         on_step: called after every step.
         noise: standard normal numbers like a tangent, asked for in every step but the last by a stochastic solver.
+        to_mean: the displacement to the mean of the data, for a solver that takes its first step with that.
 
     Raises:
         ValueError: at the first `next`, if the grid ends where the solver cannot go, the solver's coefficients are
-            of another grid, or a stochastic solver is given no noise.
+            of another grid, a stochastic solver is given no noise, or one with an analytical first step no `to_mean`.
     """
     if solver.spread is not None and noise is None:
         raise ValueError(f"noise must be given for {solver.name}, which is stochastic")
+    if solver.data_mean is not None and to_mean is None:
+        raise ValueError(f"to_mean must be given for {solver.name} with a data_mean")
     if solver.coefficients is not None:
         solver.coefficients.check(grid, corrects=solver.corrector is not None)
     stops = grid.stops
@@ -65,7 +69,9 @@ def solve(
     history: list[Mapping[str, Node]] = []
     for i in range(n_steps):
         order = min(solver.order, i + 1, n_steps - i if solver.cool_down else n_steps)
-        if i == 0 or solver.corrector is None or solver.reevaluate:
+        if i == 0 and solver.data_mean is not None and to_mean is not None:
+            history.append(node(i, to_mean(x)))
+        elif i == 0 or solver.corrector is None or solver.reevaluate:
             history.append(node(i, (yield x, asked[i])))
         history = history[-memory:]
         move = _apply(solver.predictor, history[-order:], nodes[i + 1])

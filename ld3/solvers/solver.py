@@ -33,6 +33,12 @@ class Solver:
         basis: what learned coefficients weigh.
         coefficients: learned, to be added to the weights of the rules; None leaves them as published.
         spread: of a stochastic solver, which adds noise in every step but the last; for all factors or one for each.
+        data_mean: as `ProbabilityFlow.data_mean` has it; given, the first step is taken with it as the clean prediction
+            in place of the network's, which at most noise has nothing else to say (the analytical first step of
+            Dockhorn et al., arXiv 2210.05475): one step more for as many evaluations.
+
+    Raises:
+        ValueError: if a solver that evaluates each step twice is given a `data_mean`.
     """
 
     name: str
@@ -45,6 +51,11 @@ class Solver:
     basis: Basis = clean_basis
     coefficients: Coefficients | None = None
     spread: Spread | Mapping[str, Spread] | None = None
+    data_mean: Mapping[str, Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        if self.reevaluate and self.data_mean is not None:
+            raise ValueError(f"data_mean must be None for {self.name}, which evaluates every step twice")
 
     @property
     def nfe_per_step(self) -> int:
@@ -64,4 +75,8 @@ class Solver:
         """
         if nfe < self.nfe_per_step or nfe % self.nfe_per_step:
             raise ValueError(f"nfe must be a positive multiple of {self.nfe_per_step} for {self.name}, got {nfe}")
-        return nfe // self.nfe_per_step
+        return nfe // self.nfe_per_step + (self.data_mean is not None)
+
+    def evaluations(self, n_steps: int) -> int:
+        """Of the network, in a run of `n_steps`."""
+        return self.nfe_per_step * n_steps - (self.data_mean is not None)

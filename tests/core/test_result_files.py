@@ -154,6 +154,8 @@ def test_losses_that_are_null_are_shown(tmp_path: Path, capsys: pytest.CaptureFi
 
 WARP = WarpFit(
     warp=Warp(uniform_log_snr(Clock({"x": EDM()}), 3), 4),
+    coefficients=None,
+    data_mean=None,
     solver="ddim",
     nfe=(4, 6),
     initial_grid="uniform_log_snr",

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from flows import F64, MixtureFlow, PoseFlow
+from flows import F64, GaussianFlow, MixtureFlow, PoseFlow
 from scipy.interpolate import CubicHermiteSpline
 
 from ld3 import EDM, HAND_MADE, Clock, Grid, Levels, Tangent, VPLinear, get_solver, integrate
@@ -19,6 +20,7 @@ from ld3.learn import LearnedGrid, Pairs, Teacher, run_teacher
 from ld3.learn.fit_warp import WarpConfig, _WarpFit, fit_warp
 from ld3.learn.loss import soft_loss
 from ld3.learn.warp import Warp, monotone_cubic
+from ld3.learn.warp_coefficients import WarpCoefficients
 from ld3.learn.warp_result import WarpFit
 
 SOLVER = get_solver("unipc_bh2_3")
@@ -195,6 +197,58 @@ def test_one_fit_serves_many_budgets_also_those_it_has_not_seen(tmp_path: Path) 
     assert {**vars(loaded), "warp": None} == {**vars(fitted), "warp": None}
 
 
+def test_weights_are_straight_in_progress_and_fade_with_the_number_of_steps() -> None:
+    solver = get_solver("dpmpp_2m")
+    weights = WarpCoefficients(solver, ["x"], fewest=4, depth=2, knots=3)
+    curve = torch.tensor([[0.0, 1.0], [0.4, 0.0], [0.0, 3.0]], dtype=F64)
+    drift = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 2.0]], dtype=F64)
+    weights.predictor[0].data = torch.cat([curve, drift, torch.tensor([[0.0, 0.5]], dtype=F64)])
+
+    def rows(n: int) -> list[list[float]]:
+        coefficients = weights(n).coefficients
+        assert coefficients is not None and not coefficients.corrector
+        return coefficients.predictor["x"].tolist()
+
+    five, nine = torch.tensor(rows(5), dtype=F64), torch.tensor(rows(9), dtype=F64)
+    share = 4 / 5
+    torch.testing.assert_close(five[0], share * (curve[0] + share * drift[0] + torch.tensor([0.0, 0.5], dtype=F64)))
+    torch.testing.assert_close(five[1], share * (curve[0] + share * drift[0] + curve[1] + share * drift[1]) / 2)
+    torch.testing.assert_close(five[4], share * (curve[2] + share * drift[2]))
+    torch.testing.assert_close(nine[4], 4 / 9 * (curve[1] + 4 / 9 * drift[1]))
+    assert len(rows(1)) == 1
+
+
+@pytest.mark.parametrize("name", ["dpmpp_2m", "unipc_bh1_2"])
+def test_a_new_warp_with_weights_is_the_published_solver(name: str) -> None:
+    flow = PoseFlow()
+    x = flow.prior(3, seeded())
+    weights = WarpCoefficients(get_solver(name), list(flow.clock.schedules), 3, 3, 4, shared=False)
+    for n in (1, 2, 3, 7):
+        grid = HAND_MADE["edm"](flow.clock, n)
+        ends = integrate(flow, x, grid, weights(n)), integrate(flow, x, grid, get_solver(name))
+        assert flow.distance(*ends).max() < 1e-24
+
+
+def test_a_warp_with_weights_and_a_mean_is_nearer_and_comes_back_from_its_file(tmp_path: Path) -> None:
+    flow = GaussianFlow(VPLinear())
+    pairs = run_teacher(flow, flow.prior(64, seeded()), Teacher(chunk=64, checked=1))
+    train, valid = pairs.take(slice(32)), pairs.take(slice(32, 64))
+    config = WarpConfig(iterations=25, knots=6)
+    plain = fit_warp(flow, train, valid, get_solver("dpmpp_2m"), (1, 2), config)
+    solver = replace(get_solver("dpmpp_2m"), data_mean=flow.data_mean(train.end))
+    found = fit_warp(flow, train, valid, solver, (1, 2), replace(config, coefficient_depth=3))
+    for nfe in (1, 2):
+        assert found.loss_learned[nfe] < plain.loss_learned[nfe]
+    found.save(tmp_path / "warp.json")
+    loaded = WarpFit.load(tmp_path / "warp.json")
+    for nfe in (1, 2, 3):
+        assert found.student(nfe)[0].n_steps == nfe + 1
+        losses = [flow.distance(integrate(flow, valid.start, *fit.student(nfe)), valid.end) for fit in (found, loaded)]
+        assert torch.equal(*losses)
+        if nfe in (1, 2):
+            assert losses[0].mean().item() == pytest.approx(found.loss_learned[nfe])
+
+
 def test_the_objective_is_the_mean_of_log_losses_and_its_gradient_exact() -> None:
     flow = mixture()
     train, valid, _ = pairs_of(flow, 6)
@@ -213,7 +267,7 @@ def test_the_objective_is_the_mean_of_log_losses_and_its_gradient_exact() -> Non
     found = value(point)
     gradient = torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
     with torch.no_grad():
-        means = [soft_loss(flow, train.start, None, train.end, run.warp(n), SOLVER).mean().item() for n in (3, 5)]
+        means = [soft_loss(flow, train.start, None, train.end, *run.student(n)).mean().item() for n in (3, 5)]
     assert found == pytest.approx(math.log(means[0] * means[1]) / 2)
     step = 1e-5 * torch.eye(len(point), dtype=F64)
     np.testing.assert_allclose(gradient, [(value(point + e) - value(point - e)) / 2e-5 for e in step], rtol=1e-5)

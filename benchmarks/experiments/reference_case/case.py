@@ -170,6 +170,11 @@ class ReferenceCase:
         quality = (self.classifier.state_dict(), *self.real_pixels, *self.real_features)
         return fingerprint(self.flow.fingerprint(), *tensors, *quality)
 
+    def features(self, images: Tensor) -> Tensor:
+        """(B, 1, 8, 8) -> the classifier's features (B, 64)."""
+        found: Tensor = self.classifier(images)
+        return found
+
     def mse(self, grid: Grid, solver: Solver) -> float:
         """Mean squared distance of pixels to the teacher, over the test starts."""
         return float(self.flow.distance(self.sample(self.test_start, grid, solver), self.test_end).mean())

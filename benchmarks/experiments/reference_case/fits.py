@@ -9,6 +9,10 @@ grids, end in different minima; the best of them on many other pairs is the star
 
 with_coefficients: the same, but the fit to all pairs learns the solver's coefficients as well (S4S, arXiv 2502.17423).
 
+everything: pairs of our own, and a student with weights over all answers whose first step is taken with the mean of the
+teacher's ends, so that the network is asked one step later. The search on all pairs goes on with the curvature of one
+on a few.
+
 An evaluation is one sample once through the network. A gradient adds none, here as in the published code's count.
 """
 
@@ -26,9 +30,10 @@ from benchmarks.experiments.reference_case.case import ReferenceCase
 from ld3 import Grid, get_solver
 from ld3.learn import FitConfig, FitResult, Pairs, Phase, Teacher, fit, run_teacher
 
-Setting = Literal["same_pairs", "own_pairs", "with_coefficients"]
+Setting = Literal["same_pairs", "own_pairs", "with_coefficients", "everything"]
 WITH_COEFFICIENTS: Final = "with_coefficients"
-SETTINGS: Final[tuple[Setting, ...]] = ("same_pairs", "own_pairs", WITH_COEFFICIENTS)
+EVERYTHING: Final = "everything"
+SETTINGS: Final[tuple[Setting, ...]] = ("same_pairs", "own_pairs", WITH_COEFFICIENTS, EVERYTHING)
 SHARE: Final = 5
 """In same_pairs, the published code's evaluations over ours."""
 
@@ -55,6 +60,23 @@ class PairCounts:
     """hand-made grids of the first fits"""
 
 
+@final
+@dataclass(frozen=True)
+class Everything:
+    """Of the setting `everything`."""
+
+    teacher_nfe: int
+    pairs: int
+    few: int
+    """of the first search"""
+    few_steps: int
+    """gradients of the first search"""
+    choose: int
+    """of the pairs, that have to agree that a search has led nearer"""
+    start: str
+    """hand-made grid to start from"""
+
+
 @dataclass(frozen=True)
 class Options:
     """Options of the reference case."""
@@ -63,6 +85,7 @@ class Options:
     teacher: Teacher
     """our own"""
     pairs: PairCounts
+    everything: Everything
     nfe: tuple[int, ...]
     """network evaluations a sample"""
     seeds: tuple[int, ...]
@@ -116,6 +139,9 @@ def fit_case(case: ReferenceCase, options: Options, setting: Setting, solver: st
         config = replace(options.fit, max_evaluations=limit(case, solver, nfe) // SHARE)
         result = fit(case.flow, train, train.take(slice(0, options.pairs.choose)), get_solver(solver), nfe, config)
         return Fitted(result, result.network_evaluations, time.process_time() - began, None)
+    if setting == EVERYTHING:
+        result, spent, disagreement = _everything(case, options, solver, nfe, generator)
+        return Fitted(result, spent, time.process_time() - began, disagreement)
     phase: Phase = "joint" if setting == "own_pairs" else "all"
     result, spent, disagreement = _own_pairs(case, options, solver, nfe, generator, phase)
     return Fitted(result, spent, time.process_time() - began, disagreement)
@@ -146,4 +172,27 @@ def _own_pairs(
         config = replace(options.fit, initial_grid=start, steps=counts.few_steps)
         grids[f"from {start}"] = further(few, few.take(slice(0, counts.choose)), config, {}).grid
     result = further(pairs, many, replace(options.fit, phases=(phase,)), grids)
+    return result, spent, float(pairs.disagreement.median())
+
+
+def _everything(
+    case: ReferenceCase, options: Options, solver: str, nfe: int, generator: torch.Generator
+) -> tuple[FitResult, int, float]:
+    """The fit, evaluations in all, and the teacher's disagreement with itself."""
+    allowed, settings, flow = limit(case, solver, nfe), options.everything, case.flow
+    teacher = replace(options.teacher, nfe=settings.teacher_nfe)
+    pairs = run_teacher(flow, flow.prior(settings.pairs, generator), teacher)
+    spent = pairs.network_evaluations
+    student = replace(get_solver(solver), data_mean=flow.data_mean(pairs.end))
+    config = replace(
+        options.fit,
+        initial_grid=settings.start,
+        phases=("all",),
+        coefficient_depth=student.steps(nfe),
+        first_batch=settings.few,
+        first_steps=settings.few_steps,
+        max_evaluations=allowed - spent,
+    )
+    result = fit(flow, pairs, pairs.take(slice(0, settings.choose)), student, nfe, config)
+    spent += result.network_evaluations
     return result, spent, float(pairs.disagreement.median())

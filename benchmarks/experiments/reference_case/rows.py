@@ -78,7 +78,7 @@ def case_row(
 ) -> CaseRow:
     """Evaluate a fit, its Fréchet distances with `n` samples."""
     student, grid, coefficients = fitted.result.student(), fitted.result.grid, fitted.result.coefficients
-    pixels, features = _frechet(case, grid, student, n)
+    pixels, features = case_frechet(case, grid, student, n)
     published = case.fits[solver, nfe]
     return CaseRow(
         setting=setting,
@@ -102,7 +102,8 @@ def case_row(
     )
 
 
-def _frechet(case: ReferenceCase, grid: Grid, solver: Solver, n: int) -> tuple[float, float] | tuple[None, None]:
+def case_frechet(case: ReferenceCase, grid: Grid, solver: Solver, n: int) -> tuple[float, float] | tuple[None, None]:
+    """Fréchet distances to real digits, in pixels and in the classifier's features; None if a sample is not finite."""
     start = case.flow.prior(n, torch.Generator().manual_seed(_FD_SEED))
     images = case.flow.decode(case.sample(start, grid, solver)).float()
     if not images.isfinite().all():

@@ -12,9 +12,9 @@ from ld3.path_points import PathPoints
 
 
 def plain_json(fit: FitResult, path: Path) -> str:
-    """A JSON object: solver, evaluations, score scale, whether the last step goes on to no noise, coefficients, and per
-    factor the schedule and, for the solver and for what the network is given, lists of t, α, σ, σ̂ = σ/α and
-    λ = -log σ̂."""
+    """A JSON object: solver, evaluations, score scale, whether the last step goes on to no noise, coefficients, the
+    mean of the data where the first step takes it for the network's clean prediction, and per factor the schedule and,
+    for the solver and for what the network is given, lists of t, α, σ, σ̂ = σ/α and λ = -log σ̂."""
     coefficients = None if fit.coefficients is None else fit.coefficients.to_dict()
     factors = {
         factor: {"schedule": part.schedule, "solver": _lists(part.solver), "network": _lists(part.network)}
@@ -26,6 +26,7 @@ def plain_json(fit: FitResult, path: Path) -> str:
         "score_scale": fit.grid.score_scale,
         "clean_end": fit.grid.clean_end,
         "coefficients": coefficients,
+        "data_mean": None if fit.data_mean is None else {name: mean.tolist() for name, mean in fit.data_mean.items()},
         "factors": factors,
     }
     return json.dumps(content, indent=2, allow_nan=False) + "\n"

@@ -1,4 +1,4 @@
-"""Distances between two images: mean squared, pseudo-Huber, LPIPS."""
+"""Distances between two images: mean squared, pseudo-Huber, LPIPS; in features, and between sets of images."""
 
 from __future__ import annotations
 
@@ -34,6 +34,36 @@ def pseudo_huber(a: Tensor, b: Tensor) -> Tensor:
     difference = (a - b).flatten(1)
     c = _HUBER_PER_ROOT_SIZE * math.sqrt(difference.shape[1])
     return (difference.square().sum(1) + c**2).sqrt() - c
+
+
+def feature_distance(features: Callable[[Tensor], Tensor]) -> Distance:
+    """Mean squared difference of what `features` makes of the images, (B, C, H, W) -> (B, F)."""
+    return Distance("features", lambda a, b: mean_squared(features(a), features(b)))
+
+
+def energy_distance(features: Callable[[Tensor], Tensor]) -> Distance:
+    """The part that each image has in the energy distance of the two sets, 2 E|x - y| - E|x - x'| - E|y - y'| in
+    `features` (Székely & Rizzo 2013): a maximum mean discrepancy without a length scale, and zero where the two have
+    one distribution. As a loss of a fit it needs all pairs in one chunk.
+    """
+
+    def measure(a: Tensor, b: Tensor) -> Tensor:
+        x, y = features(a), features(b)
+        return 2 * _lengths(x, y).mean(1) - _lengths(x, x).mean(1) - _lengths(y, y).mean(1)
+
+    return Distance("energy", measure)
+
+
+def combined(distances: Mapping[Distance, float]) -> Distance:
+    """The sum of distances, each times its weight."""
+    name = " + ".join(f"{weight:g} {distance.name}" for distance, weight in distances.items())
+    return Distance(name, lambda a, b: sum((w * d.measure(a, b) for d, w in distances.items()), a.new_zeros(len(a))))
+
+
+def _lengths(a: Tensor, b: Tensor) -> Tensor:
+    """|a_i - b_j|, with a gradient of zero where it is zero."""
+    square = (a[:, None] - b).square().sum(-1)
+    return torch.where(square > 0, square, 1.0).sqrt() * (square > 0)
 
 
 def lpips_distance(network: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
