@@ -23,6 +23,7 @@ Answer = tuple[float, list[float]]
 _FLAT = 1e-7  # the minimiser stops when an iteration lowers the loss by less than this share of the scale
 _BROKEN = 1e6  # what an infinite loss counts, in units of the scale: the search along a line interpolates
 _ENDLESS = 10**9
+_LEAST = 1e-10  # eigenvalue of an inverse Hessian, as a share of the largest
 
 
 class Variable(NamedTuple):
@@ -135,9 +136,10 @@ class QuasiNewton:
                 raise _Outside
 
         options: dict[str, object] = {"maxiter": _ENDLESS, "gtol": 0.0}
-        if self.curvature.size:
-            options["hess_inv0"] = self.curvature * self._scale
         with suppress(_Over):
+            if self.curvature.size:
+                answer(start)  # the first loss is the scale
+                options["hess_inv0"] = _positive(self.curvature) * self._scale
             while True:
                 try:
                     minimize(answer, start, jac=True, method="BFGS", callback=accepted, options=options)
@@ -181,3 +183,10 @@ class QuasiNewton:
         parts = torch.from_numpy(point).split([v.parameter.numel() for v in self.variables])
         for v, part in zip(self.variables, parts, strict=True):
             v.parameter.copy_(v.unit * part.view_as(v.parameter))
+
+
+def _positive(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The symmetric matrix, with what rounding has made of its smallest eigenvalues put right."""
+    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
+    found = (vectors * np.maximum(values, _LEAST * values.max())) @ vectors.T
+    return np.asarray((found + found.T) / 2)  # equal to the last bit, as the minimiser wants it

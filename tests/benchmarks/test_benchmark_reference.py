@@ -30,6 +30,7 @@ def command(out: Path, *more: str) -> list[str]:
     """Two seeds at 4 NFE, from few pairs and few gradients."""
     few = {"own": 32, "few": 8, "few-steps": 4, "many": 16, "choose": 8}
     pairs = [word for name, n in few.items() for word in (f"--pairs.{name}", str(n))]
+    pairs += ["--everything.pairs", "32", "--everything.few", "8", "--everything.few-steps", "4"]
     quick = ["--fit.steps", "12", "--test-starts", str(STARTS), "--fd-samples", "80"]
     return ["--nfe", "4", "--seeds", "0", "1", "--out", str(out), *pairs, *quick, *more]
 
@@ -56,7 +57,7 @@ def test_set() -> dict[str, torch.Tensor]:
 
 
 def rows_of(results: dict[str, Any]) -> list[dict[str, Any]]:
-    return [*results["reference_case"], *results["with_coefficients"]]
+    return [*results["reference_case"], *results["with_coefficients"], *results["everything"]]
 
 
 def test_every_setting_solver_and_seed_has_a_row(results: dict[str, Any]) -> None:
@@ -66,6 +67,8 @@ def test_every_setting_solver_and_seed_has_a_row(results: dict[str, Any]) -> Non
     assert keys == [*product(("same_pairs", "own_pairs"), SOLVERS_FITTED, (4,), (0, 1))]
     more = [(row["setting"], row["solver"], row["nfe"], row["seed"]) for row in results["with_coefficients"]]
     assert more == [*product(("with_coefficients",), SOLVERS_FITTED, (4,), (0, 1))]
+    most = [(row["setting"], row["solver"], row["nfe"], row["seed"]) for row in results["everything"]]
+    assert most == [*product(("everything",), SOLVERS_FITTED, (4,), (0, 1))]
 
 
 def test_figures_of_the_published_code_are_those_of_the_data(results: dict[str, Any]) -> None:
@@ -91,8 +94,11 @@ def test_mse_is_that_of_the_grid_on_the_test_starts(results: dict[str, Any], tes
     flow = load_case().flow
     for row in rows_of(results):
         grid, solver = Grid.from_json(json.dumps(row["grid"])), get_solver(row["solver"])
-        if row["setting"] == "with_coefficients":
+        if row["setting"] in ("with_coefficients", "everything"):
             solver = replace(solver, coefficients=Coefficients.from_dict(row["coefficients"]))
+        assert (row["data_mean"] is not None) == (row["setting"] == "everything")
+        if row["data_mean"] is not None:
+            solver = replace(solver, data_mean={"x": torch.tensor(row["data_mean"])})
         with torch.no_grad():
             end = integrate(flow, 80 * test_set["start"], grid, solver)
         assert row["mse"] == pytest.approx(float((end - test_set["end"]).square().mean()), rel=1e-5)
@@ -128,7 +134,7 @@ def test_the_page_has_the_figures_and_their_command(out: Path, results: dict[str
     text = (out / "page.md").read_text()
     assert text.startswith(f"before\n{BEGIN}\n\nMade by `python -m benchmarks.experiments.reference_case ")
     assert text.endswith(f"{END}\nafter\n")
-    for row in (results["reference_case"][0], results["with_coefficients"][0]):
+    for row in (results["reference_case"][0], results["with_coefficients"][0], results["everything"][0]):
         mses = [r["mse"] for r in rows_of(results) if (r["setting"], r["solver"]) == (row["setting"], row["solver"])]
         shown = f"{fmean(mses):.5f} ({min(mses):.5f} - {max(mses):.5f}) | {row['reference_mse']:.5f}"
         assert (

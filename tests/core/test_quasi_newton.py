@@ -50,6 +50,42 @@ def test_minimum_of_a_valley(unit: float) -> None:
     assert valley.evaluations == len(search.answers) < 80
 
 
+def test_the_curvature_is_that_of_the_minimum() -> None:
+    """The inverse of [[802, -400], [-400, 200]], in the units of the variables."""
+    valley = Valley()
+    search = QuasiNewton(valley.variables(unit=0.3))
+    search.run(valley.evaluate, lambda: False, lambda iteration: None)
+    units = torch.tensor([0.3, 1.0], dtype=F64)
+    expected = torch.linalg.inv(torch.tensor([[802.0, -400.0], [-400.0, 200.0]], dtype=F64)) / units / units[:, None]
+    torch.testing.assert_close(torch.from_numpy(search.curvature), expected, rtol=0.1, atol=0.05)
+
+
+def test_a_search_with_the_curvature_of_another_needs_fewer_gradients() -> None:
+    """Of a bowl whose axes are of curvatures 1 to 100, and another one with its lowest point elsewhere."""
+    curvatures = torch.logspace(0, 2, 6, dtype=F64)
+    point = nn.Parameter(torch.zeros(6, dtype=F64))
+    counts = []
+
+    def search(lowest_at: float, curvature: list[list[float]]) -> QuasiNewton:
+        point.data.zero_()
+
+        def evaluate() -> float:
+            point.grad = None
+            loss = 1 + (curvatures * (point - lowest_at).square()).sum()
+            loss.backward()
+            return loss.item()
+
+        found = QuasiNewton([Variable(point)], curvature=curvature)
+        found.run(evaluate, lambda: False, lambda iteration: None)
+        counts.append(len(found.answers))
+        assert found.lowest == pytest.approx(1.0, abs=1e-3)
+        return found
+
+    first = search(1.0, [])
+    search(-2.0, first.curvature.tolist())
+    assert counts[1] < counts[0] / 2
+
+
 def test_a_bound_holds_at_every_evaluation() -> None:
     """With y >= 1.44 the minimum is at x = y = 1.2² but for x = 1.2: d/dx of 400 x (x² - y) + 2 (x - 1) = 0."""
     valley = Valley()
@@ -128,12 +164,14 @@ def test_lower_loss_than_adam_for_the_same_gradients(setting: tuple[Any, Pairs[T
     assert newton.loss_learned < 0.9 * adam.loss_learned
 
 
-@pytest.mark.parametrize("last_phase", ["joint", "all"])
+@pytest.mark.parametrize(("last_phase", "first_batch"), [("joint", 0), ("all", 0), ("all", 16)])
 def test_interrupted_fit_goes_on_to_the_same_result(
-    setting: tuple[Any, Pairs[Tensor], Pairs[Tensor]], tmp_path: Path, last_phase: Phase
+    setting: tuple[Any, Pairs[Tensor], Pairs[Tensor]], tmp_path: Path, last_phase: Phase, first_batch: int
 ) -> None:
     flow, train, valid = setting
-    config = dataclasses.replace(QUICK, phases=("times", last_phase), batch=40, validate_every=4, patience=10)
+    config = dataclasses.replace(
+        QUICK, phases=("times", last_phase), batch=40, first_batch=first_batch, validate_every=4, patience=10
+    )
     whole = fit(flow, train, valid, SOLVER, 4, config)
 
     class Killed(Exception):
@@ -188,7 +226,20 @@ def test_a_sample_that_breaks_costs_nobody_else_the_fit(
     assert result.loss_learned < 0.7 * result.loss_initial
 
 
+def test_a_first_search_on_few_pairs_comes_before_each_phase() -> None:
+    flow = counting()
+    train, valid = pairs(flow, 16, 0), pairs(flow, 8, 1)
+    flow.evaluations = 0
+    config = FitConfig(optimiser="bfgs", phases=("times", "joint"), steps=5, first_batch=4, first_steps=6)
+    result = fit(flow, train, valid, SOLVER, 4, dataclasses.replace(config, validate_every=100))
+    assert result.network_evaluations == flow.evaluations
+    assert [point.step for point in result.curve] == [0, 6, 11, 17, 22]
+    assert result.gradient_evaluations == 4 * 2 * (6 * 4 + 5 * 16)
+
+
 def test_config_refuses_what_it_cannot_do() -> None:
+    with pytest.raises(ValueError, match="first_batch must be 0 with optimiser 'adam', got 4"):
+        FitConfig(optimiser="adam", first_batch=4)
     with pytest.raises(ValueError, match=r"optimiser must be 'adam' or 'bfgs', got 'sgd'"):
         FitConfig(optimiser="sgd")  # type: ignore[arg-type]
     for radius in (0.1, {"x": 0.1}):

@@ -1,6 +1,6 @@
 """Our fits beside those of the published LD3 code: ``python -m benchmarks.experiments.reference_case``.
 
-Both on the same denoiser, in three settings (:mod:`benchmarks.experiments.reference_case.fits`), with several solvers,
+Both on the same denoiser, in four settings (:mod:`benchmarks.experiments.reference_case.fits`), with several solvers,
 budgets and seeds. Writes to --out: results.json, after every fit; a run that was interrupted goes on. With --page, the
 table is put into a Markdown page.
 """
@@ -21,7 +21,7 @@ from benchmarks.common.tables import Table, bullets, check_page
 from benchmarks.experiments import study
 from benchmarks.experiments.reference_case.case import HandMadeGrid, ReferenceCase, load_case
 from benchmarks.experiments.reference_case.fits import (
-    SETTINGS,
+    EVERYTHING,
     SHARE,
     WITH_COEFFICIENTS,
     Options,
@@ -58,11 +58,14 @@ def compare(options: Options, log: Console) -> int:
     case = load_case(options.test_starts)
     _check(options, case)
     kept = study.Kept(Store(options.out / "cache"), _FORMAT, case.fingerprint(), options.fd_samples)
-    plan = [(s, name, n, seed) for s in SETTINGS for name in FITTED for n in options.nfe for seed in options.seeds]
+    plan = [
+        (s, name, n, seed) for s in options.settings for name in FITTED for n in options.nfe for seed in options.seeds
+    ]
     rows: list[CaseRow] = []
     with WorkProgress(log, _work(options, case), {}) as bar:
         with bar.stage(_HAND_MADE):
-            hand = [*_hand_made(case, options, kept, bar), *(row for row in case.hand_made if row.nfe in options.nfe)]
+            hand = [*_hand_made(case, options, kept, bar)] if options.hand_made else []
+            hand += [row for row in case.hand_made if row.nfe in options.nfe]
         for setting, planned in groupby(plan, lambda p: p[0]):
             with bar.stage(setting):
                 for _, name, n, seed in planned:
@@ -79,7 +82,7 @@ def compare(options: Options, log: Console) -> int:
 
 def _check(options: Options, case: ReferenceCase) -> None:
     known = sorted({n for solver, n in case.fits if solver in FITTED})
-    study.check_each_once(nfe=options.nfe, seeds=options.seeds)
+    study.check_each_once(settings=options.settings, nfe=options.nfe, seeds=options.seeds)
     for n in options.nfe:
         if n not in known:
             raise mistake("nfe", f"the published code was not run with {n} evaluations", f"choose of {known}")
@@ -92,9 +95,9 @@ def _check(options: Options, case: ReferenceCase) -> None:
 def _work(options: Options, case: ReferenceCase) -> dict[str, float]:
     """Stage -> its network evaluations, at most."""
     trials = sum(n for solver in SOLVERS.values() for n in options.nfe if n % solver.nfe_per_step == 0)
-    plan: dict[str, float] = {_HAND_MADE: trials * (len(HAND_MADE) + 1) * len(case.test_start)}
+    plan: dict[str, float] = {_HAND_MADE: options.hand_made * trials * (len(HAND_MADE) + 1) * len(case.test_start)}
     fits = len(options.seeds) * sum(limit(case, name, n) for name in FITTED for n in options.nfe)
-    return plan | {setting: fits / (SHARE if setting == "same_pairs" else 1) for setting in SETTINGS}
+    return plan | {setting: fits / (SHARE if setting == "same_pairs" else 1) for setting in options.settings}
 
 
 def _fitted(
@@ -111,13 +114,14 @@ def _fitted(
     starts = {name: make(case.flow.clock, get_solver(solver).steps(nfe)).solver for name, make in HAND_MADE.items()}
     published = [asdict(run) for run in case.fits[solver, nfe]]
     inputs = (setting, solver, nfe, seed, starts, published, asdict(options.fit), asdict(options.teacher))
+    own = asdict(options.everything if setting == EVERYTHING else options.pairs)
 
     def make() -> dict[str, Any]:
         found = fit_case(case, options, setting, solver, nfe, seed)
         bar.evaluated(found.network_evaluations)
         return asdict(case_row(case, setting, solver, nfe, seed, found, options.fd_samples))
 
-    return CaseRow(**kept("fit", (*inputs, asdict(options.pairs)), make))
+    return CaseRow(**kept("fit", (*inputs, own), make))
 
 
 def _hand_made(case: ReferenceCase, options: Options, kept: study.Kept, bar: WorkProgress) -> Iterator[HandMadeGrid]:
@@ -143,8 +147,9 @@ def _hand_made(case: ReferenceCase, options: Options, kept: study.Kept, bar: Wor
 def _write(options: Options, rows: Sequence[CaseRow], hand: Sequence[HandMadeGrid], *, complete: bool) -> None:
     content = {
         "complete": complete,
-        "reference_case": [asdict(row) for row in rows if row.setting != WITH_COEFFICIENTS],
+        "reference_case": [asdict(row) for row in rows if row.setting not in (WITH_COEFFICIENTS, EVERYTHING)],
         WITH_COEFFICIENTS: [asdict(row) for row in rows if row.setting == WITH_COEFFICIENTS],
+        EVERYTHING: [asdict(row) for row in rows if row.setting == EVERYTHING],
         "hand_made": [asdict(row) for row in hand],
     }
     study.write_results(options.out, SCHEMA, options, _PACKAGES, **content)
@@ -154,10 +159,13 @@ def block(options: Options, rows: Sequence[CaseRow], hand: Sequence[HandMadeGrid
     """The command that made the figures, the table, what coefficients add, and the best of all grids, as Markdown."""
     origin = f"{study.made_by('reference_case', options)}; threads: {torch.get_num_threads()}."
     more = "Learned solver coefficients on top of times and levels, for the same evaluations:"
-    best = "The best learned grid of all solvers, the best with learned coefficients, and the best that nobody learned:"
+    best = (
+        "The best learned grid of all solvers, the best with learned coefficients, the best with everything, and the "
+        "best that nobody learned" + (":" if options.hand_made else ", as far as the published code tried it:")
+    )
     table = Table(HEADINGS, [*cells(rows)], text_columns=2).markdown()
-    lists = (bullets([*gains(rows)]), bullets([*best_of_all(rows, hand)]))
-    return "\n\n".join([origin, table, CAPTION, more, lists[0], best, lists[1]])
+    gained = [more, bullets([*gains(rows)])] if {"own_pairs", WITH_COEFFICIENTS} <= {*options.settings} else []
+    return "\n\n".join([origin, table, CAPTION, *gained, best, bullets([*best_of_all(rows, hand)])])
 
 
 if __name__ == "__main__":

@@ -33,7 +33,6 @@ from ld3.learn import FitConfig, FitResult, Pairs, Phase, Teacher, fit, run_teac
 Setting = Literal["same_pairs", "own_pairs", "with_coefficients", "everything"]
 WITH_COEFFICIENTS: Final = "with_coefficients"
 EVERYTHING: Final = "everything"
-SETTINGS: Final[tuple[Setting, ...]] = ("same_pairs", "own_pairs", WITH_COEFFICIENTS, EVERYTHING)
 SHARE: Final = 5
 """In same_pairs, the published code's evaluations over ours."""
 
@@ -86,12 +85,16 @@ class Options:
     """our own"""
     pairs: PairCounts
     everything: Everything
+    settings: tuple[Setting, ...]
+    """which fits are made"""
     nfe: tuple[int, ...]
     """network evaluations a sample"""
     seeds: tuple[int, ...]
     """one fit each"""
     out: Path
     """folder for the results; a run that was interrupted there goes on"""
+    hand_made: bool = True
+    """whether every solver is tried on every grid that nobody learned"""
     page: Path | None = None
     """Markdown page with the markers of the table"""
     block: str = "reference case"

@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.common.store import finite
 from benchmarks.experiments.reference_case.case import HandMadeGrid, ReferenceCase
-from benchmarks.experiments.reference_case.fits import WITH_COEFFICIENTS, Fitted, Setting
+from benchmarks.experiments.reference_case.fits import EVERYTHING, WITH_COEFFICIENTS, Fitted, Setting
 from domains.images.metrics.frechet import frechet_distance, gaussian
 from ld3 import Grid, Solver
 
@@ -36,7 +36,7 @@ class CaseRow:
     """One fit.
 
     Attributes:
-        setting: "same_pairs", "own_pairs" or "with_coefficients".
+        setting: "same_pairs", "own_pairs", "with_coefficients" or "everything".
         solver: name in the registry.
         nfe: network evaluations a sample.
         seed: of the fit.
@@ -51,6 +51,7 @@ class CaseRow:
         reference_mse_best: its best seed's.
         reference_fd_feat, reference_network_evaluations, reference_cpu_seconds: means over its seeds.
         coefficients: learned with the grid, as Coefficients.to_dict has them; None leaves the solver as published.
+        data_mean: with which the first step is taken, (1, 8, 8); None where the network is asked.
     """
 
     setting: str
@@ -71,6 +72,7 @@ class CaseRow:
     reference_network_evaluations: float
     reference_cpu_seconds: float
     coefficients: dict[str, Any] | None = None
+    data_mean: list[Any] | None = None
 
 
 def case_row(
@@ -99,6 +101,7 @@ def case_row(
         reference_network_evaluations=fmean([run.network_evaluations for run in published]),
         reference_cpu_seconds=fmean([run.cpu_seconds for run in published]),
         coefficients=None if coefficients is None else coefficients.to_dict(),
+        data_mean=None if student.data_mean is None else student.data_mean["x"].tolist(),
     )
 
 
@@ -148,15 +151,15 @@ def gains(rows: Sequence[CaseRow]) -> Iterator[str]:
 def best_of_all(rows: Sequence[CaseRow], hand: Sequence[HandMadeGrid]) -> Iterator[str]:
     """Per NFE: the best learned result of all solvers, by its mean over seeds, and the best grid that nobody learned.
 
-    Grids alone first, then what has learned coefficients. The hand-made ones are ours and those of the published code,
-    which has converged otherwise on some of them.
+    Grids alone first, then what has learned coefficients, then everything. The hand-made ones are ours and those of the
+    published code, which has converged otherwise on some of them.
     """
     for nfe in sorted({row.nfe for row in rows}):
         best = min((row for row in hand if row.nfe == nfe), key=_mse)
-        for coefficients in (False, True):
+        for more in (None, WITH_COEFFICIENTS, EVERYTHING):
             learned: dict[tuple[str, str], list[float]] = {}
             for row in rows:
-                if row.nfe == nfe and (row.setting == WITH_COEFFICIENTS) == coefficients:
+                if row.nfe == nfe and (row.setting if row.setting in (WITH_COEFFICIENTS, EVERYTHING) else None) == more:
                     learned.setdefault((row.setting, row.solver), []).append(_mse(row))
             if learned:
                 (setting, solver), values = min(learned.items(), key=lambda item: fmean(item[1]))
