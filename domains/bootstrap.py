@@ -7,7 +7,7 @@ pose was drawn, which makes all statistics weighted ones, and lets two methods s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -70,6 +70,35 @@ def bootstrap_difference(
     errors as in :func:`bootstrap_interval`; also a ValueError if the two differ in complexes or numbers of poses. All
     is NaN once both statistics are infinite in a resample.
     """
+    with np.errstate(invalid="ignore"):  # inf - inf
+        return _compared(np.subtract, first, second, statistic, seed, resamples, level, strata)
+
+
+def bootstrap_ratio(
+    first: Sequence[NDArray[Any]], second: Sequence[NDArray[Any]], seed: int, resamples: int = 2000, level: float = 0.95
+) -> Interval:
+    """Percentile interval of mean(first) / mean(second), paired as in :func:`bootstrap_difference`; infinite where the
+    second mean is zero.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return _compared(_quotient, first, second, "mean", seed, resamples, level, strata=False)
+
+
+def _quotient(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(b == 0, np.inf, a / b)
+
+
+def _compared(
+    operation: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]],
+    first: Sequence[NDArray[Any]],
+    second: Sequence[NDArray[Any]],
+    statistic: Statistic,
+    seed: int,
+    resamples: int,
+    level: float,
+    strata: bool,
+) -> Interval:
+    """Interval of an operation on the statistics of two methods, with the same draws for both."""
     _check(first, statistic, resamples, level)
     _check(second, statistic, resamples, level)
     counts = [len(poses) for poses in first]
@@ -77,12 +106,11 @@ def bootstrap_difference(
         raise ValueError(f"second must have {counts} poses a complex, as first, got {[len(v) for v in second]}")
     a, b = (np.concatenate(values).astype(np.float64) for values in (first, second))
 
-    def difference(draws: NDArray[np.int64]) -> NDArray[np.float64]:
-        with np.errstate(invalid="ignore"):  # inf - inf
-            return _statistic(a, draws, statistic) - _statistic(b, draws, statistic)
+    def compared(draws: NDArray[np.int64]) -> NDArray[np.float64]:
+        return operation(_statistic(a, draws, statistic), _statistic(b, draws, statistic))
 
-    drawn = [difference(draws) for draws in _draws(counts, resamples, seed, strata)]
-    return _interval(difference(_once(counts)), drawn, level)
+    drawn = [compared(draws) for draws in _draws(counts, resamples, seed, strata)]
+    return _interval(compared(_once(counts)), drawn, level)
 
 
 def _draws(counts: Sequence[int], resamples: int, seed: int, strata: bool) -> Iterator[NDArray[np.int64]]:

@@ -49,17 +49,17 @@ Method = FitResult | Grid | int | Sampler
 """A learned grid; a grid for the default solver; a number of evaluations, of the model's own general grid; or any."""
 
 
-def grid_sampler(grid: Grid, solver: Solver) -> Sampler:
-    """`solver` on a grid, at the model's score scale."""
+def grid_sampler(grid: Grid, solver: Solver, score_scale: float | None = None) -> Sampler:
+    """`solver`, which may be stochastic, on a grid, at a score scale; the model's if None."""
 
     def solve(flow: DockingFlow, start: Poses, noise: Noise, on_step: OnStep) -> Poses:
-        return integrate(flow, start, grid, solver, on_step=on_step)
+        return integrate(flow, start, grid, solver, on_step=on_step, noise=noise)
 
     key = fingerprint("grid", solver.name, solver.coefficients, solver.data_mean, grid.solver, grid.network)
     weights = solver.coefficients and solver.coefficients.to_dict()
     mean = None if solver.data_mean is None else {factor: value.tolist() for factor, value in solver.data_mean.items()}
     settings = {"solver": solver.name, "coefficients": weights, "data_mean": mean, "grid": grid.to_dict()}
-    return Sampler(solve, key, solver.evaluations(grid.n_steps), None, settings)
+    return Sampler(solve, key, solver.evaluations(grid.n_steps), score_scale, settings)
 
 
 def hand_made_sampler(grid: str, solver: str, nfe: int, score_scale: float | None = None) -> Sampler:

@@ -1,0 +1,95 @@
+"""Learns a grid on bound poses instead of a teacher's: for stochastic samplers, whose noise no teacher shares.
+
+The noise of every pair is drawn once and kept, which makes the end of a stochastic sampler a differentiable function of
+its grid. What is lowered is the mean of d/(d + s²), d the mean squared displacement of the atoms from the bound pose: a
+smooth count of the poses that miss it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from domains.docking.fits import fit_starts
+from domains.docking.networks.weights import DockingModel
+from domains.docking.poses.flow import DockingFlow
+from domains.docking.poses.pose import Poses, bound_poses
+from domains.docking.settings import FIT_POSES, fit_config, poses_at_once
+from domains.docking.structures.complexes import Complex
+from domains.seeds import seed_of
+from ld3.grids import Grid
+from ld3.learn import FitConfig, FitResult, Pairs, Point, fit
+from ld3.solvers import Solver
+from ld3.state import Tangent
+
+
+def learn_on_bound_poses(
+    model: DockingModel,
+    complexes: Sequence[Complex],
+    nfe: int,
+    solver: Solver,
+    *,
+    poses: int = FIT_POSES,
+    seed: int = 0,
+    config: FitConfig | None = None,
+    begin: Grid | None = None,
+    folder: Path | None = None,
+    on_progress: Callable[[Point], None] | None = None,
+) -> FitResult:
+    """Learn a grid of `nfe` evaluations; one complex in five is kept to choose the best one by. There is no final test:
+    compare the grid on complexes that are not among these.
+
+    Args:
+        model: at its score scale, which is 1 for a solver with temperatures.
+        complexes: with names of their own, and bound poses as their conformers.
+        nfe: network evaluations a pose.
+        solver: stochastic or not.
+        poses: starts, dealt to the complexes; none is one that `dock` takes.
+        seed: of starts, noise and batches.
+        config: of the fit; the default for docking if None.
+        begin: grid to start from; the best one made by hand if None.
+        folder: where an interrupted fit goes on.
+        on_progress: called after every validation.
+
+    Raises:
+        ValueError: if there are fewer than two complexes, one has no bound pose, or the solver cannot spend `nfe`.
+    """
+    if len(complexes) < 2:
+        raise ValueError(f"complexes must be at least 2, to learn from and to choose by, got {len(complexes)}")
+    if unknown := [c.name for c in complexes if c.reference is None]:
+        raise ValueError(f"complexes must have bound poses, got {unknown[0]!r} without one")
+    flow, pairs = bound_pairs(model, complexes, poses, seed, solver.steps(nfe) if solver.spread else None)
+    groups = pairs.start.complex_row.cpu()
+    names = groups.unique()
+    drawn = names[torch.randperm(len(names), generator=torch.Generator().manual_seed(seed))]
+    chosen_by = torch.isin(groups, drawn[: len(names) // 5 or 1])
+    learn, choose = (pairs.take(part.nonzero()[:, 0]) for part in (~chosen_by, chosen_by))
+    config = replace(config or fit_config(nfe), seed=seed, chunk=poses_at_once(model.device))
+    given = {} if begin is None else {"given": begin}
+    if begin is not None:
+        config = replace(config, initial_grid="given")
+    return fit(flow, learn, choose, solver, nfe, config, starting_grids=given, folder=folder, on_progress=on_progress)
+
+
+def bound_pairs(
+    model: DockingModel, complexes: Sequence[Complex], poses: int, seed: int, steps: int | None
+) -> tuple[DockingFlow, Pairs[Poses]]:
+    """Starts of `poses` poses, their complexes' bound ones, and the noise of a sampler of `steps` steps, if any."""
+    flow, start = fit_starts(model, complexes, poses, seed)
+    noise = None if steps is None else _noise(flow, start, steps - 1, seed_of(seed, "fit", "noise"))
+    end = bound_poses(flow.batch, start.complex_row)
+    return flow, Pairs(start, end, torch.zeros(0), True, 0, start.complex_row.cpu(), noise)
+
+
+def _noise(flow: DockingFlow, start: Poses, calls: int, seed: int) -> Tangent:
+    """Factor -> (B, calls, n); zero for torsions that a ligand has not."""
+    generator = torch.Generator().manual_seed(seed)
+    found = {
+        factor: torch.randn(len(v), calls, v.shape[1], generator=generator).to(v)
+        for factor, v in flow.zero_tangent(start).items()
+    }
+    own = flow.batch.torsion_mask[start.complex_row].to(found["tor"])
+    return {**found, "tor": found["tor"] * own.unsqueeze(1)}
