@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _benchmark(options: Options, log: Console) -> int:
     choices = check(options)
     options = choices.options
-    model = docking.load_model(options.weights, options.device)
+    model = docking.load_model(options.weights, options.device, precision=options.precision)
     if options.score_scale is not None:
         model = replace(model, score_scale=options.score_scale)
     remedy = "use the --score-scale and --weights that it was learned with"

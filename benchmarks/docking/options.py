@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import torch
 
@@ -51,6 +51,8 @@ class Options:
     """folder for the results; a run that was interrupted there goes on"""
     weights: Path = DEMO_WEIGHTS
     """safetensors file written by domains.docking.train"""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """of the network's matrix products (autocast); geometry and solver keep float32"""
     pocket: str = "ligand"
     """where to dock: ligand, ligand:RADIUS, point-of-ligand (within 12 Å of the mean of its atoms),
     point-of-ligand:RADIUS, point:X,Y,Z, point:X,Y,Z,RADIUS or protein (Å)"""

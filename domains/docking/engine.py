@@ -6,6 +6,7 @@ come from generators of its own. What is docked beside it changes its coordinate
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -26,6 +27,7 @@ from domains.docking.settings import poses_at_once
 from domains.docking.structures.batch import collate
 from domains.docking.structures.complexes import Complex
 from domains.errors import InputError
+from domains.memory import available_memory
 from domains.seeds import seed_of
 from ld3.fingerprint import fingerprint
 from ld3.learn import Teacher, run_teacher
@@ -163,9 +165,16 @@ def make_groups(
     complexes, problems = model.prepare(complexes)
     if problems:
         raise InputError(problems[0])
+    at_once = min(at_once, _that_fit(model, complexes))
     width = max(1, at_once // samples)
     order = sorted(complexes, key=size)
     return [_group(model, order[i : i + width], samples, seed, at_once) for i in range(0, len(order), width)]
+
+
+def _that_fit(model: DockingModel, complexes: Sequence[Complex]) -> int:
+    """How many poses of the largest complex fit into half of the memory that is left; at least one."""
+    most, left = max(model.network.memory(c) for c in complexes), available_memory(model.device)
+    return sys.maxsize if left is None or not most else max(1, left // 2 // most)
 
 
 def size(complex_: Complex) -> tuple[int, int, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -20,6 +22,8 @@ from diffdock_reference import (
 from torch import Tensor
 
 from domains.docking.networks.diffdock import ComplexGraph, DiffDockScoreModel
+from domains.docking.networks.diffdock import network as network_module
+from domains.docking.networks.diffdock.edges import EmbeddedEdges
 from domains.docking.networks.diffdock.network import RawScores
 from ld3.geometry import so3
 
@@ -220,3 +224,27 @@ def test_state_has_the_published_names() -> None:
     model = network("small")
     published = {name for name in state("small") if not ("_w3j_" in name or ".tp." in name or "final_tp_tor" in name)}
     assert set(model.state_dict()) == published
+
+
+def test_residues_out_of_reach_are_not_updated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a receptor drawn out, of which the ligand hears a part, the answer is that of updating all residues."""
+    graph, model = complex_6o5u(), network("small")
+    receptor = graph.receptor
+    near = (receptor.positions - case(2)[0][0].mean(0)).norm(dim=1, keepdim=True)
+    wide = replace(receptor, positions=receptor.positions * (1 + near / 10))
+    poses, t, sigma = case(2)
+    seen: list[Tensor] = []
+    shares: list[float] = []
+
+    def all_residues(among: EmbeddedEdges, heard: Tensor, layers: int) -> list[Tensor]:
+        seen[:] = wanted(among, heard, layers)
+        shares[:] = [float(own.float().mean()) for own in seen]
+        return [torch.ones_like(own) for own in seen]
+
+    wanted = network_module._wanted
+    pruned = scores(model, [ComplexGraph(wide, graph.ligand)], [0, 0, 0], poses, t, sigma)
+    monkeypatch.setattr(network_module, "_wanted", all_residues)
+    whole = scores(model, [ComplexGraph(wide, graph.ligand)], [0, 0, 0], poses, t, sigma)
+    assert shares[-1] < 0.7 and shares == sorted(shares, reverse=True)
+    for factor in FACTORS:
+        assert largest_difference(getattr(pruned, factor), getattr(whole, factor)) < 1e-6

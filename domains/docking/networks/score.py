@@ -47,6 +47,10 @@ class ScoreNetwork(nn.Module, ABC, Generic[Encoding]):
         """
         return complex_
 
+    def memory(self, complex_: Complex) -> int:
+        """Bytes that one evaluation takes for each pose of the complex, about; 0 where it is never many."""
+        return 0
+
     @abstractmethod
     def encode(self, batch: ComplexBatch) -> Encoding:
         """What the network needs to know of the complexes; computed once per batch, not per step."""

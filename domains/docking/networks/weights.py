@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -54,6 +55,8 @@ class DockingModel:
             p · sqrt(mean |r|²) / 1.73 Å in each coordinate, r from the mean of the alpha carbons, as in DiffDock-L;
             None = the largest noise.
         ranker: that came with the weights.
+        precision: of the network's matrix products (autocast), torch.bfloat16 or torch.float16; None = that of the
+            weights. Geometry, sums over edges and the solver keep float32.
     """
 
     network: ScoreNetwork[Any]
@@ -63,6 +66,13 @@ class DockingModel:
     low_temperature: LowTemperature | None = None
     start_proportion: float | None = None
     ranker: Ranker | None = None
+    precision: torch.dtype | None = None
+
+    def arithmetic(self) -> AbstractContextManager[object]:
+        """In which the network is asked."""
+        if self.precision is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, self.precision)
 
     @property
     def device(self) -> torch.device:
@@ -217,8 +227,20 @@ def _ranker(network: DiffDock, confidence: ConfidenceModel) -> ConfidenceRanker:
     return ConfidenceRanker(confidence, network.language_model, knn_only_graph=network.config.knn_only_graph)
 
 
+PRECISIONS: Final[Mapping[str, torch.dtype | None]] = {
+    "float32": None,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+"""What command lines call :attr:`DockingModel.precision`."""
+
+
 def load_model(
-    weights: Path | str = DEMO_WEIGHTS, device: str = "cpu", *, language_model: Path | str | None = None
+    weights: Path | str = DEMO_WEIGHTS,
+    device: str = "cpu",
+    *,
+    language_model: Path | str | None = None,
+    precision: str = "float32",
 ) -> DockingModel:
     """The model stored in a weights file or a DiffDock release, with its network on `device` (as torch writes it).
 
@@ -226,14 +248,18 @@ def load_model(
         weights: a weights file, or the folder of a DiffDock release, such as workdir/v1.1.
         device: cpu, cuda, cuda:1.
         language_model: folder of ESM-2, where it does not lie as :func:`load_weights` looks for it.
+        precision: of the network's matrix products: float32, bfloat16 or float16.
 
     Raises:
         InputError: as :func:`load_weights`.
+        ValueError: if there is no such precision.
     """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     model = load_weights(Path(weights), None if language_model is None else Path(language_model))
     model.network.to(device)
     if isinstance(model.network, DiffDock):
         model.network.language_model.device = device
     if isinstance(model.ranker, ConfidenceRanker):
         model.ranker.model.to(device)
-    return model
+    return replace(model, precision=PRECISIONS[precision])

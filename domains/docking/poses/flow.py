@@ -54,9 +54,10 @@ class DockingFlow(ProbabilityFlow[Poses]):
 
     def displacement(self, x: Poses, levels: Levels) -> Tangent:
         sigma = self.clock.sigma(levels)
-        scores = self.model.network.score(self._encoding, x.complex_row, x.positions, sigma)
+        with self.model.arithmetic():
+            scores = self.model.network.score(self._encoding, x.complex_row, x.positions, sigma)
         norms = score_norms(sigma)
-        return {f: (sigma[f].square() * norms[f]) * getattr(scores, f) for f in FACTORS}
+        return {f: (sigma[f].square() * norms[f]) * getattr(scores, f).to(x.positions) for f in FACTORS}
 
     def retract(self, x: Poses, v: Tangent) -> Poses:
         return retract(self.batch, x, v)
@@ -74,7 +75,8 @@ class DockingFlow(ProbabilityFlow[Poses]):
 
     def fingerprint(self) -> str:
         network = self.model.network
-        return fingerprint("docking", network.config, network, self.model.noise_range, self.batch, self.clock)
+        found = fingerprint("docking", network.config, network, self.model.noise_range, self.batch, self.clock)
+        return found if self.model.precision is None else fingerprint(found, self.model.precision)
 
 
 def draw_prior(n: int, torsions: int, spread: float | Tensor, generator: torch.Generator) -> dict[str, Tensor]:

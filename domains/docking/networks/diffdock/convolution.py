@@ -24,6 +24,7 @@ from e3nn import o3
 from e3nn.nn import BatchNorm
 from torch import Tensor, nn
 from torch.nn.functional import pad
+from torch.utils.checkpoint import checkpoint as recompute
 
 from domains.docking.networks.diffdock.edges import Chunk, EmbeddedEdges
 
@@ -177,22 +178,31 @@ class Convolution(nn.Module):
         rows = torch.cat([last.weight, last.bias.unsqueeze(-1)], -1)
         by_target = [self._by_target(block, rows) for block in self.blocks] if edges.by_receiver else []
         by_source = [] if edges.by_receiver else [self._by_source(block, rows) for block in self.blocks]
-        sums = []
-        for chunk in edges.chunks:
+        differentiated = torch.is_grad_enabled() and (x.requires_grad or edges.embedding.requires_grad)
+
+        def of_chunk(chunk: Chunk) -> Tensor:
+            """What its nodes receive, or the messages that they send: (edges of each, ·)."""
             part = slice(chunk.first, chunk.last)
             hidden = torch.addmm(first.bias, edges.embedding[part], of_edge.T)
             for nodes, index in projected:
                 hidden = hidden + nodes[index[part]]
             hidden = network[1:-1](hidden)
             if edges.by_receiver:
-                sums.append(self._received(x[edges.sender[part]], edges.harmonics[part], hidden, chunk, by_target))
-                continue
+                return self._received(x[edges.sender[part]], edges.harmonics[part], hidden, chunk, by_target)
             harmonics = chunk.padded(edges.harmonics[part])
-            message = self._messages(x[chunk.nodes], chunk.padded(hidden), harmonics, by_source)
-            receiver = edges.receiver[part].unsqueeze(-1).expand(-1, self.target.dim)
-            total = total.scatter_add_(0, receiver, chunk.flat(message))
+            return self._messages(x[chunk.nodes], chunk.padded(hidden), harmonics, by_source)
+
+        sums = []
+        for chunk in edges.chunks:
+            # A gradient needs all that was computed on the way, gigabytes of it: computed again, chunk by chunk.
+            message = recompute(of_chunk, chunk, use_reentrant=False) if differentiated else of_chunk(chunk)
+            if edges.by_receiver:
+                sums.append(message)
+                continue
+            receiver = edges.receiver[chunk.first : chunk.last].unsqueeze(-1).expand(-1, self.target.dim)
+            total = total.scatter_add_(0, receiver, chunk.flat(message).to(total))
         if sums:
-            total = total.index_copy(0, torch.cat([chunk.nodes for chunk in edges.chunks]), torch.cat(sums))
+            total = total.index_copy(0, torch.cat([chunk.nodes for chunk in edges.chunks]), torch.cat(sums).to(total))
         return total
 
     def _by_source(self, block: _Block, rows: Tensor) -> Tensor:
@@ -231,7 +241,7 @@ class Convolution(nn.Module):
                 1,
             )
             features = x[:, source].view(len(x), -1, irrep.dim).transpose(1, 2)
-            product = kernel * features if irrep.dim == 1 else kernel @ features  # (edges, components, channels)
+            product = _summed_products(kernel.unsqueeze(-1).unbind(2), features.unsqueeze(1).unbind(2))
             channels = product.shape[-1]
             table = chunk.padded(product.flatten(1)).transpose(1, 2) @ hidden
             table = table.view(n, sum(dims), channels * hidden.shape[-1])
@@ -262,7 +272,8 @@ class Convolution(nn.Module):
             for p, (path, column) in enumerate(zip(block.paths, columns, strict=True)):
                 coupling = self._coupling(b, p, x.dtype)
                 kernel = torch.einsum("nej,ijk->neik", harmonics[..., path.harmonic], coupling)
-                message = torch.einsum("niew,neik->newk", column, kernel).flatten(2)
+                components = _summed_products(column.unsqueeze(3).unbind(1), kernel.unsqueeze(-1).unbind(2))
+                message = components.transpose(2, 3).flatten(2)
                 start = path.target.start
                 parts[start] = parts[start] + message if start in parts else message
         return torch.cat(
@@ -276,6 +287,15 @@ class Convolution(nn.Module):
     @staticmethod
     def _nothing(x: Tensor, degree: int, part: slice) -> Tensor:
         return x.new_zeros(len(x), degree, part.stop - part.start)
+
+
+def _summed_products(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
+    """Σ_i a_i b_i, for the one or three components of a sender: matrices of three columns are too small for a product
+    of matrices."""
+    total = first[0] * second[0]
+    for a, b in zip(first[1:], second[1:], strict=True):
+        total = torch.addcmul(total, a, b)
+    return total
 
 
 def _weight_network(invariants: int, weights: int, depth: int, dropout: float) -> nn.Sequential:

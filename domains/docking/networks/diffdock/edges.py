@@ -58,6 +58,7 @@ class EmbeddedEdges:
     embedding: Tensor  # (E, ns)
     harmonics: Tensor  # (E, sh.dim)
     receivers: int  # number of nodes that could receive
+    senders: int  # number of nodes that could send
     by_receiver: bool  # whether the nodes of the chunks are receivers; otherwise they are senders
     chunks: tuple[Chunk, ...]
 
@@ -65,6 +66,14 @@ class EmbeddedEdges:
     def degree(self) -> Tensor:
         """(receivers,) number of edges into each node."""
         return torch.bincount(self.receiver, minlength=self.receivers)
+
+    def into(self, wanted: Tensor) -> EmbeddedEdges:
+        """The edges whose receivers are `wanted`, (receivers,) bool; what others receive is then not known."""
+        if bool(wanted.all()):
+            return self
+        kept = wanted[self.receiver]
+        parts = (self.receiver, self.sender, self.embedding, self.harmonics)
+        return embedded(*(part[kept] for part in parts), self.receivers, self.senders)
 
 
 def embedded(
@@ -81,7 +90,7 @@ def embedded(
     order = rank[end].argsort(stable=True)
     chunks = _chunks(by_degree[: int((degree > 0).sum())], degree)
     return EmbeddedEdges(
-        receiver[order], sender[order], embedding[order], harmonics[order], receivers, by_receiver, chunks
+        receiver[order], sender[order], embedding[order], harmonics[order], receivers, senders, by_receiver, chunks
     )
 
 

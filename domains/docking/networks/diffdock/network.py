@@ -242,6 +242,7 @@ class DiffDockScoreModel(nn.Module):
         residue_degree = back.degree + among.degree[shared.of_pose]
 
         *layers, last = self.conv_layers
+        wanted: list[Tensor] = []
         for i, layer in enumerate(layers):
             assert isinstance(layer, Convolution)
             s, r = atoms[:, : config.ns], residues[:, : config.ns]
@@ -250,8 +251,10 @@ class DiffDockScoreModel(nn.Module):
                 pocket = layer.summed(1, residues, first_across, (s, first_across.receiver), (r, first_across.sender))
                 residues, r = residues[shared.of_pose], r[shared.of_pose]
                 among = shared.for_poses(embedding, harmonics)
+                wanted = _wanted(among, across.sender, len(layers))
             else:
-                around = layer.summed(2, residues, among, (r, among.receiver), (r, among.sender))
+                near = among.into(wanted[i])
+                around = layer.summed(2, residues, near, (r, near.receiver), (r, near.sender))
                 pocket = layer.summed(1, residues, across, (s, across.receiver), (r, across.sender))
             inner = layer.summed(0, atoms, within, (s, within.receiver), (s, within.sender))
             ligand = layer.summed(3, atoms, back, (r, back.receiver), (s, back.sender))
@@ -316,7 +319,7 @@ class DiffDockScoreModel(nn.Module):
         score = self.tor_final_layer(out_of_bonds).squeeze(-1)
         if self.config.scale_by_sigma:
             score = score * self.torsion_norm(tor)[layout.atom_pose[u]]
-        return out.masked_scatter(layout.torsion_mask, score)
+        return out.masked_scatter(layout.torsion_mask, score.to(out))
 
 
 @dataclass(frozen=True)
@@ -363,6 +366,19 @@ def _share(encoding: Encoding, receptor: Tensor, t: Tensor, apart: bool) -> _Sha
     first_of_pose = size[receptor].cumsum(0) - size[receptor]
     pose_edges = edges[:, pose_edge] + (first_of_pose - first_here[which])[pose]
     return _Shared(example, residue, residue_receptor, edge, edge_receptor, edges, of_pose, pose_edge, pose_edges)
+
+
+def _wanted(among: EmbeddedEdges, heard: Tensor, layers: int) -> list[Tensor]:
+    """For each of the layers before the last, which residues (m,) bool have to be right after it.
+
+    After the last of them those that the ligand hears; before, also those that these hear. The others never reach the
+    ligand again.
+    """
+    wanted = [torch.zeros(among.receivers, dtype=torch.bool, device=heard.device).index_fill(0, heard, value=True)]
+    for _ in range(layers - 1):
+        senders = among.sender[wanted[-1][among.receiver]]
+        wanted.append(wanted[-1].index_fill(0, senders, value=True))
+    return wanted[::-1]
 
 
 def _near_ligand(complex_: ComplexGraph, positions: Tensor, reach: Tensor) -> ComplexGraph:

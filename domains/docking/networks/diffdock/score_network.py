@@ -24,11 +24,16 @@ from domains.docking.structures.pocket import whole_protein
 from domains.docking.structures.residues import ATOM_NAME_VOCABULARY
 from domains.docking.structures.torsions import torsions
 from domains.errors import InputError, InputProblem
+from domains.memory import available_memory
 
 WHOLE_PROTEIN: Final = "docked to the whole protein, as DiffDock's weights were trained; the ligand's pose is not used"
 
 _ALPHA: Final = ATOM_NAME_VOCABULARY.index("CA")
 _BOND_TYPES: Final = 4
+# Bytes for each pair of an atom and a residue, and of neighbouring residues: their features, in the three orders that
+# convolutions take them in, and what these are made of.
+_BYTES_HEARD: Final = 3072
+_BYTES_NEIGHBOUR: Final = 1024
 
 
 @final
@@ -64,6 +69,7 @@ class DiffDock(ScoreNetwork[Encoding]):
         if alpha.sum() < 2:
             message = f"there are {alpha.sum()} residues with an alpha carbon to dock to ({pocket.spec})"
             raise InputError(InputProblem(complex_.name, "", message, "choose a larger pocket"))
+        self._check_memory(replace(complex_, ligand=ligand, pocket=pocket))
         embedding = None
         if self.config.language_model:
             protein = complex_.protein
@@ -71,6 +77,24 @@ class DiffDock(ScoreNetwork[Encoding]):
             chosen = [rows[place.tobytes()] for place in pocket.positions[alpha]]
             embedding = self.language_model.embed(protein)[chosen]
         return replace(complex_, ligand=ligand, pocket=pocket, remarks=remarks, embedding=embedding)
+
+    def memory(self, complex_: Complex) -> int:
+        """Most of it is what is known of the edges, of which there are most at t = 1: all atoms hear all residues."""
+        residues = int((complex_.pocket.atom_name == _ALPHA).sum())
+        heard = complex_.ligand.n_atoms * residues
+        return _BYTES_HEARD * heard + _BYTES_NEIGHBOUR * residues * self.config.c_alpha_max_neighbors
+
+    def _check_memory(self, complex_: Complex) -> None:
+        """InputError if a single pose would not fit."""
+        needed, left = self.memory(complex_), available_memory(next(self.parameters()).device)
+        if left is not None and needed > left:
+            residues = int((complex_.pocket.atom_name == _ALPHA).sum())
+            message = (
+                f"a pose in {residues:,} residues takes about {needed / 2**30:.1f} GiB of memory, of which "
+                f"{left / 2**30:.1f} GiB are left"
+            )
+            remedy = "crop the protein to a pocket: --pocket point:X,Y,Z,RADIUS"
+            raise InputError(InputProblem(complex_.name, "", message, remedy))
 
     def encode(self, batch: ComplexBatch) -> Encoding:
         """Graphs of the complexes, those with the same residues sharing them; and the features of the residues.
