@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from domains.bootstrap import Statistic, bootstrap_difference, bootstrap_interval
+from domains.bootstrap import Statistic, bootstrap_difference, bootstrap_interval, bootstrap_ratio
 
 Values = list[NDArray[np.float64]]
 
@@ -130,3 +130,12 @@ def test_bad_arguments_are_named(arguments: tuple[object, ...], message: str) ->
 def test_unpaired_values_are_refused() -> None:
     with pytest.raises(ValueError, match=r"second must have \[2, 3\] poses a complex, as first, got \[2, 2\]"):
         bootstrap_difference([np.ones(2), np.ones(3)], [np.ones(2), np.ones(2)], "mean", seed=0)
+
+
+def test_ratio_of_means_is_paired() -> None:
+    """Of values that are twice the others it is 2 in every resample; of a mean of zero it is infinite."""
+    values = [np.array([1.0, 3.0, 2.0]), np.array([0.5, 4.0])]
+    assert bootstrap_ratio([2 * v for v in values], values, seed=0) == pytest.approx((2.0, 2.0, 2.0))
+    assert bootstrap_ratio(values, [0 * v for v in values], seed=0).estimate == np.inf
+    free = bootstrap_ratio([v[::-1] for v in values], values, seed=0)
+    assert free.estimate == pytest.approx(1.0) and free.low < 1 < free.high

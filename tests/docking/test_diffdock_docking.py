@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import warnings
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from language_models import write_language_model, write_release
 
 from domains import docking
 from domains.docking.convert import cli as convert
+from domains.docking.engine import make_groups
 from domains.docking.networks.diffdock import DiffDock, language_model
 from domains.docking.networks.diffdock.language_model import LanguageModel, chains, windows
 from domains.docking.networks.weights import DockingModel, load_weights, store_low_temperature
@@ -29,6 +31,7 @@ from domains.docking.settings import TEACHER, fit_config
 from domains.docking.structures.batch import collate
 from domains.docking.structures.complexes import Complex
 from domains.docking.structures.protein_files import read_protein
+from domains.docking.structures.residues import ATOM_NAME_VOCABULARY
 from domains.errors import InputError
 
 
@@ -286,3 +289,47 @@ def test_convert_says_in_one_line_what_is_wrong(
     said = capsys.readouterr().err.strip()
     assert said.startswith("error: ") and "\n" not in said
     assert not list(empty.iterdir())
+
+
+def test_a_protein_too_long_for_memory_is_named_and_the_others_go_on() -> None:
+    """Before anything is computed; the one line says how to crop it."""
+    small = replace(complexes()[0], name="small")
+    pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    residues = pages // (3072 * small.ligand.n_atoms) + 1
+    pocket = small.pocket
+    alpha = np.flatnonzero(pocket.atom_name == ATOM_NAME_VOCABULARY.index("CA"))[:1].repeat(residues)
+    arrays = {f.name: getattr(pocket, f.name) for f in fields(pocket)}
+    n = len(pocket.positions)
+    huge_pocket = replace(
+        pocket,
+        spec="point:0,0,0,900",
+        **{name: x[alpha] for name, x in arrays.items() if isinstance(x, np.ndarray) and len(x) == n},
+    )
+    model = DockingModel(small_network(), NoiseRange(), 1.0)
+    usable, problems = model.prepare([replace(small, name="huge", pocket=huge_pocket), small])
+    assert [c.name for c in usable] == ["small"]
+    (problem,) = problems
+    assert problem.record == "" and problem.file == "huge"
+    assert f"a pose in {residues:,} residues takes about" in problem.message
+    assert "--pocket point:X,Y,Z,RADIUS" in problem.remedy
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_changes_a_step_by_little(release: Path, complex_6o5u: Complex, precision: str) -> None:
+    """The outputs are float32, away from the full ones by rounding of half precision, and kept apart in caches."""
+    full, half = docking.load_model(release), docking.load_model(release, precision=precision)
+    found = []
+    for model in (full, half):
+        (group,) = make_groups(model, [complex_6o5u], 2, seed=0)
+        flow = group.flow()
+        levels = flow.clock.levels(torch.tensor(0.5, dtype=torch.float64))
+        with torch.no_grad():
+            found.append((flow.displacement(group.start, levels), group.key()))
+    (exact, key), (rounded, other) = found
+    assert key != other
+    for factor, d in exact.items():
+        assert rounded[factor].dtype == torch.float32
+        away = float((rounded[factor] - d).abs().max() / d.abs().max())
+        assert 1e-5 < away < 0.1
+    with pytest.raises(ValueError, match="precision must be one of float32, bfloat16, float16"):
+        docking.load_model(release, precision="half")
