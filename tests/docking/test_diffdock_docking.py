@@ -298,13 +298,11 @@ def test_a_protein_too_long_for_memory_is_named_and_the_others_go_on() -> None:
     residues = pages // (3072 * small.ligand.n_atoms) + 1
     pocket = small.pocket
     alpha = np.flatnonzero(pocket.atom_name == ATOM_NAME_VOCABULARY.index("CA"))[:1].repeat(residues)
-    arrays = {f.name: getattr(pocket, f.name) for f in fields(pocket)}
-    n = len(pocket.positions)
-    huge_pocket = replace(
-        pocket,
-        spec="point:0,0,0,900",
-        **{name: x[alpha] for name, x in arrays.items() if isinstance(x, np.ndarray) and len(x) == n},
-    )
+    huge_pocket = replace(pocket, spec="point:0,0,0,900")
+    for f in fields(pocket):
+        x = getattr(pocket, f.name)
+        if isinstance(x, np.ndarray) and len(x) == len(pocket.positions):
+            object.__setattr__(huge_pocket, f.name, x[alpha])
     model = DockingModel(small_network(), NoiseRange(), 1.0)
     usable, problems = model.prepare([replace(small, name="huge", pocket=huge_pocket), small])
     assert [c.name for c in usable] == ["small"]

@@ -72,8 +72,14 @@ class EmbeddedEdges:
         if bool(wanted.all()):
             return self
         kept = wanted[self.receiver]
-        parts = (self.receiver, self.sender, self.embedding, self.harmonics)
-        return embedded(*(part[kept] for part in parts), self.receivers, self.senders)
+        return embedded(
+            self.receiver[kept],
+            self.sender[kept],
+            self.embedding[kept],
+            self.harmonics[kept],
+            self.receivers,
+            self.senders,
+        )
 
 
 def embedded(
