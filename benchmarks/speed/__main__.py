@@ -9,9 +9,7 @@ published code's times on the same complex (6o5u, 268 residues, 33 atoms), the r
 from __future__ import annotations
 
 import json
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -23,9 +21,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.speed.measure import Cost, docking_seconds, measure, random_model, workload
-from domains import docking
-from domains.docking.structures.complexes import Complex
+from benchmarks.speed.measure import Cost, docking_seconds, measure, random_model, read_complex, workload
 from domains.errors import InputError, InputProblem
 
 EXAMPLE = Path(__file__).parents[2] / "tests" / "data"
@@ -66,7 +62,8 @@ def main(options: Options) -> None:
     console, log = Console(width=160), Console(stderr=True)
     costs: list[Cost] = []
     for name in options.networks:
-        model, found = random_model(name, options.seed), _complex(options, whole=name == "diffdock")
+        model = random_model(name, options.seed)
+        found = read_complex(options.protein, options.ligand, whole=name == "diffdock")
         measure(model, name, workload(found, 1, ligands=False, seed=options.seed), 1, 0.5, options.seed)  # warms up
         for kind in ("poses", "ligands") if options.ligands else ("poses",):
             for poses in options.poses:
@@ -79,7 +76,9 @@ def main(options: Options) -> None:
     console.print(table(costs, options.threads))
     whole = None
     if options.docking:
-        members = workload(_complex(options, whole=True), 1, ligands=False, seed=options.seed)
+        members = workload(
+            read_complex(options.protein, options.ligand, whole=True), 1, ligands=False, seed=options.seed
+        )
         whole = docking_seconds(random_model("diffdock", options.seed), members, 10, options.docking, options.seed)
         console.print(
             f"10 poses, {options.docking} steps: {whole[0]:.1f} CPU s, {whole[1]:.1f} s wall", highlight=False
@@ -158,18 +157,6 @@ def comparison(
         theirs = published["docking"]
         lines.append(f"20 steps: {theirs:.0f} CPU s published, {whole[0]:.0f} here: {theirs / whole[0]:.1f} times less")
     return lines
-
-
-def _complex(options: Options, *, whole: bool) -> Complex:
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "complex"
-        place.mkdir()
-        shutil.copy(options.protein, place / f"protein{options.protein.suffix}")
-        shutil.copy(options.ligand, place / "ligands.sdf")
-        found, problems = docking.read(folder, pocket="protein" if whole else "ligand", rule="diffdock")
-    if not found:
-        raise InputError(problems[0])
-    return found[0]
 
 
 def _check(options: Options) -> None:

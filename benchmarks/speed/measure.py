@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import resource
+import shutil
+import tempfile
 import time
 from dataclasses import dataclass, replace
 from importlib import import_module
+from pathlib import Path
 from typing import Final, final
 
 import numpy as np
@@ -13,6 +16,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.speed.stopwatch import Stopwatch
+from domains import docking
 from domains.docking.networks.diffdock import DiffDock, DiffDockConfig, DiffDockScoreModel, network
 from domains.docking.networks.diffdock.config import LANGUAGE_MODEL_WIDTH
 from domains.docking.networks.diffdock.convolution import Convolution
@@ -25,6 +29,7 @@ from domains.docking.poses.pose import Poses, bound_poses, retract
 from domains.docking.structures.batch import collate
 from domains.docking.structures.complexes import Complex
 from domains.docking.structures.residues import ATOM_NAME_VOCABULARY
+from domains.errors import InputError
 from ld3.grids import from_times
 from ld3.solvers import noise_from, solve
 
@@ -94,6 +99,23 @@ def random_model(name: str, seed: int) -> DockingModel:
     return DockingModel(model, DIFFDOCK_L.noise, 1.0, start_proportion=1.4601642460337794)
 
 
+def read_complex(protein: Path, ligand: Path, *, whole: bool) -> Complex:
+    """A complex of two files, with the whole protein or the pocket around the ligand.
+
+    Raises:
+        InputError: if it cannot be docked.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "complex"
+        place.mkdir()
+        shutil.copy(protein, place / f"protein{protein.suffix}")
+        shutil.copy(ligand, place / "ligands.sdf")
+        found, problems = docking.read(folder, pocket="protein" if whole else "ligand", rule="diffdock")
+    if not found:
+        raise InputError(problems[0])
+    return found[0]
+
+
 def workload(found: Complex, poses: int, *, ligands: bool, seed: int) -> list[Complex]:
     """The complex, or `poses` of it with names of their own; with random embeddings of its residues."""
     count = int((found.pocket.atom_name == _ALPHA).sum())
@@ -109,7 +131,7 @@ def measure(model: DockingModel, name: str, members: list[Complex], poses: int, 
     with watch.part("encoding"):
         encoded = model.encode(collate(members))
     flow = DockingFlow(encoded)
-    x = _noisy(flow, poses, t, generator)
+    x = noisy_poses(flow, poses, t, generator)
     grid, solver = from_times(flow.clock, (t, t / 2, 0.0)), PUBLISHED.solver(flow.clock)
     began, wall = time.process_time(), time.perf_counter()
     with watch.watching(PARTS):
@@ -138,7 +160,8 @@ def docking_seconds(
     return time.process_time() - began, time.perf_counter() - wall
 
 
-def _noisy(flow: DockingFlow, poses: int, t: float, generator: torch.Generator) -> Poses:
+def noisy_poses(flow: DockingFlow, poses: int, t: float, generator: torch.Generator) -> Poses:
+    """Bound poses, dealt to the complexes in turn, with the noise of t."""
     row = torch.arange(poses) % len(flow.batch)
     sigma = flow.clock.sigma(flow.clock.levels({f: torch.full((poses,), t, dtype=torch.float64) for f in FACTORS}))
     noise = draw_noise(sigma, flow.batch.torsion_bonds.shape[1], generator)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, overload
+from typing import Final, Literal, overload
 
 from rdkit import Chem
 
@@ -66,6 +66,7 @@ def dock(
     grid: Path | str | None = None,
     seed: int = 0,
     device: str = "cpu",
+    precision: Literal["float32", "bfloat16"] = "float32",
     drop: Sequence[str] = (),
     keep: Sequence[str] = (),
     template: Sequence[str] = (),
@@ -167,7 +168,7 @@ def plan_of(options: DockOptions) -> tuple[DockPlan, list[str]]:
     if not 0 <= options.seed <= _LARGEST_SEED:
         raise mistake("seed", f"got {options.seed}", f"give a number from 0 to {_LARGEST_SEED}")
     find_device(options.device)
-    model = load_model(options.weights or DEMO_WEIGHTS, options.device)
+    model = load_model(options.weights or DEMO_WEIGHTS, options.device, precision=options.precision)
     sampler, name, remarks = _sampler(model, options)
     weights = f"{model.path.name if model.path else 'no file'} {fingerprint(model.network)[:12]}"
     tags = {"nfe": str(sampler.nfe), "seed": str(options.seed), "grid": name, "weights": weights}

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.speed.__main__ import cli, comparison, read_published
 from benchmarks.speed.measure import Cost
+from benchmarks.speed.precision import cli as precision_cli
 from benchmarks.speed.stopwatch import Stopwatch
 
 
@@ -89,3 +90,11 @@ def test_mistakes_get_one_line(arguments: list[str], expected: str, capsys: pyte
     assert cli(arguments) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("error: ") and expected in line
+
+
+def test_what_half_precision_changes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert precision_cli(["--nfe", "4", "--samples", "1", "--poses", "0"]) == 0
+    lines = {words[1]: words for line in capsys.readouterr().out.splitlines() if len(words := line.split()) > 7}
+    assert lines["float32"][3] == "0.0000" and 0 < float(lines["bfloat16"][3]) < 0.5
+    assert precision_cli(["--samples", "0"]) == 2
+    assert "--samples" in capsys.readouterr().err

@@ -312,10 +312,9 @@ def test_a_protein_too_long_for_memory_is_named_and_the_others_go_on() -> None:
     assert "--pocket point:X,Y,Z,RADIUS" in problem.remedy
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_half_precision_changes_a_step_by_little(release: Path, complex_6o5u: Complex, precision: str) -> None:
+def test_half_precision_changes_a_step_by_little(release: Path, complex_6o5u: Complex) -> None:
     """The outputs are float32, away from the full ones by rounding of half precision, and kept apart in caches."""
-    full, half = docking.load_model(release), docking.load_model(release, precision=precision)
+    full, half = docking.load_model(release), docking.load_model(release, precision="bfloat16")
     found = []
     for model in (full, half):
         (group,) = make_groups(model, [complex_6o5u], 2, seed=0)
@@ -329,5 +328,5 @@ def test_half_precision_changes_a_step_by_little(release: Path, complex_6o5u: Co
         assert rounded[factor].dtype == torch.float32
         away = float((rounded[factor] - d).abs().max() / d.abs().max())
         assert 1e-5 < away < 0.1
-    with pytest.raises(ValueError, match="precision must be one of float32, bfloat16, float16"):
+    with pytest.raises(ValueError, match="precision must be one of float32, bfloat16"):
         docking.load_model(release, precision="half")

@@ -55,8 +55,8 @@ class DockingModel:
             p · sqrt(mean |r|²) / 1.73 Å in each coordinate, r from the mean of the alpha carbons, as in DiffDock-L;
             None = the largest noise.
         ranker: that came with the weights.
-        precision: of the network's matrix products (autocast), torch.bfloat16 or torch.float16; None = that of the
-            weights. Geometry, sums over edges and the solver keep float32.
+        precision: of the network's matrix products (autocast), such as torch.bfloat16; None = that of the weights.
+            Geometry, sums over edges and the solver keep float32.
     """
 
     network: ScoreNetwork[Any]
@@ -227,12 +227,9 @@ def _ranker(network: DiffDock, confidence: ConfidenceModel) -> ConfidenceRanker:
     return ConfidenceRanker(confidence, network.language_model, knn_only_graph=network.config.knn_only_graph)
 
 
-PRECISIONS: Final[Mapping[str, torch.dtype | None]] = {
-    "float32": None,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
-"""What command lines call :attr:`DockingModel.precision`."""
+PRECISIONS: Final[Mapping[str, torch.dtype | None]] = {"float32": None, "bfloat16": torch.bfloat16}
+"""What command lines call :attr:`DockingModel.precision`. float16 is not among them: numbers inside of the demo network
+leave its range, and a step is then wrong by a third."""
 
 
 def load_model(
@@ -248,7 +245,7 @@ def load_model(
         weights: a weights file, or the folder of a DiffDock release, such as workdir/v1.1.
         device: cpu, cuda, cuda:1.
         language_model: folder of ESM-2, where it does not lie as :func:`load_weights` looks for it.
-        precision: of the network's matrix products: float32, bfloat16 or float16.
+        precision: of the network's matrix products: float32 or bfloat16.
 
     Raises:
         InputError: as :func:`load_weights`.
