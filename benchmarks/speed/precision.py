@@ -75,7 +75,7 @@ def _ends(options: Options) -> list[tuple[str, ...]]:
     """A line a precision, of the demo weights."""
     model = docking.load_model(options.weights)
     complexes, _ = docking.read()
-    lines = []
+    lines: list[tuple[str, ...]] = []
     exact: dict[str, NDArray[np.float32]] = {}
     for name, precision in PRECISIONS.items():
         own = replace(model, precision=precision)
@@ -94,7 +94,7 @@ def _step(model: DockingModel, options: Options, t: float) -> list[tuple[str, ..
     files = SpeedOptions()
     members = workload(read_complex(files.protein, files.ligand, whole=True), 1, ligands=False, seed=options.seed)
     encoded = model.encode(collate(members))
-    lines = []
+    lines: list[tuple[str, ...]] = []
     exact: NDArray[np.float32] | None = None
     for name, precision in PRECISIONS.items():
         flow = DockingFlow(replace(encoded, model=replace(model, precision=precision)))
