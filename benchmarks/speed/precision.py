@@ -67,8 +67,8 @@ def main(options: Options, console: Console) -> None:
         model = random_model("diffdock", options.seed)
         lines = [row for t in options.times for row in _step(model, options, t)]
         title = f"one step at DiffDock-L's size, random weights, {options.poses} poses, {options.threads} threads"
-        headings = ("precision", "t", "atoms move, Å", "error, Å", "largest, Å", "CPU s")
-        console.print(Table(headings, lines).terminal(title))
+        step_headings = ("precision", "t", "atoms move, Å", "error, Å", "largest, Å", "CPU s")
+        console.print(Table(step_headings, lines).terminal(title))
 
 
 def _ends(options: Options) -> list[tuple[str, ...]]:
