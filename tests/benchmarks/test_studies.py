@@ -18,7 +18,7 @@ from flows import GaussianFlow
 from rich.console import Console
 
 from benchmarks.common.store import Store
-from benchmarks.experiments import ball, coefficients, warp
+from benchmarks.experiments import ball, coefficients, few_evaluations, losses, warp
 from benchmarks.experiments.reference_case import fits as reference_case
 from benchmarks.experiments.study import Kept, command_line, defaults, gits_jumps, run_study, write_results
 from domains.progress import WorkProgress
@@ -27,6 +27,8 @@ from ld3 import VPLinear
 STUDIES: dict[str, Any] = {
     "ball": ball.Options,
     "coefficients": coefficients.Options,
+    "few_evaluations": few_evaluations.Options,
+    "losses": losses.Options,
     "reference_case": reference_case.Options,
     "warp": warp.Options,
 }
