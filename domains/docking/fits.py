@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import torch
 
@@ -21,7 +23,12 @@ from domains.errors import InputError
 from domains.seeds import seed_of
 from ld3.grids import Grid
 from ld3.learn import FitConfig, FitResult, Teacher
+from ld3.learn.fit import most_evaluations
+from ld3.learn.teacher import parts
 from ld3.solvers import get_solver
+
+_TIMED: Final = 2  # poses, of which an evaluation is timed
+_GRADIENT: Final = 3  # evaluations that one with its gradient costs, about
 
 
 def fit_starts(model: DockingModel, complexes: Sequence[Complex], poses: int, seed: int) -> tuple[DockingFlow, Poses]:
@@ -39,6 +46,36 @@ def fit_starts(model: DockingModel, complexes: Sequence[Complex], poses: int, se
     encoded = model.encode(collate(chosen))
     start = starts(encoded, chosen, samples, {c.name: seed_of(seed, "fit", c.name) for c in chosen})
     return DockingFlow(encoded), start
+
+
+@torch.no_grad()
+def evaluation_seconds(model: DockingModel, complexes: Sequence[Complex]) -> float:
+    """Wall time of one network evaluation of one pose, measured on the complex of median size, as :meth:`prepare` gave
+    it.
+    """
+    middle = sorted(complexes, key=size)[len(complexes) // 2]
+    flow = DockingFlow(model.encode(collate([middle])))
+    x = flow.prior(_TIMED, torch.Generator().manual_seed(0))
+    levels = flow.clock.levels(torch.tensor(1.0, dtype=torch.float64))
+    taken = []
+    for _ in range(2):  # the first one warms up
+        began = time.perf_counter()
+        flow.displacement(x, levels)["tr"].cpu()
+        taken.append(time.perf_counter() - began)
+    return min(taken) / _TIMED
+
+
+def fit_evaluations(nfe: Sequence[int], poses: int, config: FitConfig, teacher: Teacher) -> float:
+    """The most network evaluations, of one pose, that the fits of several grids can cost; those with a gradient count
+    as `_GRADIENT`. The teacher runs once for all.
+    """
+    train, valid, test = parts(poses)
+    total = float(teacher.evaluations(poses))
+    for n in nfe:
+        own = replace(config, batch=fit_config(n).batch)
+        gradients = n * len(own.phases) * own.steps * min(own.batch, train)
+        total += most_evaluations(own, train, valid, n, 1, test) + (_GRADIENT - 1) * gradients
+    return total
 
 
 def learn_grid(

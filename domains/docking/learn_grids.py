@@ -19,7 +19,7 @@ import torch
 import tyro
 from rich.console import Console
 
-from domains.docking.fits import learn_grid
+from domains.docking.fits import evaluation_seconds, fit_evaluations, learn_grid
 from domains.docking.general_grids import general_fit, grid_path
 from domains.docking.networks.weights import DEMO_WEIGHTS, DockingModel, load_weights
 from domains.docking.settings import SOLVER, TEACHER, fit_config
@@ -94,6 +94,15 @@ def main(config: LearnConfig, console: Console) -> None:
         raise InputError(refused[0])
     teacher = replace(TEACHER, checked=min(len(complexes), _CHECKED))
     poses = config.poses * len(complexes)
+    settings = replace(fit_config(config.nfe[0]), steps=config.steps, phases=("times",))
+    evaluations = fit_evaluations(config.nfe, poses, settings, teacher)
+    seconds = evaluation_seconds(model, complexes)
+    console.print(
+        f"up to {evaluations:,.0f} network evaluations, at {1000 * seconds:,.0f} ms each now: about "
+        f"{evaluations * seconds / 3600:.1f} h; interrupted, the same command goes on",
+        highlight=False,
+        soft_wrap=True,
+    )
     plan = {_stage(nfe): float(teacher.nfe * poses) for nfe in config.nfe}
     with WorkProgress(console, plan) as progress:
         for nfe in config.nfe:

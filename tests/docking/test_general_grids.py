@@ -177,3 +177,17 @@ def test_mistakes_get_one_line(case: Case, capsys: pytest.CaptureFixture[str]) -
     path.write_bytes(grid_path(DEMO_WEIGHTS, "dpmpp_2m", 5).read_bytes())
     with pytest.raises(InputError, match="it is of another solver, number of evaluations"):
         general_fit(load_weights(case.weights), 3)
+
+
+def test_the_cost_is_said_before_and_is_not_less_than_what_is_spent(
+    case: Case, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli([*case.arguments, "--nfe", "3"])
+    said = capsys.readouterr().err.splitlines()
+    line = next(line for line in said if "network evaluations, at" in line)
+    assert said.index(line) < next(i for i, line in enumerate(said) if "final test" in line)
+    most = int(line.split("up to ")[1].split(" ")[0].replace(",", ""))
+    learned = FitResult.load(grid_path(case.weights, "dpmpp_2m", 3))
+    teacher = 48 * (9 + 2)  # nine poses, one of them checked at twice the steps
+    assert most >= teacher + learned.network_evaluations + 2 * learned.gradient_evaluations
+    assert most < 2 * (teacher + learned.network_evaluations + 2 * learned.gradient_evaluations)
