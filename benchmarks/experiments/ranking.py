@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -37,13 +37,13 @@ from benchmarks.experiments.ranking_rows import (
     rank_rows,
     top,
 )
-from benchmarks.experiments.ranking_tables import TRIED, ranking_block, refinement_block
-from benchmarks.experiments.ranking_vina import VinaRun, dock_in_turn
+from benchmarks.experiments.ranking_tables import TRIED, ranking_block, refinement_block, vina_block
+from benchmarks.experiments.ranking_validity import KINDS, Checker, Weights, ways
+from benchmarks.experiments.ranking_vina import dock_in_turn, vina_rows
 from domains import docking
 from domains.bootstrap import bootstrap_interval
 from domains.docking.networks.weights import DockingModel
 from domains.docking.poses.metrics import symmetric_rmsd
-from domains.docking.poses.validity import check_all
 from domains.docking.ranking.combination import WEIGHTS
 from domains.docking.ranking.consensus import symmetries
 from domains.docking.refine.local import Refinement
@@ -55,13 +55,9 @@ from ld3.fingerprint import fingerprint
 
 BLOCK: Final = "ranking"
 REFINE_BLOCK: Final = "refinement"
+VINA_BLOCK: Final = "vina"
 
 _PACKAGES: Final = ("torch", "rdkit", "numpy", "scipy", "posebusters", "vina", "meeko")
-_AT_ONCE: Final = 16  # complexes of a call of PoseBusters
-
-
-Job = tuple[Complex, NDArray[np.float32]]
-"""A complex, and poses of it."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +108,7 @@ def compare(options: Options, log: Console) -> int:
     )
     study.check_each_once(nfe=options.nfe)
     if options.page is not None:
-        check_page("page", options.page, BLOCK, REFINE_BLOCK)
+        check_page("page", options.page, BLOCK, REFINE_BLOCK, VINA_BLOCK)
     prepare_folder(options.out)
     model = docking.load_model()
     split, _ = read_split([options.data], SPLITS / "validation_ligands.txt", SPLITS / "validation_targets.txt")
@@ -136,6 +132,7 @@ class _Study:
         plan |= {"refinement": 8.0 * options.trials, "validity": 8.0 * options.checked * len(sizes)}
         plan |= {"Vina": 60.0 * sum(map(len, vina.values()))}
         with WorkProgress(self.log, plan, unit="s") as bar:
+            checker = Checker(self.kept.store, lambda count: bar.advance(8 * count))
             with bar.stage("training complexes"):
                 taught = self._scored(self.train, first, bar)
             tables: dict[tuple[str, int], list[Scored]] = {}
@@ -153,22 +150,36 @@ class _Study:
             chosen = best_ranker(rows, first)
             self._write(rows, weights, chosen, [], {})
             with bar.stage("validity"):
-                rows = self._with_validity(rows, tables, weights, chosen, bar)
+                rows = self._with_validity(rows, tables, weights, chosen, checker)
             self._write(rows, weights, chosen, [], {})
             with bar.stage("refinement"):
-                tried = self._refinements(tables[KNOWN, first][: options.trials], bar)
+                tried = self._refinements(tables[KNOWN, first][: options.trials], checker)
             self._write(rows, weights, chosen, tried, {})
             with bar.stage("Vina"):
                 docked = dock_in_turn(vina, options.exhaustiveness, options.seed, self.kept, lambda: bar.advance(60))
-                for name, own in vina.items():
-                    rows += self._vina(
-                        name, own, docked, [tables[name, nfe] for nfe in options.nfe], weights, chosen, bar
+                beside = [
+                    row
+                    for name, own in vina.items()
+                    for row in vina_rows(
+                        name,
+                        options.exhaustiveness,
+                        {found.name: docked[found.name] for found in own},
+                        {nfe: tables[name, nfe] for nfe in options.nfe},
+                        weights,
+                        chosen,
+                        checker,
                     )
-        self._write(rows, weights, chosen, tried, {name: [c.name for c in own] for name, own in vina.items()})
+                ]
+        names = {name: [found.name for found in own] for name, own in vina.items()}
+        self._write(rows, weights, chosen, tried, names, beside)
         if options.store:
             store_weights(options, weights["refined"], chosen)
+        # A table of nothing would take the place of one that another command made.
         study.publish(options.page, BLOCK, ranking_block(options, rows, chosen, sizes))
-        study.publish(options.page, REFINE_BLOCK, refinement_block(options, tried))
+        if tried:
+            study.publish(options.page, REFINE_BLOCK, refinement_block(options, tried))
+        if beside:
+            study.publish(options.page, VINA_BLOCK, vina_block(options, beside, chosen))
         return 0
 
     def _scored(self, complexes: Sequence[Complex], nfe: int, bar: WorkProgress) -> list[Scored]:
@@ -181,68 +192,28 @@ class _Study:
         self,
         rows: Sequence[Row],
         tables: Mapping[tuple[str, int], Sequence[Scored]],
-        weights: Mapping[str, Mapping[str, Mapping[str, float]]],
+        weights: Weights,
         chosen: str,
-        bar: WorkProgress,
+        checker: Checker,
     ) -> list[Row]:
         """PoseBusters on the first poses by the chosen ranker and on a random one, docked and refined."""
-        verdicts: dict[tuple[str, int, str, str], list[bool]] = {}
-        first = self.options.nfe[0]
-        checked = {
-            name: {found.name for found in drawn(own, self.options.checked, self.options.seed)}
-            for name, own in self.splits.items()
-        }
-        some = {
-            name: [scored for scored in tables[name, first] if scored.complex.name in own]
-            for name, own in checked.items()
-        }
-        for name, table in some.items():
-            jobs, picked = [], []
-            for scored in table:
-                picks = [
-                    (kind, ranker, 0 if ranker == MEAN else top(scored, kind, weights[kind].get(ranker, {ranker: 1.0})))
-                    for kind in ("docked", "refined")
-                    for ranker in (MEAN, chosen)
-                ]
-                jobs.append((scored.complex, np.stack([scored.positions[kind][i] for kind, _, i in picks])))
-                picked.append(picks)
-            for picks, found in zip(picked, self._valid(jobs, bar), strict=True):
-                for (kind, ranker, _), valid in zip(picks, found, strict=True):
-                    verdicts.setdefault((name, first, kind, ranker), []).append(valid)
-        new = []
-        for row in rows:
-            own = verdicts.get((row.split, row.nfe, row.poses, row.ranker))
-            if own is None:
-                new.append(row)
-                continue
-            table = some[row.split]
-            used = {} if row.ranker == MEAN else weights[row.poses].get(row.ranker, {row.ranker: 1.0})
-            near = [scored.rmsd[row.poses][top(scored, row.poses, used) if used else 0] < 2.0 for scored in table]
-            both = [np.array([float(a and b)]) for a, b in zip(own, near, strict=True)]
-            interval = bootstrap_interval(grouped(row.split, table, both), "mean", seed=0)
-            new.append(Row(**{**vars(row), "valid": float(np.mean(own)), "valid_near": interval}))
-        return new
+        first, new = self.options.nfe[0], {(row.split, row.nfe, row.poses, row.ranker): row for row in rows}
+        for name, own in self.splits.items():
+            checked = {found.name for found in drawn(own, self.options.checked, self.options.seed)}
+            table = [scored for scored in tables[name, first] if scored.complex.name in checked]
+            verdicts = checker.first_poses(table, weights, chosen)
+            for kind in KINDS if table else ():
+                for ranker in (MEAN, chosen):
+                    valid = [answers[kind, ranker] for answers in verdicts]
+                    places = [0 if ranker == MEAN else top(s, kind, ways(weights, kind, ranker)) for s in table]
+                    near = [scored.rmsd[kind][place] < 2.0 for scored, place in zip(table, places, strict=True)]
+                    both = [np.array([float(a and b)]) for a, b in zip(valid, near, strict=True)]
+                    interval = bootstrap_interval(grouped(name, table, both), "mean", seed=0)
+                    key = (name, first, kind, ranker)
+                    new[key] = replace(new[key], valid=float(np.mean(valid)), valid_near=interval)
+        return list(new.values())
 
-    def _valid(self, jobs: Sequence[Job], bar: WorkProgress) -> list[list[bool]]:
-        """PoseBusters on the poses of each complex, many at a time, for its worker takes long to start."""
-        found: dict[str, list[bool]] = {}
-        store = self.kept.store
-        names = [f"valid-{fingerprint(found.name, poses.tobytes())}" for found, poses in jobs]
-        left = []
-        for name, job in zip(names, jobs, strict=True):
-            if (answers := store.json(name)) is None:
-                left.append((name, job))
-            else:
-                found[name] = answers
-        for first in range(0, len(left), _AT_ONCE):
-            part = left[first : first + _AT_ONCE]
-            for (name, _), answers in zip(part, check_all([job for _, job in part], processes=1), strict=True):
-                found[name] = [answer.valid is True for answer in answers]
-                store.put_json(name, found[name])
-            bar.advance(8 * len(part))
-        return [found[name] for name in names]
-
-    def _refinements(self, table: Sequence[Scored], bar: WorkProgress) -> list[dict[str, Any]]:
+    def _refinements(self, table: Sequence[Scored], checker: Checker) -> list[dict[str, Any]]:
         """Success and validity of the first poses of each complex, moved in several ways."""
         moved: list[dict[str, NDArray[np.float32]]] = []
         for scored in table:
@@ -256,7 +227,7 @@ class _Study:
             moved.append(own)
         jobs = [(scored.complex, np.concatenate(list(own.values()))) for scored, own in zip(table, moved, strict=True)]
         ways: dict[str, list[tuple[NDArray[np.float64], list[bool], NDArray[np.float64]]]] = {}
-        for scored, own, verdicts in zip(table, moved, self._valid(jobs, bar), strict=True):
+        for scored, own, verdicts in zip(table, moved, checker.poses(jobs), strict=True):
             complex_, docked = scored.complex, scored.positions["docked"][:TRIED]
             assert complex_.reference is not None
             for k, (way, poses) in enumerate(own.items()):
@@ -275,57 +246,17 @@ class _Study:
             for way, own in ways.items()
         ]
 
-    def _vina(
-        self,
-        split: str,
-        complexes: Sequence[Complex],
-        docked: Mapping[str, VinaRun],
-        tables: Sequence[Sequence[Scored]],
-        weights: Mapping[str, Mapping[str, Mapping[str, float]]],
-        chosen: str,
-        bar: WorkProgress,
-    ) -> list[Row]:
-        """Vina and, on the same complexes, the chosen ranker's first refined pose."""
-        options = self.options
-        names = {found.name for found in complexes}
-        near, seconds, poses = [], [], []
-        for complex_ in complexes:
-            pose, took = docked[complex_.name]
-            assert complex_.reference is not None
-            near.append((symmetric_rmsd(pose, complex_.reference, symmetries(complex_)) < 2.0).astype(float))
-            poses.append((complex_, pose))
-            seconds.append(took)
-        if not complexes:
-            return []
-        valid = [answers[0] for answers in self._valid(poses, bar)]
-        both = [np.array([float(v and n[0])]) for v, n in zip(valid, near, strict=True)]
-        rows = []
-        for nfe, table in zip(options.nfe, tables, strict=True):
-            own = [scored for scored in table if scored.complex.name in names]
-            for row in rank_rows(split, nfe, "refined", own, weights["refined"]):
-                if row.ranker in (chosen, MEAN):
-                    took = float(np.mean([sum(scored.cpu_seconds.values()) for scored in own]))
-                    rows.append(Row(**{**vars(row), "split": f"{split}, Vina's", "cpu_seconds": took}))
-        order = {found.name: k for k, found in enumerate(complexes)}
-        own = sorted((s for s in tables[0] if s.complex.name in names), key=lambda s: order[s.complex.name])
-        vina = Row(
-            split=f"{split}, Vina's",
-            nfe=0,
-            poses=f"exhaustiveness {options.exhaustiveness}",
-            ranker="Vina",
-            complexes=len(complexes),
-            success=bootstrap_interval(grouped(split, own, near), "mean", seed=0),
-            minus_mean=None,
-            valid=float(np.mean(valid)),
-            valid_near=bootstrap_interval(grouped(split, own, both), "mean", seed=0),
-            cpu_seconds=float(np.mean(seconds)),
-        )
-        return [*rows, vina]
-
     def _write(
-        self, rows: Sequence[Row], weights: object, chosen: str, tried: object, vina: Mapping[str, Sequence[str]]
+        self,
+        rows: Sequence[Row],
+        weights: object,
+        chosen: str,
+        tried: object,
+        vina: Mapping[str, Sequence[str]],
+        beside: Sequence[Row] = (),
     ) -> None:
         content = {"rows": [asdict(row) for row in rows], "weights": weights, "chosen": chosen}
+        content["beside_vina"] = [asdict(row) for row in beside]
         study.write_results(
             self.options.out, "ld3.docking.ranking", self.options, _PACKAGES, **content, refinements=tried, vina=vina
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.common.tables import Table, difference
@@ -24,10 +25,25 @@ def ranking_block(options: Options, rows: Sequence[Row], chosen: str, sizes: Map
         f"known targets and {sizes[UNSEEN]} complexes of unseen targets. Shares of ligands in %, with 95% intervals "
         "(bootstrap over ligands; over targets, then ligands, where unseen). Chosen on the held-out ligands: "
         f"**{chosen}**. Weights of combinations were fitted on {options.train} training complexes. Valid, and valid "
-        f"and near: of the first poses of {options.checked} complexes of each split, by PoseBusters. CPU seconds: all "
-        "poses of a ligand."
+        f"and near: of the first poses of {options.checked} complexes of each split, by PoseBusters."
     )
-    headings = (
+    return f"{about}\n\n{_rows(rows, timed=False)}"
+
+
+def vina_block(options: Options, rows: Sequence[Row], chosen: str) -> str:
+    """Origin and table of Vina beside the chosen ranker on the same complexes, in Markdown."""
+    about = (
+        f"{study.made_by('ranking', options)}. AutoDock Vina {version('vina')} at exhaustiveness "
+        f"{options.exhaustiveness}, in a box of 4 Å around the known pose, from the same conformers, and on the same "
+        f"complexes {options.samples} poses of ours, refined, ranked by {chosen}. Shares of ligands in %, with 95% "
+        f"intervals as above; valid by PoseBusters. CPU seconds a ligand on one thread, of all its poses, with "
+        "refinement and ranking, and of Vina with its maps."
+    )
+    return f"{about}\n\n{_rows(rows, timed=True)}"
+
+
+def _rows(rows: Sequence[Row], timed: bool) -> str:
+    headings = [
         "split",
         "NFE",
         "poses",
@@ -37,10 +53,10 @@ def ranking_block(options: Options, rows: Sequence[Row], chosen: str, sizes: Map
         "minus random, points",
         "valid",
         "valid and < 2 Å",
-        "CPU s",
-    )
+        *(["CPU s"] if timed else []),
+    ]
     cells = [
-        (
+        [
             row.split,
             str(row.nfe or "-"),
             row.poses,
@@ -50,11 +66,11 @@ def ranking_block(options: Options, rows: Sequence[Row], chosen: str, sizes: Map
             "" if row.minus_mean is None else difference(row.minus_mean.estimate, row.minus_mean[1:], 100, ".0f"),
             "" if row.valid is None else f"{100 * row.valid:.0f}",
             "" if row.valid_near is None else _share(row.valid_near),
-            "" if row.cpu_seconds is None else f"{row.cpu_seconds:.1f}",
-        )
+            *(["" if row.cpu_seconds is None else f"{row.cpu_seconds:.1f}"] if timed else []),
+        ]
         for row in rows
     ]
-    return f"{about}\n\n{Table(headings, cells, text_columns=4).markdown()}"
+    return Table(headings, cells, text_columns=4).markdown()
 
 
 def refinement_block(options: Options, tried: Sequence[Mapping[str, Any]]) -> str:

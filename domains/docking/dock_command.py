@@ -54,7 +54,7 @@ class Dock(DockOptions):
 
 def _dock(command: Dock, log: Console) -> int:
     from domains.docking.dock_files import plan_of, read_inputs
-    from domains.docking.dock_results import write_failures
+    from domains.docking.dock_results import check_folder, write_failures
     from domains.docking.structures.remarks import print_reading
     from domains.exits import CANNOT_RUN
     from domains.options import prepare_folder
@@ -70,6 +70,7 @@ def _dock(command: Dock, log: Console) -> int:
         write_failures(command.out / "failures.csv", problems, {})
         log.print(f"error: nothing can be docked; the reasons are in {command.out / 'failures.csv'}", markup=False)
         return CANNOT_RUN
+    check_folder(command.out, len(complexes) == 1)
     return _Run(command, plan, complexes, problems, remarks, log).run()
 
 
@@ -196,6 +197,10 @@ class _Run:
         except (OSError, ValueError):
             return False
         if content.get("key") != self._key(complex_):
+            said = (
+                f"note: {file.parent} holds poses of {content.get('name')} by other options or files: they are replaced"
+            )
+            self.log.print(said, markup=False)
             return False
         self.contents[complex_.name] = content
         return True

@@ -21,7 +21,7 @@ from rdkit import Chem
 
 from domains.docking.poses.files import folder_names, write_sdf
 from domains.docking.ranked_poses import RankedPoses
-from domains.errors import InputProblem
+from domains.errors import InputError, InputProblem
 
 SCHEMA: Final = "ld3.docking.run"
 RUNS_SCHEMA: Final = f"{SCHEMA}s"
@@ -33,6 +33,7 @@ _PACKAGES: Final = ("torch", "rdkit", "gemmi", "numpy", "posebusters")
 def write_ligand(folder: Path, found: RankedPoses, key: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """Write all files of one ligand; the content of its run.json."""
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run.json").unlink(missing_ok=True)  # of other poses
     complex_, poses = found.complex, list(found)
     tags = [found.sdf_tags(pose) for pose in poses]
     write_sdf(folder / "poses.sdf", complex_.ligand, found.positions, tags)
@@ -77,6 +78,27 @@ def summary_row(found: RankedPoses) -> dict[str, str]:
         "seconds": f"{sum(found.seconds.values()):.2f}",
     }
     return row if rmsd is None else {**row, "lowest_rmsd": f"{np.min(rmsd):.3f}"}
+
+
+def check_folder(out: Path, alone: bool) -> None:
+    """Refuse a folder with results of another kind, which would lie among the new ones.
+
+    Args:
+        out: folder of the run; need not exist.
+        alone: whether one ligand is docked, whose files lie in `out` itself.
+
+    Raises:
+        InputError: if it holds a run of one ligand, and several are docked now; the other way round; or no docking.
+    """
+    try:
+        found = json.loads((out / "run.json").read_text())
+    except (OSError, ValueError):
+        return
+    kinds = {SCHEMA: "one ligand's poses", RUNS_SCHEMA: "poses of several ligands"}
+    schema = found.get("schema") if isinstance(found, dict) else None
+    if schema != (SCHEMA if alone else RUNS_SCHEMA):
+        message = f"{out} holds {kinds.get(schema, 'results of another command')}"
+        raise InputError(InputProblem("--out", "", message, "give another folder, or remove that one"))
 
 
 def folders_of(out: Path, names: Sequence[str]) -> dict[str, Path]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, final
 
 from domains.docking.dock_options import DockOptions
-from domains.docking.dock_results import folders_of, write_ligand, write_summary
+from domains.docking.dock_results import check_folder, folders_of, write_ligand, write_summary
 from domains.docking.ranked_poses import RankedPose, RankedPoses
 from domains.errors import InputProblem
 
@@ -53,9 +53,11 @@ class Docked:
         """Write the files that `ld3 dock` writes, with report.html if asked for; the folder.
 
         Raises:
-            OSError: if the folder cannot be written.
+            InputError: if the folder holds results of another kind.
+            OSError: if it cannot be written.
         """
         out = Path(out)
+        check_folder(out, len(self.ligands) == 1)
         folders = folders_of(out, [own.complex.name for own in self.ligands])
         config = config_of(self.options)
         contents = {own.complex.name: write_ligand(folders[own.complex.name], own, "", config) for own in self.ligands}

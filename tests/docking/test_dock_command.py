@@ -115,6 +115,30 @@ def test_a_table_with_a_bad_row_docks_the_others_and_goes_on_where_it_was(
     assert [row["name"] for row in again.rows("summary.csv")] == ["good", "new"]
 
 
+def test_results_of_another_kind_are_not_written_among(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A table's run does not land in one ligand's folder; other poses of one ligand replace those, and it is said."""
+    table = tmp_path / "jobs.csv"
+    table.write_text(
+        f"complex_name,protein_path,ligand_description\na,{PROTEIN},CCOC=O\nb,{PROTEIN},CCO\nc,{PROTEIN},CCN\n"
+    )
+    pocket = ("--pocket", LIGAND, "--no-check", "--no-refine")
+    first = run(capsys, tmp_path / "one", PROTEIN, "CCOC=O ester", *pocket)
+    assert first.status == 0
+    before = (first.out / "poses.sdf").read_bytes()
+    refused = run(capsys, tmp_path / "one", "--csv", table, *pocket)
+    assert refused.status == 2 and "holds one ligand's poses; give another folder" in refused.stderr
+    assert (first.out / "poses.sdf").read_bytes() == before
+    other = run(capsys, tmp_path / "one", PROTEIN, "CCO ethanol", *pocket)
+    assert other.status == 0 and "holds poses of ester" in other.stderr and "they are replaced" in other.stderr
+    several = run(capsys, tmp_path / "several", "--csv", table, *pocket)
+    assert several.status == 0 and "c/report.html" in (several.out / "report.html").read_text()
+    table.write_text("\n".join(table.read_text().splitlines()[:3]) + "\n")
+    fewer = run(capsys, tmp_path / "several", "--csv", table, *pocket)
+    assert "2 of 2 are docked already" in fewer.stderr
+    page = (fewer.out / "report.html").read_text()
+    assert "a/report.html" in page and "c/report.html" not in page
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

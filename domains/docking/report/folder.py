@@ -13,6 +13,7 @@ from rdkit import Chem, rdBase
 from domains.errors import InputError, InputProblem
 
 DOCK: Final = "ld3.docking.run"
+RUNS: Final = "ld3.docking.runs"
 SCREEN: Final = "ld3.docking.screen"
 _POSES: Final = {DOCK: "poses.sdf", SCREEN: "best.sdf"}
 
@@ -67,7 +68,13 @@ def read_results(folder: Path) -> Results | None:
 
 
 def folders_below(folder: Path) -> list[Path]:
-    """Those with results of their own, in the order of their names."""
+    """Those with results of their own: of the run of several ligands that the folder holds, else all by their names."""
+    try:
+        run = json.loads((folder / "run.json").read_text())
+    except (OSError, ValueError):
+        run = None
+    if isinstance(run, dict) and run.get("schema") == RUNS:
+        return [folder / place for place in run["folders"].values()]
     return sorted(path.parent for path in folder.rglob("run.json") if path.parent != folder)
 
 
