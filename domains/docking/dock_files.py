@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal, overload
 
@@ -28,11 +29,16 @@ from domains.docking.settings import SOLVER
 from domains.docking.structures.complexes import Complex, read
 from domains.docking.structures.isomers import Stereo
 from domains.docking.structures.pairs import Pair
+from domains.docking.structures.pocket import is_whole
 from domains.errors import InputError, InputProblem
 from domains.options import check_numbers, find_device, mistake
 from ld3.fingerprint import fingerprint
 from ld3.learn import FitResult
 
+NOT_BLIND: Final = (
+    "WARNING: these weights were trained on pockets, not on whole proteins: the poses are likely to be wrong; give a "
+    "--pocket, or the weights of DiffDock"
+)
 _LARGEST_SEED: Final = 2**31 - 1  # RDKit's
 _FALLBACK: Final = "edm"
 _USUAL: Final[Ranking] = "combination"  # docs/dock.md has the comparison
@@ -148,7 +154,14 @@ def read_inputs(
     except ValueError as error:
         raise mistake("pocket, --template, --drop or --keep", str(error), "choose one of these") from error
     usable, refused = model.prepare(complexes)
-    return usable, [*problems, *refused]
+    return [_with_warning(found, model) for found in usable], [*problems, *refused]
+
+
+def _with_warning(complex_: Complex, model: DockingModel) -> Complex:
+    """With a remark where the weights are asked for what they were not trained for."""
+    if model.network.docks_to_whole_protein or not is_whole(complex_.pocket):
+        return complex_
+    return replace(complex_, remarks=(*complex_.remarks, NOT_BLIND))
 
 
 def pocket_of(pocket: str | None, model: DockingModel) -> str:

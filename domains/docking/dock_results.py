@@ -95,7 +95,7 @@ def check_folder(out: Path, alone: bool) -> None:
     except (OSError, ValueError):
         return
     kinds = {SCHEMA: "one ligand's poses", RUNS_SCHEMA: "poses of several ligands"}
-    schema = found.get("schema") if isinstance(found, dict) else None
+    schema = str(found.get("schema")) if isinstance(found, dict) else ""
     if schema != (SCHEMA if alone else RUNS_SCHEMA):
         message = f"{out} holds {kinds.get(schema, 'results of another command')}"
         raise InputError(InputProblem("--out", "", message, "give another folder, or remove that one"))

@@ -188,7 +188,7 @@ def test_table_with_smiles(tmp_path: Path) -> None:
     table = _table(tmp_path, "a,protein.pdb,CCCCO,", ",protein.pdb,c1ccccc1C(=O)O,")
     assert _lines(read(table)[1]) == [
         f"{table}, line {n} ({name}): a SMILES has no pose to put the pocket around; "
-        "choose the pocket around a point or the whole protein, or give its pose in a column known_pose"
+        "choose a --pocket (a ligand file that lies in it, point:X,Y,Z, protein), or give its pose as known_pose"
         for n, name in ((2, "a"), (3, "complex_3"))
     ]
     complexes, problems = read(table, pocket="point:4,4,0,5", seed=3)

@@ -187,6 +187,8 @@ def test_one_call_from_python_gives_molecules_with_scores(tmp_path: Path) -> Non
     assert [pose.rank for pose in found.poses] == [1, 2, 3]
     assert all(isinstance(pose.mol, Chem.Mol) and pose.rmsd is not None for pose in found.poses)
     assert found.best.mol.GetProp("score") == f"{found.best.score:.4f}"
+    (whole,) = dock(PROTEIN, "CCOC=O", pocket="protein", weights=weights, nfe=2, samples=1, check=False).ligands
+    assert any("were trained on pockets, not on whole proteins" in remark for remark in whole.complex.remarks)
     from_smiles = dock(PROTEIN, "CCOC=O", pocket=str(LIGAND), weights=weights, nfe=3, samples=2, check=False)
     assert [pose.rmsd for pose in from_smiles.poses] == [None, None]
     with pytest.raises(InputError, match="no pose to put the pocket around"):

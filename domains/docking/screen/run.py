@@ -13,7 +13,7 @@ from typing import Any, Final, final
 from numpy.typing import NDArray
 from rich.console import Console
 
-from domains.docking.dock_files import plan_of, pocket_of
+from domains.docking.dock_files import NOT_BLIND, plan_of, pocket_of
 from domains.docking.dock_options import AROUND_LIGAND, DockOptions
 from domains.docking.report import write_report
 from domains.docking.screen import run_file
@@ -26,6 +26,7 @@ from domains.docking.screen.seen import Seen
 from domains.docking.screen.settings import SHARED, Screen
 from domains.docking.screen.worker import Job, Row
 from domains.docking.structures.ligand import from_smiles
+from domains.docking.structures.pocket import is_whole
 from domains.errors import InputError, InputProblem
 from domains.progress import WorkProgress
 from ld3.fingerprint import fingerprint
@@ -201,6 +202,8 @@ def read_job(options: Screen) -> tuple[Job, list[str]]:
     _, problems = plan.model.prepare([receptor.with_ligand(from_smiles(_PROBE, "probe", 0), str(options.protein))])
     if problems:
         raise InputError(problems[0])
+    if is_whole(receptor.pocket) and not plan.model.network.docks_to_whole_protein:
+        remarks = [*remarks, NOT_BLIND]
     return Job(receptor, plan, options.stereo, options.ligand_seconds), remarks
 
 

@@ -21,7 +21,9 @@ def given_pose(record: Record, purpose: str) -> NDArray[np.float32]:
     """The coordinates (A, 3), Å, of the ligand; ``InputError`` for a SMILES or a drawing, which has none."""
     if record.pose is None:
         message = f"a {record.ligand.source} has no pose to {purpose}"
-        remedy = "choose the pocket around a point or the whole protein, or give its pose in a column known_pose"
+        remedy = (
+            "choose a --pocket (a ligand file that lies in it, point:X,Y,Z, protein), or give its pose as known_pose"
+        )
         raise InputError(replace(record.where, message=message, remedy=remedy))
     return record.pose
 

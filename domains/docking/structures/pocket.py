@@ -15,6 +15,9 @@ POINT_RADIUS: Final = 12.0
 """Å around a point, unless said otherwise."""
 
 
+_WHOLE: Final = "whole protein"
+
+
 def _check_radius(radius: float) -> None:
     if not 0 < radius < float("inf"):
         raise ValueError(f"radius is {radius}; give a positive number of Å")
@@ -146,7 +149,12 @@ def pocket_around_point(protein: Protein, xyz: NDArray[np.float32], radius: floa
 
 def whole_protein(protein: Protein) -> Pocket:
     """Every residue."""
-    return _pocket(protein, np.arange(len(protein.residue_ids)), "whole protein")
+    return _pocket(protein, np.arange(len(protein.residue_ids)), _WHOLE)
+
+
+def is_whole(pocket: Pocket) -> bool:
+    """Whether every residue was chosen, as :func:`whole_protein` does."""
+    return pocket.spec.startswith(_WHOLE)
 
 
 def _pocket(protein: Protein, residues: NDArray[np.int64], spec: str) -> Pocket:
