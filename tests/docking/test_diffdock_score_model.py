@@ -248,3 +248,35 @@ def test_residues_out_of_reach_are_not_updated(monkeypatch: pytest.MonkeyPatch) 
     assert shares[-1] < 0.7 and shares == sorted(shares, reverse=True)
     for factor in FACTORS:
         assert largest_difference(getattr(pruned, factor), getattr(whole, factor)) < 1e-6
+
+
+def test_gradients_that_are_computed_again_by_chunk() -> None:
+    """In positions and time, against finite differences; what is kept for them is no table of the products."""
+    model, graph = network("small", torch.float64), complex_6o5u(torch.float64)
+    encoding = model.encode([graph])
+    poses, _, sigma = case(1, torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    direction = torch.randn(poses[:1].shape, generator=generator, dtype=torch.float64)
+    weights = torch.randn(3, generator=generator, dtype=torch.float64)
+
+    def value(along: Tensor, t: Tensor) -> Tensor:
+        found = model(encoding, torch.zeros(1, dtype=torch.long), poses[:1] + along * direction, t, sigma)
+        return (found.tr[0] + found.rot[0]) @ weights + found.tor.sum()
+
+    kept = 0
+
+    def pack(x: Tensor) -> Tensor:
+        nonlocal kept
+        kept = max(kept, x.numel())
+        return x
+
+    along, t = (torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (0.0, 0.5))
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+        slopes = torch.autograd.grad(value(along, t), [along, t])
+    pairs = 33 * len(graph.receptor)
+    assert kept < pairs * 3 * model.config.ns  # one row of scalars for each pair of an atom and a residue
+    with torch.no_grad():
+        # The embedding of t is float32, whatever the network is: t moves by more, and agrees less.
+        for slope, a, b, tolerance in ((slopes[0], 1e-6, 0.0, 1e-5), (slopes[1], 0.0, 1e-4, 0.05)):
+            ends = [value(torch.tensor(s * a), torch.tensor(0.5 + s * b, dtype=torch.float64)) for s in (1, -1)]
+            np.testing.assert_allclose(float(slope), float(ends[0] - ends[1]) / (2 * (a + b)), rtol=tolerance)
