@@ -15,6 +15,7 @@ from domains.docking.report.command import Report
 from domains.docking.screen.fit_command import Fit as FitDocking
 from domains.docking.screen.settings import Screen
 from domains.flow_fit_command import Fit as FitFlow
+from domains.grids_command import Grids
 from domains.images.export import TARGETS
 from domains.images.export.expressible import heading
 from domains.images.fit_command import Fit as FitImages
@@ -95,6 +96,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "dock": Dock,
     "screen": Screen,
     "fit": Fit,
+    "grids": Grids,
     "report": Report,
     "show": Show,
     "export": Export,

@@ -16,6 +16,7 @@ from domains.fit_cost import LEAST_PAIRS, afford, seconds_a_call
 from domains.options import check_numbers, check_out, find_device, find_solver
 from domains.own_flow import load_flow
 from domains.progress import WorkProgress
+from domains.schedule_record import schedule_record
 from domains.seeds import seed_of
 from ld3 import HAND_MADE, ProbabilityFlow, sample
 from ld3.learn import FitConfig, FitResult, Phase, Teacher, learn_grid, run_teacher
@@ -99,7 +100,8 @@ class Fit:
         seconds = seconds_a_call(flow, start)
         pairs, config = afford(seconds, self.nfe, self.pairs, self.minutes, teacher, config, log)
         fit = self._learn(flow, solver, teacher, config, pairs, log)
-        fit = replace(fit, about={"model": self.flow, "network": flow.fingerprint()})
+        about = {"model": self.flow, "network": flow.fingerprint(), **schedule_record(flow.clock)}
+        fit = replace(fit, about=about | {"network_calls": fit.nfe})
         fit.save(self.out)
         self._compare(flow, fit, teacher, log)
         print(fit.describe())

@@ -42,6 +42,9 @@ class Options:
     """scale of classifier-free guidance; 1 is none"""
     negative_prompt: str | None = None
     """text that guidance leads away from, for models that take prompts; what the pipeline takes where none is given"""
+    config: str | None = None
+    """for a checkpoint in a single .safetensors file: diffusers folder, or id on the hub, with the configs of such a
+    model"""
     variant: str | None = None
     """of the files with a diffusers model's weights, such as fp16"""
     end: Literal["clean", "level"] | None = None
@@ -127,6 +130,7 @@ def check(options: Options) -> Choices:
         prompts=options.prompts,
         guidance=options.guidance,
         negative_prompt=options.negative_prompt,
+        config=options.config,
         variant=options.variant,
         end=options.end,
         resolution=options.resolution,

@@ -27,6 +27,7 @@ from benchmarks.images.options import Choices
 from benchmarks.images.report import Report
 from benchmarks.images.summary import sound_goals
 from domains.images.conditioned import ConditionedFlow
+from domains.images.fits import with_words
 from domains.images.settings import TEACHER
 from domains.options import mistake
 from domains.progress import WorkProgress
@@ -126,7 +127,7 @@ def _fit(
                 folder=store.folder,
                 on_progress=progress.follow(),
             )
-            return replace(fit, about=flow.about)
+            return with_words(flow, fit)
     except ValueError as error:
         raise mistake("fit_pairs", str(error), "give more, or another model") from error
 

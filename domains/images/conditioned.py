@@ -64,6 +64,11 @@ class ConditionedFlow(ArrayFlow[Conditioned]):
         return ()
 
     @property
+    def scales_noise(self) -> bool:
+        """Whether those who sample the model can show its network their noise at another scale than one."""
+        return True
+
+    @property
     def about(self) -> dict[str, object]:
         """What a fit is to say that it was learned on, as JSON has it."""
         return {}

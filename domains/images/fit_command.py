@@ -42,11 +42,12 @@ class Fit:
     """Learn where the few network evaluations of an image model go, for the sampler that will make them."""
 
     model: str
-    """digits, a .safetensors file of ours, a diffusers folder or the id of a model on the hub"""
+    """digits, a .safetensors file of ours, a diffusers folder, the id of a model on the hub, or, with --config, a
+    checkpoint in a single .safetensors file"""
     out: Path
     """file for the fit, a .json; a picture and what an interrupted run goes on from lie beside it"""
-    target: Annotated[Literal["diffusers", "comfyui", "k-diffusion"], tyro.conf.arg(name="for")] = "diffusers"
-    """who will sample: it decides the solver, and what may be learned"""
+    target: Annotated[Literal["diffusers", "comfyui", "k-diffusion", "json"], tyro.conf.arg(name="for")] = "diffusers"
+    """who will sample: it decides the solver, and what may be learned; json: a program of your own"""
     nfe: int = 5
     """network evaluations an image"""
     prompts: Path | None = None
@@ -72,6 +73,9 @@ class Fit:
     """images side by side; lower it where memory runs out"""
     samples: int = 4
     """images of the picture; 16 times as many are compared"""
+    config: str | None = None
+    """for a checkpoint in a single file: diffusers folder, or id on the hub, with the configs, scheduler and tokenizers
+    of such a model; its weights are not read"""
     variant: str | None = None
     """of the files with the weights, such as fp16"""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -95,6 +99,8 @@ class Fit:
         flow = load(self.model, self._options())
         for line in flow.remarks:
             log.print(f"note: {line}", markup=False)
+        if self.target == "diffusers" and not isinstance(flow, DiffusersFlow):
+            raise ValueError(f"--for diffusers: {self.model} is no pipeline of diffusers; give --for json")
         solver, learn = choice(flow, self.target)
         config = replace(FITS[learn], steps=self.steps, seed=self.seed)
         get_solver(solver).steps(self.nfe)
@@ -131,6 +137,11 @@ class Fit:
         return 0
 
     def _exported(self, fit: FitResult) -> str:
+        if self.target == "json":
+            program = (
+                f"from domains import images; images.sample(model, images.FitResult.load({str(self.out)!r}), n=16)"
+            )
+            return f"{program}\nld3 export {self.out} --to json  # all numbers"
         prompted = "guidance" in fit.about or self.target != "diffusers"
         return TARGETS[self.target if prompted else "diffusers-unconditional"](fit, self.out)
 
@@ -153,6 +164,7 @@ class Fit:
             negative_prompt=self.negative_prompt,
             resolution=self.resolution,
             end=self.end,
+            config=self.config,
             variant=self.variant,
             device=torch.device(self.device),
             precision=_PRECISIONS[self.precision],
@@ -167,10 +179,9 @@ def choice(flow: ConditionedFlow, target: str) -> tuple[str, Learn]:
     ComfyUI's and k-diffusion's samplers take a list of levels: of straight paths Euler's, else DPM-Solver++(2M)'s.
     """
     straight = type(flow.schedule).__name__ in STRAIGHT
-    if target != "diffusers":
+    if target in ("comfyui", "k-diffusion"):
         return ("ddim" if straight else "dpmpp_2m"), "times"
-    unscaled = straight or (isinstance(flow, DiffusersFlow) and flow.about["pipeline"] in ("DDPMPipeline",))
-    return SOLVER, "coefficients" if unscaled else "joint"
+    return SOLVER, "joint" if flow.scales_noise else "coefficients"
 
 
 def read_prompts(path: Path) -> tuple[str, ...]:

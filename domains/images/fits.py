@@ -9,9 +9,11 @@ from pathlib import Path
 import ld3
 from domains.images.conditioned import ConditionedFlow
 from domains.images.settings import BATCH, FIT_PAIRS, FITS, SOLVER, TEACHER, Learn
+from domains.schedule_record import schedule_record
 from domains.seeds import seed_of
 from ld3.grids import ays
 from ld3.learn import FitConfig, FitResult, Teacher
+from ld3.single_path import unit_is_close
 from ld3.solvers import get_solver
 
 
@@ -66,4 +68,12 @@ def learn_grid(
         folder=folder,
         on_progress=on_progress,
     )
-    return replace(fit, about=model.about)
+    return with_words(model, fit)
+
+
+def with_words(model: ConditionedFlow, fit: FitResult) -> FitResult:
+    """The fit with what it was learned on: model, prompts and options, noise schedule, and the calls of the network for
+    an image where it is sampled."""
+    thrown_away = not model.scales_noise and not unit_is_close(fit.path["x"])
+    calls = fit.nfe + 1 if thrown_away else fit.nfe
+    return replace(fit, about={**model.about, **schedule_record(model.clock), "network_calls": calls})

@@ -58,6 +58,13 @@ class DenoiserFlow(ConditionedFlow):
     def image(self, x_0: Tensor) -> Tensor:
         return x_0
 
+    @property
+    def about(self) -> dict[str, object]:
+        labels = list(self.labels)
+        name = type(self.denoiser.network).__name__
+        about = {"model": name, "network": fingerprint(self.denoiser), "resolution": self.shape[-1], "labels": labels}
+        return {**about, "guidance": self.guidance}
+
     def fingerprint(self) -> str:
         model = (self.denoiser.network.config, self.denoiser, self.denoiser.sigma_data, self.denoiser.preconditioning)
         return fingerprint("denoiser", *model, self.labels, self.guidance, self.precision, self.measure.name)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from diffusers import (
 from diffusers_models import load_diffusers
 from fits import saved_fit
 from safetensors.torch import save_file
+from single_files import save_single_file
 
 from domains.command import main
 from domains.images.conditioned import Conditioned
@@ -229,7 +232,10 @@ def test_the_command_refuses_in_one_line(sd: Path, tmp_path: Path, capsys: pytes
         (["--minutes", "0"], "--minutes must be above 0"),
         (["--minutes", "1e-9"], "--minutes must be at least"),
         (["--out", str(tmp_path / "fit.txt")], "--out: got"),
-        (["--model", str(checkpoint)], "from_single_file"),
+        (["--model", str(checkpoint)], "give --config FOLDER"),
+        (["--model", str(checkpoint), "--config", str(sd)], "cannot be loaded by diffusers with the configs of"),
+        (["--model", str(checkpoint), "--config", str(tmp_path)], "it has no model_index.json"),
+        (["--config", str(sd)], "is no .safetensors file"),
     ]
     for more, why in cases:
         assert main(fit_options(sd, tmp_path, *more)) == 2, more
@@ -237,3 +243,16 @@ def test_the_command_refuses_in_one_line(sd: Path, tmp_path: Path, capsys: pytes
         assert len(lines) == 1
         assert why in lines[0]
     assert not (tmp_path / "fit.json").exists()
+
+
+def test_a_single_file_with_configs_is_the_pipeline(sd: Path, tmp_path: Path) -> None:
+    """As diffusers reads it offline: the weights from the file, all else from a folder without weights."""
+    configs = tmp_path / "configs"
+    shutil.copytree(sd, configs, ignore=shutil.ignore_patterns("*.safetensors"))
+    path = save_single_file(sd, tmp_path / "sd15.safetensors")
+    options = ModelOptions(prompts=PROMPTS, guidance=3.0, precision=F64)
+    of_folder, of_file = load_diffusers(sd, options), load_diffusers(path, replace(options, config=str(configs)))
+    assert of_file.about["network"] == of_folder.about["network"]
+    assert of_file.about["model"] == str(path)
+    assert of_file.path == of_folder.path
+    assert of_file.fingerprint() == of_folder.fingerprint()  # the VAE and the encoded prompts with it

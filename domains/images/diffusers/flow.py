@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import final
+from typing import Final, final
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,12 @@ from domains.images.conditioned import ConditionedFlow
 from domains.images.diffusers.networks import Network
 from domains.images.metrics.distances import Distance
 from ld3.fingerprint import fingerprint
+from ld3.single_path import STRAIGHT
 from ld3_diffusers.config_options import Component
 from ld3_diffusers.schedule import NOISE_FROM, TrainedPath
+
+_UNSCALED: Final = ("DDPMPipeline", "DDIMPipeline", "PNDMPipeline")
+"""Pipelines that show their network the noise as it is; so do those for straight paths."""
 
 
 @final
@@ -68,6 +72,11 @@ class DiffusersFlow(ConditionedFlow):
     @property
     def remarks(self) -> tuple[str, ...]:
         return self._remarks
+
+    @property
+    def scales_noise(self) -> bool:
+        straight = type(self.schedule).__name__ in STRAIGHT
+        return not straight and self._about["pipeline"] not in _UNSCALED
 
     @property
     def about(self) -> dict[str, object]:

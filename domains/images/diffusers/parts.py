@@ -15,6 +15,7 @@ from domains.images.diffusers.checks import check_index
 from ld3_diffusers.config_options import Component
 
 _INDEX: Final = "model_index.json"
+_SCHEDULERS: Final = ("diffusers", "ld3_diffusers.learned_scheduler")  # where classes of schedulers are taken from
 
 
 def load_parts(name: str, device: torch.device, dtype: torch.dtype, variant: str | None) -> Component:
@@ -23,12 +24,7 @@ def load_parts(name: str, device: torch.device, dtype: torch.dtype, variant: str
     Raises:
         ValueError: in one line: what is missing, is not supported, or cannot be loaded.
     """
-    try:
-        from diffusers import DiffusionPipeline
-    except ImportError as error:
-        raise ValueError(
-            f"{name}: diffusers models need the package diffusers: pip install '.[images]' in a copy of the repository"
-        ) from error
+    pipelines = _library(name).DiffusionPipeline
     folder = Path(name)
     if folder.exists() and not (folder / _INDEX).is_file():
         raise ValueError(f"{name} is no folder of a diffusers pipeline: it has no {_INDEX}")
@@ -36,18 +32,83 @@ def load_parts(name: str, device: torch.device, dtype: torch.dtype, variant: str
         raise ValueError(f"{name} is neither a folder nor the id of a model on the hub (OWNER/NAME)")
     try:
         with _silent_libraries():
-            index = _index(name, DiffusionPipeline)
+            index = _index(name, pipelines)
     except Exception as error:
         raise ValueError(f"{name} cannot be loaded by diffusers: {_cause(error)}") from error
     check_index(name, index)
     left_out = {part: None for part, kind in index.items() if kind == [None, None] or part == "safety_checker"}
     try:
         with _silent_libraries():
-            return DiffusionPipeline.from_pretrained(name, **left_out, dtype=dtype, variant=variant).to(device)
+            return pipelines.from_pretrained(name, **left_out, dtype=dtype, variant=variant).to(device)
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # whatever is wrong with a folder or a connection, in whichever library
         raise ValueError(f"{name} cannot be loaded by diffusers: {_cause(error)}{_other(folder, variant)}") from error
+
+
+def load_single_file(path: Path, config: str, device: torch.device, dtype: torch.dtype) -> Component:
+    """The pipeline whose weights are in one file, under its authors' names; without its safety checker.
+
+    Args:
+        config: folder, or id on the hub, of a pipeline of the same sizes, whose configs, scheduler and tokenizers it
+            gets.
+
+    Raises:
+        ValueError: in one line: what is missing, is not supported, or cannot be loaded.
+    """
+    library = _library(str(path))
+    folder = Path(config)
+    if folder.exists() and not (folder / _INDEX).is_file():
+        raise ValueError(f"{config} is no folder of a diffusers pipeline: it has no {_INDEX}")
+    try:
+        with _silent_libraries():
+            index = _index(config, library.DiffusionPipeline)
+    except Exception as error:
+        raise ValueError(f"{config} cannot be read by diffusers: {_cause(error)}") from error
+    check_index(config, index)
+    kind = getattr(library, str(index["_class_name"]))
+    if not hasattr(kind, "from_single_file"):
+        raise ValueError(f"diffusers reads no single file as a {index['_class_name']}, which {config} is")
+    try:
+        with _silent_libraries():
+            pipeline = kind.from_single_file(
+                str(path), config=config, dtype=dtype, local_files_only=folder.exists(), safety_checker=None
+            )
+            return pipeline.to(device)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"{path} cannot be loaded by diffusers with the configs of {config}: {_cause(error)}"
+        ) from error
+
+
+def load_scheduler(name: str) -> Component:
+    """The scheduler of a pipeline, and nothing else of it.
+
+    Raises:
+        ValueError: in one line: what is missing, or cannot be loaded.
+    """
+    library, folder = _library(name), Path(name)
+    if not folder.exists() and name.count("/") != 1:
+        raise ValueError(f"{name} is neither a folder nor the id of a model on the hub (OWNER/NAME)")
+    try:
+        with _silent_libraries():
+            module, kind = _index(name, library.DiffusionPipeline)["scheduler"]
+            if module not in _SCHEDULERS:
+                raise ValueError(f"its scheduler is one of {module}, which is not imported for it")
+            return getattr(import_module(module), kind).from_pretrained(name, subfolder="scheduler")
+    except Exception as error:
+        raise ValueError(f"the scheduler of {name} cannot be loaded by diffusers: {_cause(error)}") from error
+
+
+def _library(name: str) -> Component:
+    try:
+        return import_module("diffusers")
+    except ImportError as error:
+        raise ValueError(
+            f"{name}: diffusers models need the package diffusers: pip install '.[images]' in a copy of the repository"
+        ) from error
 
 
 def _index(name: str, library: Component) -> dict[str, Any]:

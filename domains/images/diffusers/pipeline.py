@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, final
 
 import torch
@@ -11,7 +12,7 @@ import torch
 from domains.images.diffusers.checks import check_class, check_parts
 from domains.images.diffusers.decoding import prepared_vae
 from domains.images.diffusers.networks import Prompts, packed_pixels
-from domains.images.diffusers.parts import load_parts
+from domains.images.diffusers.parts import load_parts, load_single_file
 from ld3.schedules import Schedule, VPSteps
 from ld3_diffusers.config_options import Component
 from ld3_diffusers.schedule import TrainedPath, own_scheduler, read_path
@@ -141,6 +142,21 @@ def load_pipeline(name: str, device: torch.device, dtype: torch.dtype, variant: 
         ValueError: in one line: what cannot be loaded, is not supported, or does not fit together.
     """
     return read_pipeline(load_parts(name, device, dtype, variant), name)
+
+
+def load_checkpoint(path: Path, config: str, device: torch.device, dtype: torch.dtype) -> Pipeline:
+    """Read a pipeline whose weights are in a single file.
+
+    Args:
+        path: of a .safetensors file, with the names of its authors' code.
+        config: pipeline that has the configs and tokenizers, a folder or the id of one on the hub.
+        device: where the model runs.
+        dtype: floating type in which all of its weights are loaded.
+
+    Raises:
+        ValueError: as :func:`load_pipeline`.
+    """
+    return read_pipeline(load_single_file(path, config, device, dtype), str(path))
 
 
 def read_pipeline(parts: Component, name: str) -> Pipeline:

@@ -67,6 +67,8 @@ def described(about: Mapping[str, object]) -> list[str]:
         )
     if "resolution" in about:
         parts.append(f"{about['resolution']} x {about['resolution']} pixels")
+    if "schedule_hash" in about:
+        parts.append(f"noise schedule {about['schedule_hash']}; {about['network_calls']} calls of the network")
     return ["; ".join(parts)]
 
 

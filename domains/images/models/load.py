@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +14,7 @@ from domains.errors import InputError, InputProblem
 from domains.images.conditioned import ConditionedFlow
 from domains.images.diffusers.flow import DiffusersFlow
 from domains.images.diffusers.load import pipeline_flow
-from domains.images.diffusers.pipeline import load_pipeline
+from domains.images.diffusers.pipeline import Pipeline, load_checkpoint, load_pipeline
 from domains.images.edm.weights import FORMAT as EDM_FORMAT
 from domains.images.edm.weights import load_edm
 from domains.images.flow import DenoiserFlow
@@ -30,7 +32,8 @@ def load(model: str | Path = BUILT_IN, options: ModelOptions | None = None) -> C
 
     Args:
         model: "digits"; a .safetensors file written by domains.images.train or domains.images.convert; or a diffusers
-            pipeline, a folder or the id of one on the hub (OWNER/NAME).
+            pipeline, a folder, the id of one on the hub (OWNER/NAME), or a checkpoint in a single file, with
+            `options.config`.
         options: what to ask it for.
 
     Raises:
@@ -41,16 +44,20 @@ def load(model: str | Path = BUILT_IN, options: ModelOptions | None = None) -> C
         check_compiler(options.device)
     path = DIGITS_WEIGHTS if model == BUILT_IN else Path(model)
     if path.suffix == ".safetensors":
-        return _denoiser(path, options)
+        return _checkpoint(path, options) if _is_checkpoint(path) else _denoiser(path, options)
+    if options.config is not None:
+        raise _cannot("--config", f"{model} is no .safetensors file", "leave it out: a folder has configs of its own")
     if path.is_file():
         raise _cannot(
             str(path), "a file must be .safetensors", "convert EDM's pickles with python -m domains.images.convert"
         )
-    return _diffusers(str(model), options)
+    dtype = options.precision or torch.float32
+    return _diffusers(str(model), options, partial(load_pipeline, str(model), options.device, dtype, options.variant))
 
 
 def _denoiser(path: Path, options: ModelOptions) -> DenoiserFlow:
-    _check_ours(path)
+    if options.config is not None:
+        raise _cannot("--config", f"{path} is no checkpoint of a diffusion model in a single file", "leave it out")
     if options.prompts or options.negative_prompt is not None:
         raise _cannot(str(path), "it takes class labels, not prompts", "leave --prompts and --negative-prompt out")
     if options.variant is not None or options.end is not None:
@@ -72,16 +79,23 @@ def _denoiser(path: Path, options: ModelOptions) -> DenoiserFlow:
     return flow
 
 
-def _check_ours(path: Path) -> None:
-    """InputError for a checkpoint of a whole pipeline in one file, as the hub and ComfyUI have them."""
-    if file_format(path) in (EDM_FORMAT, DIGITS_FORMAT) or not _single_file(path):
-        return
-    raise _cannot(
-        str(path),
-        "it is a checkpoint of a diffusion model in a single file, which says neither prediction type nor schedule",
-        "make a folder of it with diffusers, and give that: "
-        f"StableDiffusionPipeline.from_single_file({str(path)!r}).save_pretrained('folder')",
-    )
+def _checkpoint(path: Path, options: ModelOptions) -> DiffusersFlow:
+    """A pipeline in one file, as the hub and ComfyUI have it."""
+    if options.config is None:
+        raise _cannot(
+            str(path),
+            "it is a checkpoint in a single file, which says neither prediction type nor schedule",
+            "give --config FOLDER (or a hub id) of a diffusers pipeline of the same kind and size: its configs, "
+            "scheduler and tokenizers are read, not its weights",
+        )
+    if options.variant is not None:
+        raise _cannot("--variant", f"{path} is a single file", "leave it out")
+    dtype = options.precision or torch.float32
+    return _diffusers(str(path), options, partial(load_checkpoint, path, options.config, options.device, dtype))
+
+
+def _is_checkpoint(path: Path) -> bool:
+    return file_format(path) not in (EDM_FORMAT, DIGITS_FORMAT) and _single_file(path)
 
 
 def _single_file(path: Path) -> bool:
@@ -92,15 +106,15 @@ def _single_file(path: Path) -> bool:
     )
 
 
-def _diffusers(model: str, options: ModelOptions) -> DiffusersFlow:
+def _diffusers(model: str, options: ModelOptions, read: Callable[[], Pipeline]) -> DiffusersFlow:
     try:
         distance = get_distance(options.distance, options.device)  # what may be missing, before what may be large
     except ValueError as error:
         raise _cannot(model, str(error), "see --distance") from error
     try:
-        pipeline = load_pipeline(model, options.device, options.precision or torch.float32, options.variant)
+        pipeline = read()
     except ValueError as error:
-        remedy = "give a supported model: a folder that save_pretrained wrote, or the id of one on the hub"
+        remedy = "give a folder that save_pretrained wrote, the id of one on the hub, or a single file with --config"
         raise _cannot("--model", str(error), remedy) from error
     try:
         return pipeline_flow(pipeline, options, distance)

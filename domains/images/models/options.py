@@ -22,6 +22,8 @@ class ModelOptions:
         negative_prompt: what guidance leads away from; None = what the model's pipeline takes by default.
         guidance: scale of classifier-free guidance, 1 = none; for a Flux model distilled with guidance, the strength
             that it is given; None = the model's usual one.
+        config: folder, or id on the hub, of a diffusers pipeline that has the configs and tokenizers for a checkpoint
+            in a single file; its weights are not read.
         variant: of the files with a diffusers model's weights, such as "fp16"; None = those without one.
         end: of the grids of diffusers models: "clean" = the last step goes on to no noise, "level" = it ends at the
             first level of the training; None = as the pipeline's own scheduler ends.
@@ -40,6 +42,7 @@ class ModelOptions:
     prompts: tuple[str, ...] = ()
     negative_prompt: str | None = None
     guidance: float | None = None
+    config: str | None = None
     variant: str | None = None
     end: Literal["clean", "level"] | None = None
     resolution: int | None = None
