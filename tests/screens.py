@@ -31,7 +31,7 @@ def write_grid(folder: Path) -> tuple[Path, Path]:
     """Weights of an untrained model, and a fit of two steps for it."""
     weights = write_weights(folder / "model.safetensors")
     quick = Teacher(solver="dpmpp_2m", grid="edm", nfe=4, tolerance=1e9, checked=1)
-    config = FitConfig(steps=1, validate_every=1, scale=2.0)
+    config = FitConfig(optimiser="adam", phases=("times", "joint"), steps=1, validate_every=1, scale=2.0)
     model, complexes = docking.load_model(weights), read()[0][:1]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # four steps are no teacher

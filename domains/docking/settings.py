@@ -24,6 +24,7 @@ SOLVER: Final = "dpmpp_2m"
 TEACHER: Final = Teacher(solver="dpmpp_2m", grid="edm", nfe=48, chunk=_ON_CPU)
 
 FIT: Final = FitConfig(
+    optimiser="adam",
     scale=2.0,
     shared_clock=False,
     phases=("joint",),

@@ -62,7 +62,12 @@ class DenoiserFlow(ConditionedFlow):
     def about(self) -> dict[str, object]:
         labels = list(self.labels)
         name = type(self.denoiser.network).__name__
-        about = {"model": name, "network": fingerprint(self.denoiser), "resolution": self.shape[-1], "labels": labels}
+        about = {
+            "model": name,
+            "network": fingerprint(self.denoiser.state_dict()),
+            "resolution": self.shape[-1],
+            "labels": labels,
+        }
         return {**about, "guidance": self.guidance}
 
     def fingerprint(self) -> str:

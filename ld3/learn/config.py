@@ -50,7 +50,7 @@ class FitConfig:
         initial_grid: name of a grid to start from, or "best": the one with the lowest validation loss.
         shared_clock: one clock for all factors, or one per factor.
         phases: what is learned, in order: "times" of the solver alone, "joint" with the levels the network is given,
-            "coefficients" of the solver alone, or "all".
+            "coefficients" of the solver alone, or "all" that there is to learn. Which for what: docs/defaults.md.
         optimiser: "adam", a new batch a step; or "bfgs" (quasi-Newton), which builds up the curvature of the loss
             of one batch and needs far fewer steps where that loss is smooth.
         steps: gradients per phase, at most.
@@ -86,8 +86,8 @@ class FitConfig:
 
     initial_grid: str = "best"
     shared_clock: bool = True
-    phases: tuple[Phase, ...] = ("times", "joint")
-    optimiser: Optimiser = "adam"
+    phases: tuple[Phase, ...] = ("all",)
+    optimiser: Optimiser = "bfgs"
     steps: int = 200
     batch: int = 0
     first_batch: int = 0

@@ -1,9 +1,9 @@
 """Learn a grid: LD3's training (arXiv 2405.15506) with exact gradients, on any flow.
 
-Phases, each from the best student so far: by default first the solver's times alone, then these and the levels that
-the network is given; the solver's coefficients can be learned as well (:mod:`ld3.learn.student`). The mean loss over
-teacher pairs is lowered either by Adam, whose learning rate falls when validation stops improving (or, where the loss
-is too noisy to tell, linearly), or by quasi-Newton steps (:mod:`ld3.learn.quasi_newton`). The student that wins on the
+Phases, each from the best student so far: the solver's times, the levels that the network is given, the solver's
+coefficients, alone or together; by default all at once (:mod:`ld3.learn.student`). The mean loss over teacher pairs is
+lowered by quasi-Newton steps (:mod:`ld3.learn.quasi_newton`), or by Adam, whose learning rate falls when validation
+stops improving (or, where the loss is too noisy to tell, linearly). The student that wins on the
 validation pairs is kept, and has to win against the best hand-made grid on pairs held back for that
 (:mod:`ld3.learn.final_test`). Its starts may move in a ball (:mod:`ld3.learn.ball`), at no evaluation of its own.
 """

@@ -16,7 +16,8 @@ from ld3.solvers.solver import Solver
 
 Phase = Literal["times", "joint", "coefficients", "all"]
 """What is learned at a time: the solver's times; these and the levels that the network is given; the solver's
-coefficients alone (S4S, arXiv 2502.17423); or all three (S4S-Alt, but at once instead of in turn)."""
+coefficients alone (S4S, arXiv 2502.17423); or all three (S4S-Alt, but at once instead of in turn), of a solver without
+coefficients its times and levels."""
 
 WITH_COEFFICIENTS: tuple[Phase, ...] = ("coefficients", "all")
 
@@ -32,14 +33,14 @@ class Student(nn.Module):
         depth: nodes that learned coefficients weigh; 0 = the solver's order, the number of steps or more = all.
 
     Raises:
-        ValueError: if the grid cannot be learned, or the solver has no coefficients.
+        ValueError: if the grid cannot be learned, or the solver has no coefficients and these alone are asked for.
     """
 
     def __init__(self, init: Grid, solver: Solver, shared_clock: bool, phases: Sequence[Phase], depth: int) -> None:
         super().__init__()
         self.solver = solver
         self.grid = LearnedGrid(init, shared_clock)
-        learned = any(phase in WITH_COEFFICIENTS for phase in phases)
+        learned = "coefficients" in phases or ("all" in phases and not solver.reevaluate)
         self.coefficients = LearnedCoefficients(solver, self.grid.factors, init.n_steps, depth) if learned else None
 
     def forward(self) -> tuple[Grid, Solver]:

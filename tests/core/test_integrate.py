@@ -208,7 +208,7 @@ class DottedFlow(GaussianFlow):
 def test_factors_may_have_any_name(tmp_path: Path) -> None:
     flow = DottedFlow()
     pairs = run_teacher(flow, flow.prior(12, torch.Generator().manual_seed(0)), Teacher(nfe=32, checked=1))
-    config = FitConfig(steps=3, validate_every=1, shared_clock=False, phases=("all",))
+    config = FitConfig(optimiser="adam", steps=3, validate_every=1, shared_clock=False, phases=("all",))
     result = fit(flow, pairs, pairs, get_solver("dpmpp_2m"), 3, config)
     assert result.loss_learned < result.loss_initial
     result.save(tmp_path / "fit.json")

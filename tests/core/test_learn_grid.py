@@ -64,7 +64,7 @@ def test_divided_pairs_are_all_there_once_in_their_order() -> None:
 def test_progress_counts_every_evaluation_up_to_the_most(tmp_path: Path) -> None:
     flow = counting()
     seen: list[tuple[int, int]] = []
-    config = FitConfig(steps=20, validate_every=7, anneal=True)
+    config = FitConfig(optimiser="adam", phases=("times", "joint"), steps=20, validate_every=7, anneal=True)
     teacher = Teacher(nfe=8, checked=4)
 
     def note(done: int, most: int) -> None:
@@ -229,7 +229,7 @@ def test_other_mistakes_cost_nothing() -> None:
         ({"solver": "rk4"}, "'rk4'"),
         ({"start": 1}, "start must hold at least 2 samples"),
         ({"config": FitConfig(initial_grid="mine")}, "must be 'best' or one of"),
-        ({"config": FitConfig(radius={"y": 0.1})}, "radius must be a number"),
+        ({"config": FitConfig(optimiser="adam", radius={"y": 0.1})}, "radius must be a number"),
         ({"starting_grids": {"mine": HAND_MADE["edm"](GaussianFlow(VPLinear()).clock, 4)}}, "it runs from"),
         ({"starting_grids": {"mine": HAND_MADE["edm"](flow.clock, 4).at(2.0)}}, "score scale 2, the flow has 1"),
     ):

@@ -157,7 +157,7 @@ def setting() -> tuple[Any, Pairs[Tensor], Pairs[Tensor]]:
 def test_lower_loss_than_adam_for_the_same_gradients(setting: tuple[Any, Pairs[Tensor], Pairs[Tensor]]) -> None:
     """On the pairs that both have learned from, which are what both minimise."""
     flow, train, _ = setting
-    config = FitConfig(phases=("joint",), steps=40)
+    config = FitConfig(optimiser="adam", phases=("joint",), steps=40)
     adam = fit(flow, train, train, SOLVER, 5, config)
     newton = fit(flow, train, train, SOLVER, 5, dataclasses.replace(config, optimiser="bfgs"))
     assert newton.gradient_evaluations <= adam.gradient_evaluations == 5 * 64 * 40

@@ -110,7 +110,10 @@ def test_gradient_in_the_grid_is_that_of_finite_differences(solver: object) -> N
 
 def test_fit_of_a_stochastic_student(tmp_path: Path) -> None:
     """It ends lower than the grids made by hand, and goes on where it was interrupted."""
-    flow, config = GaussianFlow(SCHEDULE), FitConfig(phases=("times",), steps=30, learning_rate=0.1, batch=32)
+    flow, config = (
+        GaussianFlow(SCHEDULE),
+        FitConfig(optimiser="adam", phases=("times",), steps=30, learning_rate=0.1, batch=32),
+    )
     train, valid = pairs(64, 3, 3), pairs(64, 3, 4)
     found = fit(flow, train, valid, EXPONENTIAL_SDE, 3, config)
     assert found.loss_learned < 0.97 * min(found.hand_made.values())

@@ -66,7 +66,7 @@ def test_mistakes_are_refused_before_the_network_runs() -> None:
     for learn, nfe, solver, why in (
         ("nothing", 4, "unipc_bh1_3", "learn must be one of times, joint"),
         ("joint", 3, "heun", "multiple of 2 for heun, got 3"),
-        ("all", 4, "heun", "must be a multistep solver"),
+        ("coefficients", 4, "heun", "must be a multistep solver"),
         ("joint", 4, "nobody", "nobody"),
     ):
         with pytest.raises(ValueError, match=why):

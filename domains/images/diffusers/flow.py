@@ -80,7 +80,11 @@ class DiffusersFlow(ConditionedFlow):
 
     @property
     def about(self) -> dict[str, object]:
-        return {**self._about, "network": fingerprint(self._content[0])}
+        return {**self._about, "network": fingerprint(self._weights())}
+
+    def _weights(self) -> object:
+        network = self._content[0]
+        return network.state_dict() if isinstance(network, nn.Module) else network
 
     def noise(self, x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
         precise = torch.promote_types(self.network_dtype, torch.float32)  # steps are numbers up to 1000
