@@ -69,7 +69,7 @@ def run(source: str, **names: object) -> str:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(source, "example.py", "exec"), {"__name__": "example", **names})
-    return printed.getvalue()
+    return re.sub(r"[^\n]*\r", "", printed.getvalue())  # what progress wrote over
 
 
 def test_the_readme_is_short() -> None:

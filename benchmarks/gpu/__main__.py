@@ -1,8 +1,8 @@
 """What a GPU makes of all this, in under eight minutes: ``python -m benchmarks.gpu``.
 
 On a network of the size that EDM trained on CIFAR-10, with random weights: fits at 4, 5 and 10 evaluations, and
-training steps a second in bfloat16. Of the docking networks, PocketNet and DiffDock-L's, with random weights: evaluations a
-second, and PocketNet's training steps. Without a GPU it says so, and measures nothing.
+training steps a second in bfloat16. Of the docking networks, PocketNet and DiffDock-L's, with random weights:
+evaluations a second, and PocketNet's training steps. Without a GPU it says so, and measures nothing.
 """
 
 from __future__ import annotations

@@ -13,9 +13,8 @@ from domains import docking
 from domains.images.edm.denoiser import DenoiserConfig
 from domains.images.edm.network import NetworkConfig
 
-TOY = DenoiserConfig(
-    NetworkConfig(resolution=8, width=8, multipliers=(1, 1), blocks=1, attention=(4,), augmentations=0)
-)
+SMALL = NetworkConfig(resolution=8, width=8, multipliers=(1, 1), blocks=1, attention=(4,), augmentations=0)
+TOY = DenoiserConfig(SMALL)
 
 
 def test_without_a_gpu_nothing_is_measured(
