@@ -15,6 +15,7 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.schedulers.scheduling_utils import SchedulerMixin, SchedulerOutput
 from torch import Tensor
 
+from ld3.fingerprint import fingerprint
 from ld3.grids import Grid
 from ld3.learn.result import FitResult
 from ld3.path_points import FactorPath
@@ -114,8 +115,8 @@ class LearnedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         Raises:
             ValueError: if the file holds no fit, one that a pipeline cannot follow, or one for other noise levels.
 
-        The scheduler warns (UserWarning) when the pipeline is called at another guidance, or for images of another
-        size, than the fit was learned at.
+        Warns (UserWarning) where the pipeline is of another name and other weights than the fit was learned on. The
+        scheduler warns when the pipeline is called at another guidance, or for images of another size.
         """
         fit = fit if isinstance(fit, FitResult) else FitResult.load(Path(fit))
         scheduler: Component = getattr(pipeline, "scheduler", pipeline)
@@ -143,6 +144,7 @@ class LearnedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         )
         learned.keep(scheduler.config)
         if scheduler is not pipeline:
+            _check_same_model(fit.about, pipeline)
             learned.watch(pipeline, fit.about)
         return learned
 
@@ -289,3 +291,19 @@ def _check_same_levels(path: FactorPath, schedule: Schedule, scheduler: str) -> 
                 f"the fit was learned for other noise levels than those of the pipeline's {scheduler}: α is off by up "
                 f"to {apart:.2g}; fit a grid for this model"
             )
+
+
+def _check_same_model(about: Mapping[str, object], pipeline: Component) -> None:
+    """UserWarning if the pipeline has neither the name nor the weights of what a fit was learned on. Weights are hashed
+    only where names differ; those in another floating type are others."""
+    name = getattr(pipeline, "config", {}).get("_name_or_path")
+    if about.get("model") in (None, name):
+        return
+    network = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
+    if network is None or fingerprint(network.state_dict()) == about.get("network"):
+        return
+    warnings.warn(
+        f"this grid was learned on {about['model']} ({about.get('network')}), and the pipeline is {name} with other "
+        "weights: on another model its levels need not be the best ones",
+        stacklevel=3,
+    )

@@ -190,3 +190,14 @@ def test_one_import_gives_the_parts_and_the_version() -> None:
     shown = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     stated = PROJECT["version"]
     assert shown.stdout.split() == ["fit", "check_flow", stated]
+
+
+def test_no_message_and_no_page_names_a_package_index_entry() -> None:
+    """The project is in no index: what installs an extra is '.[EXTRA]' in a copy of the repository."""
+    extras = set(PROJECT["optional-dependencies"])
+    for path in (*ROOT.glob("*.md"), *(p for name in (*MAY_IMPORT, "docs") for p in (ROOT / name).rglob("*"))):
+        if path.suffix in (".py", ".md"):
+            text = path.read_text()
+            assert "pip install ld3" not in text and "ld3[" not in text, path
+            for named in re.findall(r"'\.\[([a-z,]+)\]'", text):
+                assert set(named.split(",")) <= extras, path

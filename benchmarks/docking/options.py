@@ -121,7 +121,7 @@ def _check_first(options: Options) -> None:
     if unknown := [name for name in options.first if name not in known]:
         raise mistake("first", f"there is no method {unknown[0]}", f"choose from {', '.join(known)}")
     if options.vina and importlib.util.find_spec("vina") is None:
-        raise mistake("vina", "the package vina is not installed", "pip install 'ld3[vina]', or leave it out")
+        raise mistake("vina", "the package vina is not installed", "pip install '.[vina]' here, or leave it out")
 
 
 @dataclass(frozen=True)

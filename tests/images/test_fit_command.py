@@ -123,6 +123,14 @@ def test_a_pipeline_in_memory_and_back(sd: Path, tmp_path: Path) -> None:
         pipe(list(PROMPTS), latents=latents, **call)
     with pytest.warns(UserWarning, match="learned at resolution 16, the pipeline is called at 24"):
         pipe(list(PROMPTS), guidance_scale=3.0, height=24, width=24, **call)
+    named = replace(fit, about=fit.about | {"model": "another/model"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        named.scheduler(pipe)  # the same weights under another name
+    with torch.no_grad():
+        pipe.unet.conv_out.weight.mul_(2.0)
+    with pytest.warns(UserWarning, match=r"learned on another/model \(.*with other weights"):
+        named.scheduler(pipe)
     # A second fit reads the scheduler that was there before the first.
     assert fit_pipeline(pipe, PROMPTS, 2, learn=QUICK, pairs=4, teacher=Teacher(nfe=4)).grid.clean_end
 

@@ -85,7 +85,9 @@ class RayEngine:
         try:
             import ray  # an extra
         except ImportError as error:
-            problem = InputProblem("--engine", "", "ray is not installed", 'pip install "ld3[ray]"')
+            problem = InputProblem(
+                "--engine", "", "ray is not installed", "pip install '.[ray]' in a copy of the repository"
+            )
             raise InputError(problem) from error
         self._ray: Any = ray
         try:

@@ -154,7 +154,9 @@ class Library:
         try:
             from pyarrow import ArrowInvalid, parquet  # an extra, and needed nowhere else in this file
         except ImportError as error:
-            raise self._refuse("reading Parquet needs pyarrow", 'pip install "ld3[screening]"') from error
+            raise self._refuse(
+                "reading Parquet needs pyarrow", "pip install '.[screening]' in a copy of the repository"
+            ) from error
         try:
             with parquet.ParquetFile(self.path) as file:
                 smiles, name = self._columns(file.schema_arrow.names)

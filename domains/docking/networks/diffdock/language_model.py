@@ -144,7 +144,7 @@ class LanguageModel:
         try:
             from transformers import EsmModel, EsmTokenizer
         except ImportError as error:
-            remedy = "pip install ld3[diffdock]"
+            remedy = "pip install '.[diffdock]' in a copy of the repository"
             raise _problem(NAME, "the package transformers, which runs ESM-2, is missing", remedy) from error
         folder = str(self._folder)
         try:

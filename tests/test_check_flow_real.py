@@ -1,0 +1,62 @@
+"""`check_flow` on the flows that are here: trained networks pass, and an untrained one fails for what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from docking_models import batch, diffdock
+
+from domains import docking, images
+from domains.docking.networks.weights import DockingModel
+from domains.docking.poses.diffusion import NoiseRange
+from domains.docking.poses.flow import DockingFlow
+from domains.docking.structures.batch import collate
+from domains.docking.structures.complexes import Complex
+from ld3.denoising_check import ALLOWED
+from ld3.testing import FlowCheckError, check_flow
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def complexes() -> Sequence[Complex]:
+    return docking.read(None)[0][:1]
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def test_the_demo_weights_pass(complexes: Sequence[Complex]) -> None:
+    model = docking.load_model()
+    prepared, problems = model.prepare(complexes)
+    assert not problems
+    laws = check_flow(DockingFlow(model.encode(collate(prepared))), generator(), n_steps=2).laws
+    for factor in ("tr", "rot", "tor"):
+        assert laws[f"displacement[{factor!r}] denoises"][0] <= ALLOWED
+
+
+def test_an_untrained_diffdock_obeys_all_laws_but_that_it_denoises() -> None:
+    """Random weights are no score of anything; all that does not depend on training holds."""
+    model = DockingModel(diffdock(), NoiseRange(), 1.0)
+    flow = DockingFlow(model.encode(batch()))
+    laws = check_flow(flow, generator(), n_steps=2, trained=False).laws
+    assert not any("denoises" in law for law in laws)
+    with pytest.raises(FlowCheckError, match="displacement denoises"):
+        check_flow(flow, generator(), n_steps=2)
+
+
+@pytest.mark.parametrize("label", [3, None])
+def test_the_digits_pass(label: int | None) -> None:
+    laws = check_flow(images.load("digits", images.ModelOptions(labels=(label,))), generator()).laws
+    assert laws["displacement['x'] denoises"][0] <= ALLOWED
+
+
+def test_digits_of_the_wrong_sign_fail() -> None:
+    flow = images.load("digits")
+    right = flow.noise
+    flow.noise = lambda x_t, t, condition: -right(x_t, t, condition)  # type: ignore[method-assign]
+    with pytest.raises(FlowCheckError, match="denoises: the noise has the wrong sign"):
+        check_flow(flow, generator())
