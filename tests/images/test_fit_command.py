@@ -123,7 +123,7 @@ def test_a_pipeline_in_memory_and_back(sd: Path, tmp_path: Path) -> None:
         pipe(list(PROMPTS), latents=latents, **call)
     with pytest.warns(UserWarning, match="learned at resolution 16, the pipeline is called at 24"):
         pipe(list(PROMPTS), guidance_scale=3.0, height=24, width=24, **call)
-    named = replace(fit, about=fit.about | {"model": "another/model"})
+    named = replace(fit, about={**fit.about, "model": "another/model"})
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         named.scheduler(pipe)  # the same weights under another name
