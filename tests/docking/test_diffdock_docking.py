@@ -330,3 +330,13 @@ def test_half_precision_changes_a_step_by_little(release: Path, complex_6o5u: Co
         assert 1e-5 < away < 0.1
     with pytest.raises(ValueError, match="precision must be one of float32, bfloat16"):
         docking.load_model(release, precision="half")
+
+
+def test_embeddings_of_another_length_are_named(release: Path, complex_6o5u: Complex) -> None:
+    model = docking.load_model(release)
+    (prepared,), _ = model.prepare([complex_6o5u])
+    assert prepared.embedding is not None
+    for embedding in (prepared.embedding[:-1], prepared.embedding[:, :-1], None):
+        other = replace(prepared, embedding=embedding)
+        with pytest.raises(ValueError, match="must have a row of 1280 numbers for each of its 268 residues"):
+            model.encode(collate([other]))
