@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean, geometric_mean
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import torch
 from rich.console import Console
@@ -29,17 +29,18 @@ from ld3 import HAND_MADE, Grid, Solver
 from ld3.learn import FitConfig, Pairs, Teacher, WarpConfig, fit, fit_warp, run_teacher
 
 BLOCK: Final = "warp"
+Warped = Literal["warp", "curve", "weights"]
+WARPS: Final[Mapping[Warped, str]] = {"warp": "warp", "curve": "without drift", "weights": "with weights"}
+"""A warp; one without drift; one with weights over the solver's last answers and a first step with the mean."""
 METHODS: Final[Mapping[str, str]] = {
     "hand": "best hand-made",
     "gits": "GITS",
     "fitted": "fitted for it",
-    "warp": "warp",
-    "curve": "without drift",
+    **WARPS,
 }
-"""The hand-made grid that the validation pairs like best; GITS; the grid fitted for the budget; a warp; a warp without
-drift."""
+"""The hand-made grid that the validation pairs like best; GITS; the grid fitted for the budget; and the warps."""
 
-_FORMAT: Final = 3  # of what is kept; raise it when the code that makes it changes
+_FORMAT: Final = 4  # of what is kept; raise it when the code that makes it changes
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,14 @@ class Options:
     """teacher pairs to learn from, and to choose by"""
     seeds: tuple[int, ...]
     """of the pairs"""
+    warps: tuple[Warped, ...]
+    """which of them are fitted"""
+    depth: int
+    """answers that the one with weights weighs"""
     page: Path | None = None
     """Markdown page with the markers of the tables"""
+    block: str = BLOCK
+    """which of the page's tables"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -100,7 +107,7 @@ def compare(options: Options, log: Console) -> int:
                 options.out, "ld3.warp.comparison", options, packages, complete=complete, rows=rows, costs=costs
             )
             content = block(done, rows, costs)
-    study.publish(options.page, BLOCK, content)
+    study.publish(options.page, options.block, content)
     return 0
 
 
@@ -112,9 +119,9 @@ def _check(options: Options) -> Solver:
     if both := {*options.nfe} & {*options.unseen}:
         raise mistake("unseen", f"got {min(both)}, which is in --nfe", "give budgets that --nfe lacks")
     study.check_numbers(pairs=(min(options.pairs), 1))
-    study.check_each_once(seeds=options.seeds)
+    study.check_each_once(seeds=options.seeds, warps=options.warps)
     if options.page is not None:
-        check_page("page", options.page, BLOCK)
+        check_page("page", options.page, options.block)
     prepare_folder(options.out)
     return solver
 
@@ -122,7 +129,8 @@ def _check(options: Options) -> Solver:
 def _work(options: Options) -> float:
     """Network evaluations of a seed, about: fits end when validation no longer improves."""
     budgets = sum(options.nfe) + sum(options.unseen)
-    gradients = 100 * options.pairs[0] * budgets + options.warp.iterations * options.pairs[0] * sum(options.nfe)
+    warps = len(options.warps) * options.warp.iterations * options.pairs[0] * sum(options.nfe)
+    gradients = 100 * options.pairs[0] * budgets + warps
     return gradients + 4 * options.teacher.nfe * sum(options.pairs)
 
 
@@ -148,11 +156,12 @@ class _Seed:
             found.append(self._figures("fitted", (nfe,), (nfe,), (asdict(options.fit), starts), self._fitted))
         fine = max(map(self.solver.steps, budgets))
         found.append(self._figures("gits", options.nfe, budgets, fine, self._gits))
-        for method, drift in (("warp", True), ("curve", False)):
-            config = replace(options.warp, drift=drift)
+        for method in options.warps:
+            depth = options.depth if method == "weights" else 0
+            config = replace(options.warp, drift=method != "curve", coefficient_depth=depth)
             inputs = (asdict(config), self._levels(config.knots))
 
-            def warped(nfe: Sequence[int], method: str = method, config: WarpConfig = config) -> dict[str, Any]:
+            def warped(nfe: Sequence[int], method: Warped = method, config: WarpConfig = config) -> dict[str, Any]:
                 return self._warp(method, config, nfe)
 
             found.append(self._figures(method, options.nfe, budgets, inputs, warped))
@@ -192,12 +201,14 @@ class _Seed:
         spent = jumps.fine.n_steps * len(self.train)
         return {"mse": {"gits": [*map(self._mse, grids)]}, "network_evaluations": spent, "cpu_seconds": seconds}
 
-    def _warp(self, method: str, config: WarpConfig, budgets: Sequence[int]) -> dict[str, Any]:
-        began = time.process_time()
-        result = fit_warp(self.case.flow, self.train, self.valid, self.solver, self.options.nfe, config)
+    def _warp(self, method: Warped, config: WarpConfig, budgets: Sequence[int]) -> dict[str, Any]:
+        began, flow = time.process_time(), self.case.flow
+        mean = flow.data_mean(self.train.end) if method == "weights" else None
+        solver = replace(self.solver, data_mean=mean)
+        result = fit_warp(flow, self.train, self.valid, solver, self.options.nfe, config)
         seconds = time.process_time() - began
         self.bar.evaluated(result.network_evaluations)
-        mse = {method: [self._mse(result.warp(self.solver.steps(nfe))) for nfe in budgets]}
+        mse = {method: [finite(self.case.mse(*result.student(nfe))) for nfe in budgets]}
         return {"mse": mse, "network_evaluations": result.network_evaluations, "cpu_seconds": seconds}
 
     def _mse(self, grid: Grid) -> float | None:
@@ -216,14 +227,15 @@ def block(options: Options, rows: Sequence[Mapping[str, Any]], costs: Sequence[M
     mse: dict[tuple[str, int], list[float | None]] = {}
     for row in rows:
         mse.setdefault((row["method"], row["nfe"]), []).append(row["mse"])
-    headings = ("NFE", *METHODS.values(), "warp / fitted", "without drift / fitted")
+    methods = {name: heading for name, heading in METHODS.items() if name not in WARPS or name in options.warps}
+    headings = ("NFE", *methods.values(), *(f"{WARPS[name]} / fitted" for name in options.warps))
     distances = []
     for nfe in sorted({nfe for _, nfe in mse}):
         label = f"{nfe}" if nfe in options.nfe else f"{nfe}, not fitted on"
-        quotients = [_quotient(mse[method, nfe], mse["fitted", nfe]) for method in ("warp", "curve")]
-        distances.append([label, *(_range(mse[method, nfe]) for method in METHODS), *quotients])
-    names = {"gits": "GITS", "fitted": f"{len(options.nfe)} grids, one by one"}
-    names |= {"warp": "warp", "curve": "warp without drift"}
+        quotients = [_quotient(mse[method, nfe], mse["fitted", nfe]) for method in options.warps]
+        distances.append([label, *(_range(mse[method, nfe]) for method in methods), *quotients])
+    names: dict[str, str] = {"gits": "GITS", "fitted": f"{len(options.nfe)} grids, one by one"}
+    names |= {name: "warp" if name == "warp" else f"warp {WARPS[name]}" for name in options.warps}
     costs_headings = ("fit", "network evaluations", "CPU seconds")
     spent = []
     for method, name in names.items():

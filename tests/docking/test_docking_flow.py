@@ -43,6 +43,20 @@ def test_it_is_a_flow_without_torsions() -> None:
     )
 
 
+def test_the_way_to_the_mean_is_a_shift_alone() -> None:
+    flow = DockingFlow(model().encode(batch()))
+    start = flow.prior(8, generator())
+    mean = {"tr": torch.tensor([1.0, -2.0, 0.5], dtype=F64)}
+    found = flow.to_mean(start, mean)
+    assert not found["rot"].any() and not found["tor"].any()
+    there = flow.retract(start, found)
+    assert torch.allclose(flow.data_mean(there)["tr"], mean["tr"], atol=1e-6)
+    assert flow.to_mean(there, mean)["tr"].abs().max() < 1e-5
+    mask = flow.batch.atom_mask[start.complex_row].unsqueeze(-1)
+    shift = (there.positions - start.positions - found["tr"].unsqueeze(1)) * mask
+    assert shift.abs().max() < 1e-5
+
+
 @pytest.mark.parametrize("solver", ["ddim", "dpmpp_2m", "unipc_bh2_2"])
 def test_ragged_batch_integrates_as_one_by_one(solver: str) -> None:
     members = [*complexes(), stiff(complexes()[0])]

@@ -65,6 +65,17 @@ class DockingFlow(ProbabilityFlow[Poses]):
     def zero_tangent(self, x: Poses) -> Tangent:
         return {f: x.positions.new_zeros(len(x.complex_row), n) for f, n in tangent_sizes(self.batch).items()}
 
+    def data_mean(self, x: Poses) -> Mapping[str, Tensor]:
+        """Where ligands lie in their pockets: the mean of their centroids, Å, shape (3,)."""
+        return {"tr": self._centroid(x).mean(0)}
+
+    def to_mean(self, x: Poses, mean: Mapping[str, Tensor]) -> Tangent:
+        centroid = self._centroid(x)
+        return {**self.zero_tangent(x), "tr": mean["tr"].to(centroid) - centroid}
+
+    def _centroid(self, x: Poses) -> Tensor:
+        return kinematics.centroid(x.positions, self.batch.atom_mask[x.complex_row])
+
     def distance(self, x: Poses, target: Poses) -> Tensor:
         """Mean squared displacement of the atoms, Å²."""
         return mean_square_displacement(self.batch, x, target)
