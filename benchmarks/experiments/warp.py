@@ -36,7 +36,7 @@ METHODS: Final[Mapping[str, str]] = {
     "hand": "best hand-made",
     "gits": "GITS",
     "fitted": "fitted for it",
-    **WARPS,
+    **{str(name): heading for name, heading in WARPS.items()},
 }
 """The hand-made grid that the validation pairs like best; GITS; the grid fitted for the budget; and the warps."""
 
