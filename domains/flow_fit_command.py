@@ -50,8 +50,8 @@ class Fit:
     learn: Literal["times", "joint", "coefficients", "all"] | None = None
     """what: the solver's times; also the levels that the network is given; the solver's coefficients; or all; what
     FitConfig() learns where nothing is given"""
-    own_clocks: bool = False
-    """a clock for each factor of the state, instead of one for all"""
+    one_clock: bool = False
+    """one clock for all factors of the state, instead of one for each"""
     scale: float | None = None
     """of the bounded distance, in units of the flow's distance before squaring, for samples that may end in another
     mode than the teacher's"""
@@ -151,7 +151,7 @@ class Fit:
 
     def _config(self) -> FitConfig:
         config = FitConfig(seed=self.seed, steps=self.steps, chunk=self.batch, scale=self.scale)
-        config = replace(config, shared_clock=config.shared_clock and not self.own_clocks)
+        config = replace(config, shared_clock=self.one_clock)
         return config if self.learn is None else replace(config, phases=PHASES[self.learn])
 
     def _check(self) -> None:

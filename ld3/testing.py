@@ -46,6 +46,7 @@ def check_flow(
     n_steps: int = 4,
     trained: bool = True,
     data: State | None = None,
+    samples: int | None = None,
 ) -> FlowReport:
     """Try the laws of `ProbabilityFlow` on `n` samples of its prior and grids of `n_steps` steps.
 
@@ -61,6 +62,7 @@ def check_flow(
         trained: whether the answers are meant to denoise; False leaves that law out, for a network before its training.
         data: clean samples for that law, in the flow's state at its last level; None = what the flow itself makes, at
             some fifty evaluations a sample.
+        samples: so many of these; None = as many as give a few thousand numbers, up to a thousand.
 
     Returns:
         What was tried, and how well it held.
@@ -113,7 +115,7 @@ def check_flow(
     for name, deviation in _grid_gradients(flow, x, n_steps, torch.finfo(dtype).eps ** (1 / 3)).items():
         law(f"gradient with respect to {name}", deviation, differences)
     if trained:
-        denoising = check_denoising(flow, generator, data)
+        denoising = check_denoising(flow, generator, data, samples)
         for factor, deviation in denoising.worst.items():
             if denoising.cause is not None and deviation == max(denoising.worst.values()):
                 found = ", ".join(f"{r:.2g}" for r in denoising.quotients[factor])

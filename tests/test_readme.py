@@ -35,7 +35,7 @@ def prose(page: Path) -> str:
 
 def commands(page: Path) -> list[list[str]]:
     """Every command line of a page, split into words."""
-    text = prose(page)
+    text = prose(page).replace("\\\n", " ")  # a line that goes on
     blocks = re.findall(r"^```sh\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
     inline = re.findall(r"`((?:make|python -m) [^`]+)`", text)
     split = [shlex.split(line, comments=True) for line in [*"".join(blocks).splitlines(), *inline]]

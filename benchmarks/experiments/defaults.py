@@ -41,9 +41,9 @@ CHOICES: Final[Mapping[str, FitConfig]] = {
     "BFGS: times, joint": FitConfig(optimiser="bfgs", phases=("times", "joint")),
     "BFGS: coefficients": FitConfig(optimiser="bfgs", phases=("coefficients",)),
     "BFGS: all": FitConfig(optimiser="bfgs", phases=("all",)),
-    "BFGS: all, patience 8": FitConfig(optimiser="bfgs", phases=("all",), patience=8),
+    "BFGS: all, patience 8": FitConfig(optimiser="bfgs", phases=("all",)),
     "BFGS: joint, all": FitConfig(optimiser="bfgs", phases=("joint", "all")),
-    "BFGS: joint, all, patience 8": FitConfig(optimiser="bfgs", phases=("joint", "all"), patience=8),
+    "BFGS: joint, all, patience 8": FitConfig(optimiser="bfgs", phases=("joint", "all")),
 }
 """Optimiser and phases; what a flow asks for besides (a bounded distance, fewer steps) is in the YAML file."""
 
@@ -142,7 +142,12 @@ def _work(flow: FlowOptions) -> float:
 
 def _choices(flow: FlowOptions, factors: int) -> dict[str, FitConfig]:
     """The settings of every fit of a flow."""
-    fits = {name: replace(c, scale=flow.scale, steps=flow.steps) for name, c in CHOICES.items()}
+    fits = {
+        name: replace(
+            c, scale=flow.scale, steps=flow.steps, shared_clock=True, patience=8 if "patience 8" in name else 3
+        )
+        for name, c in CHOICES.items()
+    }
     if factors > 1:
         fits |= {f"{name}, {OWN_CLOCKS}": replace(c, shared_clock=False) for name, c in fits.items()}
     return {name: c for name, c in fits.items() if not flow.choices or name in flow.choices}

@@ -14,7 +14,7 @@ SOLVER: Final = "unipc_bh1_3"
 TEACHER: Final = Teacher(solver="unipc_bh1_3", grid="edm", nfe=40, tolerance=1e-5, checked=32)
 """Tolerance: of the mean squared difference between images in [-1, 1]."""
 
-FIT: Final = FitConfig(optimiser="bfgs", phases=("joint",), steps=60)
+FIT: Final = FitConfig(optimiser="bfgs", phases=("joint",), steps=60, patience=3)
 """Times and levels at once, by quasi-Newton steps on all training pairs. When validation stopped improving is in the
 curve of a saved fit."""
 

@@ -85,7 +85,7 @@ class FitConfig:
     """
 
     initial_grid: str = "best"
-    shared_clock: bool = True
+    shared_clock: bool = False
     phases: tuple[Phase, ...] = ("all",)
     optimiser: Optimiser = "bfgs"
     steps: int = 200
@@ -98,7 +98,7 @@ class FitConfig:
     coefficient_depth: int = 0
     clip: float = 1.0
     validate_every: int = 5
-    patience: int = 3
+    patience: int = 8
     decay: float = 0.5
     anneal: bool = False
     min_learning_rate: float = 0.005

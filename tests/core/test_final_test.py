@@ -21,7 +21,7 @@ from ld3.learn import FitResult, LearnedGrid, Pairs, Phase, WarpConfig, WarpFit,
 from ld3.learn.final_test import FEWEST, interval, judge
 
 SOLVER = get_solver("dpmpp_2m")
-QUICK = FitConfig(optimiser="adam", phases=("times", "joint"), steps=30)
+QUICK = FitConfig(optimiser="adam", phases=("times", "joint"), steps=30, patience=3)
 
 
 def mean_loss(flow: MixtureFlow, found: FitResult, part: Pairs[Tensor]) -> float:

@@ -329,7 +329,7 @@ def test_teacher_errors_name_the_argument() -> None:
 
 # --- fit -------------------------------------------------------------------------------------------------------------
 
-ADAM = FitConfig(optimiser="adam", phases=("times", "joint"))
+ADAM = FitConfig(optimiser="adam", shared_clock=True, phases=("times", "joint"), patience=3)
 QUICK = dataclasses.replace(ADAM, steps=40, validate_every=5)
 
 

@@ -214,7 +214,7 @@ def test_a_grid_with_a_clock_per_factor_is_refused_before_candidates_are_paid_fo
         earlier = learned()
     part = run_teacher(flow, flow.prior(6, generator()), Teacher(nfe=8, checked=1))
     flow.calls = 0
-    for config in (FitConfig(), FitConfig(initial_grid="earlier")):
+    for config in (FitConfig(shared_clock=True), FitConfig(shared_clock=True, initial_grid="earlier")):
         with pytest.raises(ValueError, match=r"grid 'earlier' cannot be learned: .*one clock per factor"):
             fit(flow, part, part, SOLVER, 4, config, starting_grids={"earlier": earlier})
     assert flow.calls == 0
