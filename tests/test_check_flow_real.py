@@ -1,4 +1,4 @@
-"""`check_flow` on the flows that are here: trained networks pass, and an untrained one fails for what it is."""
+"""`check_flow` on the flows that are here: trained networks pass, without a false alarm."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from docking_models import batch, diffdock
 
 from domains import docking, images
-from domains.docking.networks.weights import DockingModel
-from domains.docking.poses.diffusion import NoiseRange
 from domains.docking.poses.flow import DockingFlow
 from domains.docking.structures.batch import collate
 from domains.docking.structures.complexes import Complex
@@ -36,16 +33,6 @@ def test_the_demo_weights_pass(complexes: Sequence[Complex]) -> None:
     laws = check_flow(DockingFlow(model.encode(collate(prepared))), generator(), n_steps=2, samples=48).laws
     for factor in ("tr", "rot", "tor"):
         assert laws[f"displacement[{factor!r}] denoises"][0] <= ALLOWED
-
-
-def test_an_untrained_diffdock_obeys_all_laws_but_that_it_denoises() -> None:
-    """Random weights are no score of anything; all that does not depend on training holds."""
-    model = DockingModel(diffdock(), NoiseRange(), 1.0)
-    flow = DockingFlow(model.encode(batch()))
-    laws = check_flow(flow, generator(), n_steps=2, trained=False).laws
-    assert not any("denoises" in law for law in laws)
-    with pytest.raises(FlowCheckError, match="displacement denoises"):
-        check_flow(flow, generator(), n_steps=2, samples=24)
 
 
 @pytest.mark.parametrize("label", [3, None])
