@@ -296,7 +296,7 @@ def _check_same_levels(path: FactorPath, schedule: Schedule, scheduler: str) -> 
 def _check_same_model(about: Mapping[str, object], pipeline: Component) -> None:
     """UserWarning if the pipeline has neither the name nor the weights of what a fit was learned on. Weights are hashed
     only where names differ; those in another floating type are others."""
-    name = getattr(pipeline, "config", {}).get("_name_or_path")
+    name = str(getattr(pipeline, "config", {}).get("_name_or_path"))
     if about.get("model") in (None, name):
         return
     network = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)

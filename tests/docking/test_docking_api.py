@@ -27,6 +27,7 @@ def short(nfe: int) -> FitConfig:
     return replace(fit_config(nfe), steps=2, validate_every=1)
 
 
+@pytest.mark.filterwarnings("ignore:the teacher is")  # QUICK takes few steps
 def test_the_five_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With an untrained model, and a fit of two steps from a short teacher."""
     monkeypatch.chdir(tmp_path)
@@ -59,6 +60,7 @@ def test_a_number_of_evaluations_is_the_grid_that_comes_with_the_weights(tmp_pat
         docking.dock(replace(model, score_scale=3.0), complexes, 4)
 
 
+@pytest.mark.filterwarnings("ignore:the teacher is")  # QUICK takes few steps
 def test_a_fit_starts_from_the_general_grid_of_its_score_scale(tmp_path: Path) -> None:
     model = docking.load_model(write_weights(tmp_path / "model.safetensors"))
     complexes = docking.read()[0][:2]
