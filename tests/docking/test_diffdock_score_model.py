@@ -21,6 +21,7 @@ from diffdock_reference import (
 )
 from torch import Tensor
 
+from benchmarks.speed.measure import DIFFDOCK_L
 from domains.docking.networks.diffdock import ComplexGraph, DiffDockScoreModel
 from domains.docking.networks.diffdock import network as network_module
 from domains.docking.networks.diffdock.edges import EmbeddedEdges
@@ -280,3 +281,12 @@ def test_gradients_that_are_computed_again_by_chunk() -> None:
         for slope, a, b, tolerance in ((slopes[0], 1e-6, 0.0, 1e-5), (slopes[1], 0.0, 1e-4, 0.05)):
             ends = [value(torch.tensor(s * a), torch.tensor(0.5 + s * b, dtype=torch.float64)) for s in (1, -1)]
             np.testing.assert_allclose(float(slope), float(ends[0] - ends[1]) / (2 * (a + b)), rtol=tolerance)
+
+
+def test_published_sizes_have_the_published_numbers_of_weights() -> None:
+    """30 222 796 in the published code at DiffDock-L's size; 4 million in the paper's small model, with l <= 1."""
+    small = replace(DIFFDOCK_L, ns=32, nv=6, num_conv_layers=5, sh_lmax=1, sigma_embed_dim=32)
+    small = replace(small, distance_embed_dim=32, cross_distance_embed_dim=32)
+    large, light = (sum(w.numel() for w in DiffDockScoreModel(c).parameters()) for c in (DIFFDOCK_L, small))
+    assert large == 30_222_796
+    assert round(light / 1e6, 1) == 4.1
