@@ -32,6 +32,7 @@ from ld3.grids.grid import Grid
 from ld3.grids.hand_made import HAND_MADE, hand_made
 from ld3.learn.ball import radii
 from ld3.learn.config import FitConfig
+from ld3.learn.descent import Descent
 from ld3.learn.final_test import FEWEST, FinalTest, judge
 from ld3.learn.objective import Cost, Objective, mean_of_all
 from ld3.learn.progress import Progress
@@ -172,46 +173,6 @@ def _parts(config: FitConfig, n_train: int) -> list[_Part]:
 
 
 @final
-class _Descent:
-    """Adam (Kingma & Ba, arXiv 1412.6980) on the parameters of one phase.
-
-    Args:
-        student: whose parameters move.
-        phase: which of them.
-        config: for clipping and annealing.
-        rate: learning rate; that of solver coefficients is `config.coefficient_rate` times it.
-    """
-
-    def __init__(self, student: Student, phase: Phase, config: FitConfig, rate: float) -> None:
-        self.student, self.config = student, config
-        parts = zip(student.select(phase), (1.0, config.coefficient_rate), strict=True)
-        groups = [{"params": moving, "share": share} for moving, share in parts if moving]
-        self.adam = torch.optim.Adam(groups, betas=(0.9, 0.99))
-        self._set_rate(rate)
-
-    def step(self, taken: int) -> None:
-        """Follow the gradient in the parameters, after `taken` steps of the phase."""
-        torch.nn.utils.clip_grad_norm_(self.student.parameters(), self.config.clip)
-        if self.config.anneal:
-            left = 2.0 * (1.0 - taken / self.config.steps)
-            self._set_rate(self.config.learning_rate * min(1.0, left))
-        self.adam.step()
-        self.student.grid.project()
-
-    def state(self) -> dict[str, Any]:
-        """For a checkpoint."""
-        return self.adam.state_dict()
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """From a checkpoint."""
-        self.adam.load_state_dict(dict(state))
-
-    def _set_rate(self, rate: float) -> None:
-        for group in self.adam.param_groups:
-            group["lr"] = rate * group["share"]
-
-
-@final
 @dataclass(frozen=True)
 class _Given:
     """Grids besides the hand-made ones: `start` to start from, `compare` to be compared with as well."""
@@ -342,7 +303,7 @@ class _Fit(Generic[State]):
     def restart(self, phase: Phase, rate: float) -> None:
         """Back to the best student, with fresh momentum: the old one led away from it."""
         self.student.load_state_dict(self.at.best)
-        self.descent = _Descent(self.student, phase, self.config, rate)
+        self.descent = Descent(self.student, phase, self.config, rate)
         self.at.rate, self.at.worse = rate, 0
 
     def minimise(self, part: _Part) -> None:
