@@ -20,7 +20,7 @@ from domains.schedule_record import schedule_record
 from domains.seeds import seed_of
 from ld3 import HAND_MADE, ProbabilityFlow, sample
 from ld3.learn import FitConfig, FitResult, Phase, Teacher, learn_grid, run_teacher
-from ld3.learn.fit import check_fit
+from ld3.learn.checks import check_fit
 from ld3.learn.teacher import too_coarse
 from ld3.solvers import Solver
 from ld3.testing import FlowCheckError, check_flow

@@ -34,7 +34,7 @@ from domains.progress import WorkProgress
 from domains.seeds import seed_of
 from ld3 import HAND_MADE, Grid, Solver, get_solver, integrate
 from ld3.learn import FitConfig, Phase, Teacher, fit, run_teacher
-from ld3.learn.fit import most_evaluations
+from ld3.learn.plan import most_evaluations
 from ld3.state import take
 
 BLOCK: Final = "coefficients"

@@ -23,7 +23,7 @@ from domains.errors import InputError
 from domains.seeds import seed_of
 from ld3.grids import Grid
 from ld3.learn import FitConfig, FitResult, Teacher
-from ld3.learn.fit import most_evaluations
+from ld3.learn.plan import most_evaluations
 from ld3.learn.teacher import parts
 from ld3.solvers import get_solver
 

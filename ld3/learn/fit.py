@@ -21,7 +21,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, final
+from typing import Any, Generic, final
 
 import torch
 from torch import Tensor
@@ -29,12 +29,13 @@ from torch import Tensor
 from ld3.fingerprint import fingerprint
 from ld3.flow import ProbabilityFlow
 from ld3.grids.grid import Grid
-from ld3.grids.hand_made import HAND_MADE, hand_made
-from ld3.learn.ball import radii
+from ld3.grids.hand_made import HAND_MADE
+from ld3.learn.checks import check_fit, check_noise
 from ld3.learn.config import FitConfig
 from ld3.learn.descent import Descent
 from ld3.learn.final_test import FEWEST, FinalTest, judge
 from ld3.learn.objective import Cost, Objective, mean_of_all
+from ld3.learn.plan import Part, parts_of
 from ld3.learn.progress import Progress
 from ld3.learn.quasi_newton import QuasiNewton
 from ld3.learn.result import FitResult, Point
@@ -91,87 +92,6 @@ def fit(
     return run.result()
 
 
-def check_fit(
-    flow: ProbabilityFlow[State], solver: Solver, nfe: int, config: FitConfig, starting_grids: Mapping[str, Grid]
-) -> tuple[str, dict[str, Grid]]:
-    """The flow's fingerprint and the grids that a fit may start from; computes nothing that costs.
-
-    Raises:
-        ValueError: if the solver cannot spend `nfe`, end where the flow ends, or has no coefficients to learn;
-            `config.initial_grid` names no grid; one of `starting_grids` has a hand-made one's name, other steps,
-            another range or score scale, or cannot be learned as `config` says; or `config.radius` is of other factors.
-        TypeError: if the flow cannot be hashed.
-    """
-    identity, n_steps = flow.fingerprint(), solver.steps(nfe)
-    if solver.finite_end and flow.clock.clean_end:
-        raise ValueError(f"solver must be one that can end without noise, as the flow does; {solver.name} cannot")
-    for name, grid in starting_grids.items():
-        if name in (*HAND_MADE, "best"):
-            raise ValueError(f"starting_grids must not use the name of a hand-made grid, got {name!r}")
-        if grid.n_steps != n_steps:
-            raise ValueError(f"starting_grids[{name!r}] must have {n_steps} steps, got {grid.n_steps}")
-        if problem := grid.mismatch(flow.clock):
-            raise ValueError(f"starting_grids[{name!r}] must go with the flow: {problem}")
-    grids = hand_made(flow.clock, n_steps) | {name: replace(g, name=name) for name, g in starting_grids.items()}
-    if config.initial_grid not in ("best", *grids):
-        raise ValueError(
-            f"config.initial_grid must be 'best' or one of {', '.join(grids)}, got {config.initial_grid!r}"
-        )
-    for name in grids if config.initial_grid == "best" else (config.initial_grid,):
-        try:
-            Student(grids[name], solver, config.shared_clock, config.phases, config.coefficient_depth)
-        except ValueError as error:
-            raise ValueError(f"grid {name!r} cannot be learned: {error}") from error
-    radii(flow, config.radius)
-    return identity, grids
-
-
-def most_evaluations(config: FitConfig, n_train: int, n_valid: int, nfe: int, n_given: int = 0, n_test: int = 0) -> int:
-    """The most network evaluations, per sample, that a fit can make, for progress bars; without runs that are repeated
-    because a sample broke.
-
-    Args:
-        config: of the fit.
-        n_train: pairs to learn from.
-        n_valid: pairs to choose by.
-        nfe: evaluations that a sample costs.
-        n_given: grids to start from besides the hand-made ones.
-        n_test: pairs of the final test.
-    """
-    parts = _parts(config, n_train)
-    validations = len(HAND_MADE) + n_given + sum(-(-part.steps // config.validate_every) for part in parts)
-    return nfe * (validations * n_valid + sum(part.steps * part.batch for part in parts) + 2 * n_test)
-
-
-def _check_noise(name: str, pairs: Pairs[State], solver: Solver, nfe: int) -> None:
-    """ValueError unless pairs have the noise that the solver asks for, and none where it asks for none."""
-    if (pairs.noise is None) != (solver.spread is None):
-        raise ValueError(f"{name}.noise must {'' if solver.spread else 'not '}be given for {solver.name}")
-    needed = solver.steps(nfe) - 1
-    for factor, z in (pairs.noise or {}).items():
-        if z.shape[:2] != (len(pairs), needed):
-            raise ValueError(f"{name}.noise[{factor!r}] must be ({len(pairs)}, {needed}, ...), got {tuple(z.shape)}")
-
-
-class _Part(NamedTuple):
-    """A phase, or the first search of one: how many pairs a gradient has, and how many gradients there are at most."""
-
-    phase: Phase
-    batch: int
-    steps: int
-    first: bool = False
-
-
-def _parts(config: FitConfig, n_train: int) -> list[_Part]:
-    """What is done, in order."""
-    parts = []
-    for phase in config.phases:
-        if config.first_batch:
-            parts.append(_Part(phase, min(config.first_batch, n_train), config.first_steps, first=True))
-        parts.append(_Part(phase, min(config.batch, n_train) or n_train, config.steps))
-    return parts
-
-
 @final
 @dataclass(frozen=True)
 class _Given:
@@ -208,14 +128,14 @@ class _Fit(Generic[State]):
         self.by_hand = {*HAND_MADE, *given.compare}
         for name, part in (("train", train), ("valid", valid), ("test", test)):
             if part is not None:
-                _check_noise(name, part, solver, nfe)
+                check_noise(name, part, solver, nfe)
         train, valid, self.dropped = finite_parts(train, valid)
         self.test = None if test is None else test.finite()
         if test is not None and self.test is not None:
             self.dropped += len(test) - len(self.test)
         self.n_train, self.n_valid, self.n_test = len(train), len(valid), len(self.test) if self.test else 0
         self.objective = Objective(flow, train, valid, nfe, config)
-        self.parts = _parts(config, self.n_train)
+        self.parts = parts_of(config, self.n_train)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.path: Path | None = None
         if folder is not None:
@@ -245,7 +165,7 @@ class _Fit(Generic[State]):
         return self.earlier + time.monotonic() - self.started
 
     @property
-    def part(self) -> _Part:
+    def part(self) -> Part:
         """What is under way."""
         return self.parts[len(self.at.finished)]
 
@@ -272,7 +192,7 @@ class _Fit(Generic[State]):
             self.grids[self.at.initial_grid], self.solver, config.shared_clock, config.phases, config.coefficient_depth
         )
 
-    def learn(self, part: _Part) -> None:
+    def learn(self, part: Part) -> None:
         """One phase or its first search, from the best student so far to its own end."""
         if self.config.optimiser == "adam":
             self.descend(part.phase)
@@ -306,7 +226,7 @@ class _Fit(Generic[State]):
         self.descent = Descent(self.student, phase, self.config, rate)
         self.at.rate, self.at.worse = rate, 0
 
-    def minimise(self, part: _Part) -> None:
+    def minimise(self, part: Part) -> None:
         """The phase by BFGS, on one batch."""
         at, config, phase = self.at, self.config, part.phase
         if at.phase_steps == 0:

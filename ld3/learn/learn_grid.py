@@ -13,9 +13,11 @@ from torch import Tensor
 
 from ld3.flow import ProbabilityFlow
 from ld3.grids.grid import Grid
+from ld3.learn.checks import check_fit
 from ld3.learn.config import FitConfig
-from ld3.learn.fit import check_fit, fit, most_evaluations
+from ld3.learn.fit import fit
 from ld3.learn.loss import bounded
+from ld3.learn.plan import most_evaluations
 from ld3.learn.result import FitResult, Point
 from ld3.learn.teacher import Pairs, Teacher, parts, run_teacher, too_coarse
 from ld3.solvers import Solver, get_solver
