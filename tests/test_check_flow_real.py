@@ -28,7 +28,7 @@ def generator() -> torch.Generator:
 
 def test_the_demo_weights_pass_the_laws_of_form(complexes: Sequence[Complex]) -> None:
     """All but that they denoise: their rotations do not, within what is allowed, on the flow's own samples."""
-    model = docking.load_model()
+    model = docking.load_model("demo")
     prepared, problems = model.prepare(complexes)
     assert not problems
     assert check_flow(DockingFlow(model.encode(collate(prepared))), generator(), n_steps=2, trained=False).laws

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 import os
 import re
 import subprocess
@@ -162,12 +163,16 @@ def test_the_wheel_brings_the_command_and_no_benchmarks(installed: Path, tmp_pat
 @pytest.mark.slow
 def test_the_wheel_docks_with_its_own_weights_and_grid(installed: Path, tmp_path: Path) -> None:
     program = (
-        "from domains import docking; model = docking.load_model(); complexes, _ = docking.read(None); "
-        "docking.dock(model, complexes[:1], 5, samples=1, seed=0).write('out')"
+        "from domains import docking; complexes, _ = docking.read(None)\n"
+        "for name in ('general', 'demo'):\n"
+        "    docking.dock(docking.load_model(name), complexes[:1], 5, samples=1, seed=0).write(name)"
     )
     run_installed(installed, tmp_path, "python", "-c", program)
-    (poses,) = (tmp_path / "out").rglob("*.sdf")
-    assert poses.read_text().count("$$$$") == 1
+    for name in ("general", "demo"):
+        (poses,) = (tmp_path / name).rglob("*.sdf")
+        assert poses.read_text().count("$$$$") == 1
+    shipped = json.loads((tmp_path / "demo" / "poses.json").read_text())["method"]["grid"]
+    assert len(shipped["solver"]["tr"]) == 6, "the grid learned for the demo weights"
 
 
 def test_the_lock_pins_all_that_is_declared() -> None:

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from benchmarks.docking.options import Options
 from domains import docking
-from domains.docking.networks.weights import DEMO_WEIGHTS, DockingModel
+from domains.docking.networks.shipped import find_weights
+from domains.docking.networks.weights import DockingModel
 from domains.docking.structures.complexes import Complex
 from domains.docking.structures.symmetry import automorphisms
 from domains.docking.structures.text_files import read_names
 from domains.docking.training.clusters import Clusters, read_clusters
-from domains.docking.training.data import SPLITS
+from domains.docking.training.trained_on import trained_on
 from domains.errors import InputError, InputProblem
 
 IN_SAMPLE, KNOWN_TARGETS, UNSEEN_TARGETS, USER = (
@@ -29,7 +30,7 @@ SPLIT_MEANS: Mapping[str, str] = {
     IN_SAMPLE: "the network was trained on these complexes",
     KNOWN_TARGETS: "the network knows other ligands of these targets, and the score scale was chosen on this split",
     UNSEEN_TARGETS: "training has seen no complex of these targets",
-    USER: "complexes from files",
+    USER: "it is not known here whether the network has seen such complexes",
 }
 
 
@@ -90,13 +91,17 @@ def load(options: Options, model: DockingModel) -> Inputs:
 
 
 def _split(options: Options) -> str:
-    """The demo weights know the posebusters package, and two lists of names; nothing is said of other weights."""
-    if options.weights.resolve() != DEMO_WEIGHTS.resolve():
+    """What the settings beside the weights say of the embedded complexes, and of the two lists of what was kept out.
+
+    Raises:
+        InputError: if the settings or the list of names cannot be read.
+    """
+    known = trained_on(find_weights(options.weights))
+    if known is None:
         return USER
     if options.complexes is None:
-        return IN_SAMPLE
-    if options.only is not None:
-        lists = {KNOWN_TARGETS: "validation_ligands.txt", UNSEEN_TARGETS: "validation_targets.txt"}
-        names = read_names(options.only)
-        return next((split for split, file in lists.items() if names == read_names(SPLITS / file)), USER)
-    return USER
+        return IN_SAMPLE if known.embedded else UNSEEN_TARGETS
+    names = frozenset() if options.only is None else read_names(options.only)
+    if names and names <= known.held_out_ligands:
+        return KNOWN_TARGETS
+    return UNSEEN_TARGETS if names and names <= known.unseen_targets else USER

@@ -14,7 +14,7 @@ import torch
 from benchmarks.common.comparison import LEARNED, SHIPPED, TEACHER_ROW
 from benchmarks.common.tables import portable
 from benchmarks.docking.methods import DIFFDOCK
-from domains.docking.networks.weights import DEMO_WEIGHTS
+from domains.docking.networks.shipped import GENERAL
 from domains.docking.settings import FIT, FIT_POSES, SOLVER, TEACHER
 from domains.docking.structures.complexes import Conformer
 from domains.docking.structures.pocket_files import read_pocket_choice
@@ -33,7 +33,7 @@ class Options:
     """network evaluations a pose; several numbers make a sweep"""
     complexes: Path | None = None
     """folder with NAME/protein.pdb and NAME/ligands.sdf, or a CSV in DiffDock's format; without it, the four crystal
-    complexes of the posebusters package, which the demo weights have seen"""
+    complexes of the posebusters package, which the demo weights have seen and the general ones have not"""
     only: Path | None = None
     """list of names, one a line, as domains/docking/splits/ has them: the complexes (NAME/LIGAND) or all ligands of a
     protein (NAME) to dock; the others are left out"""
@@ -49,8 +49,8 @@ class Options:
     """as torch writes it: cpu, cuda, cuda:1"""
     out: Path = Path("out/docking")
     """folder for the results; a run that was interrupted there goes on"""
-    weights: Path = DEMO_WEIGHTS
-    """safetensors file written by domains.docking.train"""
+    weights: Path = GENERAL
+    """general or demo, which come with the toolkit, a file of domains.docking.train, or a DiffDock release"""
     precision: Literal["float32", "bfloat16"] = "float32"
     """of the network's matrix products (autocast); geometry and solver keep float32"""
     pocket: str = "ligand"

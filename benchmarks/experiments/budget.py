@@ -27,7 +27,7 @@ from domains.bootstrap import Interval, bootstrap_interval
 from domains.docking.engine import dock_groups, make_groups
 from domains.docking.general_grids import general_fit
 from domains.docking.learn_grids import one_of_each
-from domains.docking.networks.weights import DEMO_WEIGHTS, DockingModel
+from domains.docking.networks.weights import DockingModel
 from domains.docking.poses.metrics import symmetric_rmsd
 from domains.docking.ranking.combination import Combination, read_weights
 from domains.docking.ranking.consensus import Consensus, symmetries
@@ -83,9 +83,10 @@ class Options:
     seed: int
     out: Path
     """folder for the results; a study that was interrupted there goes on"""
+    weights: Path
+    """general, demo, or a file of domains.docking.train"""
     clusters: Path | None = None
     """which proteins are alike, see domains.docking.train"""
-    weights: Path = DEMO_WEIGHTS
     page: Path | None = None
     """Markdown page with the markers of the tables"""
 

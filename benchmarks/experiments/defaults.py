@@ -222,7 +222,7 @@ def _docking(options: FlowOptions) -> Made:
     from domains import docking
     from domains.docking.fits import fit_starts
 
-    model = docking.load_model()
+    model = docking.load_model("demo")
     complexes, _ = docking.read(None)
     flow, _ = fit_starts(model, complexes, sum(options.pairs), 0)
     return flow, lambda n, seed: fit_starts(model, complexes, n, seed)[1]

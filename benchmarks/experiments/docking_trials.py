@@ -28,7 +28,7 @@ from domains.docking.docked_poses import DockedPoses
 from domains.docking.engine import dock_by_teacher, dock_groups, make_groups
 from domains.docking.fits import fit_starts
 from domains.docking.general_grids import general_fit
-from domains.docking.networks.weights import DEMO_WEIGHTS, DockingModel
+from domains.docking.networks.weights import DockingModel
 from domains.docking.poses.flow import DockingFlow
 from domains.docking.poses.metrics import clusters, success, symmetric_rmsd
 from domains.docking.poses.pose import Poses
@@ -97,11 +97,12 @@ class Options:
     """teacher poses that the usual fit may see, none of which is evaluated"""
     out: Path
     """folder for the results; a comparison that was interrupted there goes on"""
+    weights: Path
+    """general, demo, or a file of domains.docking.train"""
     only: Path | None = None
     """list of names: the complexes to dock"""
     trials: tuple[str, ...] = ()
     """names of the fits; all of them without it"""
-    weights: Path = DEMO_WEIGHTS
     page: Path | None = None
     """Markdown page with the markers of the table"""
     ball_page: Path | None = None

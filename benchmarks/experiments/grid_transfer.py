@@ -33,7 +33,7 @@ from domains.docking.docked_poses import DockedPoses
 from domains.docking.engine import dock_by_teacher, dock_groups, make_groups
 from domains.docking.fits import learn_grid
 from domains.docking.general_grids import general_fit
-from domains.docking.networks.weights import DEMO_WEIGHTS, DockingModel
+from domains.docking.networks.weights import DockingModel
 from domains.docking.samplers import grid_sampler
 from domains.docking.settings import SOLVER, TEACHER, fit_config
 from domains.docking.structures.complexes import Complex
@@ -82,7 +82,8 @@ class Options:
     seed: int
     out: Path
     """folder for the results"""
-    weights: Path = DEMO_WEIGHTS
+    weights: Path
+    """general, demo, or a file of domains.docking.train"""
     page: Path | None = None
     """Markdown page with the markers of the tables"""
 

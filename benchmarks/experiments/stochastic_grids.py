@@ -29,7 +29,7 @@ from domains.bootstrap import Interval, bootstrap_interval, bootstrap_ratio
 from domains.docking.docked_poses import DockedPoses
 from domains.docking.engine import dock_groups, make_groups
 from domains.docking.general_grids import general_fit
-from domains.docking.networks.weights import DEMO_WEIGHTS, DockingModel
+from domains.docking.networks.weights import DockingModel
 from domains.docking.pose_fits import learn_on_bound_poses
 from domains.docking.poses.low_temperature_sde import PUBLISHED
 from domains.docking.poses.metrics import clusters, success
@@ -81,9 +81,10 @@ class Options:
     seed: int
     out: Path
     """folder for the results"""
+    weights: Path
+    """general, demo, or a file of domains.docking.train"""
     limit: int | None = None
     """complexes of either split, at most; all without it"""
-    weights: Path = DEMO_WEIGHTS
     page: Path | None = None
     """Markdown page with the markers of the tables"""
 

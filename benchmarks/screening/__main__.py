@@ -55,6 +55,8 @@ class Options:
     actors: tuple[int, ...] = ()
     """numbers of Ray workers on this machine whose speeds are compared, such as 1 2; none = not measured"""
     seed: int = 0
+    weights: Path = Path("demo")
+    """which of the targets are seen is said of the demo weights"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -120,6 +122,7 @@ def _target(options: Options, target: Target, log: Console) -> dict[str, Any]:
         nfe=options.nfe,
         samples=options.samples,
         seed=options.seed,
+        weights=options.weights,
     )
     outcome = screen(chosen, log)
     rows = [row for path in sorted((folder / "screen" / "parts").rglob("*.parquet")) for row in _rows(path)]
@@ -156,6 +159,7 @@ def _ray(options: Options, actors: int, log: Console) -> dict[str, Any]:
         nfe=options.nfe,
         samples=options.samples,
         seed=options.seed,
+        weights=options.weights,
         chunk=8,
         engine="ray",
         actors=actors,

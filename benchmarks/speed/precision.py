@@ -23,7 +23,7 @@ from benchmarks.common.tables import Table
 from benchmarks.speed.__main__ import Options as SpeedOptions
 from benchmarks.speed.measure import noisy_poses, random_model, read_complex, workload
 from domains import docking
-from domains.docking.networks.weights import DEMO_WEIGHTS, PRECISIONS, DockingModel
+from domains.docking.networks.weights import PRECISIONS, DockingModel
 from domains.docking.poses.flow import DockingFlow
 from domains.docking.poses.metrics import success
 from domains.docking.structures.batch import collate
@@ -40,14 +40,15 @@ class Options:
     """What is compared."""
 
     nfe: int = 10
-    """evaluations a pose of the demo weights' shipped grid"""
+    """evaluations a pose of the grid that comes with the weights"""
     samples: int = 16
     """poses of each of the four complexes of the posebusters package"""
     poses: int = 2
     """of the step at DiffDock-L's size; 0 leaves it out"""
     times: tuple[float, ...] = (1.0, 0.5, 0.05)
     """of that step, from t to half of it"""
-    weights: Path = DEMO_WEIGHTS
+    weights: Path = Path("demo")
+    """that have a grid of --nfe evaluations"""
     seed: int = 0
     threads: int = 1
 

@@ -14,8 +14,7 @@ from domains.docking.dock_options import AROUND_LIGAND, WHOLE_PROTEIN, DockOptio
 from domains.docking.docked_ligands import Docked
 from domains.docking.docked_poses import DockedPoses
 from domains.docking.engine import Cache, OnProgress
-from domains.docking.general_grids import general_fit, grid_path
-from domains.docking.networks.weights import DEMO_WEIGHTS, DockingModel, load_model
+from domains.docking.networks.weights import DockingModel, load_model
 from domains.docking.ranked_docking import DockPlan, dock_ranked
 from domains.docking.ranked_poses import RankedPoses
 from domains.docking.ranking.combination import Combination, read_weights
@@ -24,8 +23,7 @@ from domains.docking.ranking.ranker import Ranker
 from domains.docking.ranking.residual import Residual
 from domains.docking.ranking.vina_score import VinaScore
 from domains.docking.refine.local import Refinement
-from domains.docking.samplers import Method, Sampler, hand_made_sampler, sampler_of
-from domains.docking.settings import SOLVER
+from domains.docking.samplers import HAND_MADE_GRID, Method, Sampler, sampler_of, usual_sampler
 from domains.docking.structures.complexes import Complex, read
 from domains.docking.structures.isomers import Stereo
 from domains.docking.structures.pairs import Pair
@@ -40,7 +38,6 @@ NOT_BLIND: Final = (
     "--pocket, or the weights of DiffDock"
 )
 _LARGEST_SEED: Final = 2**31 - 1  # RDKit's
-_FALLBACK: Final = "edm"
 _USUAL: Final[Ranking] = "combination"  # docs/dock.md has the comparison
 
 
@@ -181,7 +178,7 @@ def plan_of(options: DockOptions) -> tuple[DockPlan, list[str]]:
     if not 0 <= options.seed <= _LARGEST_SEED:
         raise mistake("seed", f"got {options.seed}", f"give a number from 0 to {_LARGEST_SEED}")
     find_device(options.device)
-    model = load_model(options.weights or DEMO_WEIGHTS, options.device, precision=options.precision)
+    model = load_model(options.weights, options.device, precision=options.precision)
     sampler, name, remarks = _sampler(model, options)
     weights = f"{model.path.name if model.path else 'no file'} {fingerprint(model.network)[:12]}"
     tags = {"nfe": str(sampler.nfe), "seed": str(options.seed), "grid": name, "weights": weights}
@@ -231,20 +228,16 @@ def _sampler(model: DockingModel, options: DockOptions) -> tuple[Sampler, str, l
     """
     if options.grid is not None:
         try:
-            return sampler_of(model, FitResult.load(options.grid)), options.grid.name, []
+            return sampler_of(model, FitResult.load(options.grid)), options.grid.name, [f"grid: {options.grid}"]
         except ValueError as error:
             raise mistake(
                 "grid", str(error), "give a grid that was learned for these weights, or leave it out"
             ) from error
-    fit = general_fit(model, options.nfe)
-    if fit is not None and not fit.grid.mismatch(model.noise_range.clock(model.score_scale), end=False):
-        assert model.path is not None
-        return sampler_of(model, fit), grid_path(model.path, SOLVER, options.nfe).name, []
     try:
-        sampler = hand_made_sampler(_FALLBACK, SOLVER, options.nfe)
+        sampler, path = usual_sampler(model, options.nfe)
     except ValueError as error:
         raise mistake("nfe", str(error), "give another number") from error
-    why = (
-        f"no grid of {options.nfe} evaluations was learned for these weights: the hand-made grid '{_FALLBACK}' is used"
-    )
-    return sampler, f"{_FALLBACK}, hand-made", [why]
+    if path is not None:
+        return sampler, path.name, [f"grid: {path.name}, learned for these weights; their model card says on what"]
+    why = f"no grid of {options.nfe} evaluations was learned for these weights"
+    return sampler, f"{HAND_MADE_GRID}, hand-made", [f"grid: '{HAND_MADE_GRID}', made by hand, since {why}"]

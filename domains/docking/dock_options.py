@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from domains.docking.networks.shipped import GENERAL
+
 AROUND_LIGAND: Final = "ligand"
 WHOLE_PROTEIN: Final = "protein"
 
@@ -28,8 +30,9 @@ class DockOptions:
     """network evaluations a pose"""
     samples: int = 10
     """poses a ligand"""
-    weights: Path | None = None
-    """weights of domains.docking.train, or the folder of a DiffDock release; without it, the demo weights"""
+    weights: Path = GENERAL
+    """general or demo, which come with the toolkit, a file of domains.docking.train, or the folder of a DiffDock
+    release"""
     grid: Path | None = None
     """a learned grid, as fits and benchmarks save it; without it, the one that comes with the weights"""
     seed: int = 0

@@ -130,8 +130,8 @@ def dock(
     Args:
         model: at its own score scale, unless the method says another.
         complexes: with names of their own.
-        method: a fit, a grid, a number of network evaluations for the general grid that comes with the weights, or a
-            sampler.
+        method: a fit, a grid, a number of network evaluations, for the grid that comes with the weights or, where
+            none does, the one called edm made by hand; or a sampler.
         samples: poses a complex; the first n of them are the same whatever their number.
         seed: of starts and noise.
         at_once: poses side by side; None = what costs least on the device.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from domains.docking.networks.shipped import find_weights
 from domains.docking.networks.weights import DockingModel
 from domains.docking.settings import SOLVER
 from domains.errors import InputError, InputProblem
@@ -16,7 +17,12 @@ from ld3.solvers import get_solver
 
 
 def grid_path(weights: Path, solver: str, nfe: int) -> Path:
-    """Where the general grid of a model lies."""
+    """Where the general grid of a model lies; its weights by name, or as a file or folder.
+
+    Raises:
+        InputError: if there are no weights of that name.
+    """
+    weights = find_weights(weights)
     folder = weights / "grids" if weights.is_dir() else weights.with_suffix(".grids")
     return folder / f"{solver}_{nfe}.json"
 

@@ -21,7 +21,8 @@ from rich.console import Console
 
 from domains.docking.fits import evaluation_seconds, fit_evaluations, learn_grid
 from domains.docking.general_grids import general_fit, grid_path
-from domains.docking.networks.weights import DEMO_WEIGHTS, DockingModel, load_weights
+from domains.docking.networks.shipped import GENERAL
+from domains.docking.networks.weights import DockingModel, load_weights
 from domains.docking.settings import SOLVER, TEACHER, fit_config
 from domains.docking.structures.complexes import Complex, read
 from domains.docking.structures.remarks import print_reading
@@ -50,7 +51,7 @@ class LearnConfig:
     out"""
     kept_out: Path = SPLITS / "validation_clusters.txt"
     """proteins of --others that are left out, and with --clusters all that are in a cluster with one of them"""
-    weights: Path = DEMO_WEIGHTS
+    weights: Path = GENERAL
     """weights.safetensors of domains.docking.train, with its score scale chosen"""
     nfe: tuple[int, ...] = (4, 5, 6, 8, 10)
     """a grid for each"""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, final
 
-from domains.docking.general_grids import general_fit
+from domains.docking.general_grids import general_fit, grid_path
 from domains.docking.networks.weights import DockingModel
 from domains.docking.poses.diffdock_sampler import sample_ode, sample_sde
 from domains.docking.poses.flow import DockingFlow
@@ -46,7 +47,10 @@ class Sampler:
 
 
 Method = FitResult | Grid | int | Sampler
-"""A learned grid; a grid for the default solver; a number of evaluations, of the model's own general grid; or any."""
+"""A learned grid; a grid for the default solver; a number of evaluations, as :func:`usual_sampler` has it; or any."""
+
+HAND_MADE_GRID: Final = "edm"
+"""Where no grid was learned for a model."""
 
 
 def grid_sampler(grid: Grid, solver: Solver, score_scale: float | None = None) -> Sampler:
@@ -114,20 +118,33 @@ def sampler_of(model: DockingModel, method: Method) -> Sampler:
     """What a method does.
 
     Raises:
-        ValueError: if it is a number of evaluations for which the model has no general grid, or a grid of another noise
-            range or score scale.
+        ValueError: if it is a number of evaluations that cannot be spent, or a grid of another noise range or score
+            scale.
         InputError: if the general grid's file is no saved fit.
     """
     if isinstance(method, Sampler):
         return method
-    fit = general_fit(model, method) if isinstance(method, int) else method
-    if fit is None:
-        where = f"beside {model.path}" if model.path else "for a model that comes from no file"
-        raise ValueError(f"method: there is no general grid of {method} evaluations {where}; learn one (learn_grid)")
-    grid, solver = (fit, get_solver(SOLVER)) if isinstance(fit, Grid) else (fit.grid, fit.student())
+    if isinstance(method, int):
+        return usual_sampler(model, method)[0]
+    grid, solver = (method, get_solver(SOLVER)) if isinstance(method, Grid) else (method.grid, method.student())
     if problem := grid.mismatch(model.noise_range.clock(model.score_scale), end=False):
         raise ValueError(
             f"method does not go with the model: {problem}; learn a grid for it, or for another score scale c "
             "dock with dataclasses.replace(model, score_scale=c)"
         )
     return grid_sampler(grid, solver)
+
+
+def usual_sampler(model: DockingModel, nfe: int) -> tuple[Sampler, Path | None]:
+    """The model's general grid of `nfe` evaluations and its file; the grid `edm` made by hand, and None, where none was
+    learned at the model's score scale.
+
+    Raises:
+        ValueError: if the solver cannot spend `nfe`.
+        InputError: if the general grid's file is no saved fit.
+    """
+    fit = general_fit(model, nfe)
+    if fit is None or fit.grid.mismatch(model.noise_range.clock(model.score_scale), end=False):
+        return hand_made_sampler(HAND_MADE_GRID, SOLVER, nfe), None
+    assert model.path is not None
+    return grid_sampler(fit.grid, fit.student()), grid_path(model.path, SOLVER, nfe)

@@ -27,7 +27,8 @@ from rich.table import Table
 from domains.bootstrap import Interval, bootstrap_difference, bootstrap_interval
 from domains.docking.engine import dock
 from domains.docking.learn_grids import one_of_each
-from domains.docking.networks.weights import DEMO_WEIGHTS, DockingModel, load_weights
+from domains.docking.networks.shipped import GENERAL
+from domains.docking.networks.weights import DockingModel, load_weights
 from domains.docking.poses.metrics import symmetric_rmsd
 from domains.docking.ranking.combination import Combination, read_weights
 from domains.docking.ranking.confidence import PoseConfidence, load_confidence, save_head
@@ -62,7 +63,7 @@ class ConfidenceConfig:
     """folders with NAME/protein.pdb and NAME/ligands.sdf"""
     out: Path
     """where poses and results live; what was interrupted there goes on"""
-    weights: Path = DEMO_WEIGHTS
+    weights: Path = GENERAL
     """of the score network, with its score scale chosen"""
     clusters: Path | None = None
     """which proteins are alike, see domains.docking.train"""

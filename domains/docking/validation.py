@@ -17,6 +17,7 @@ from rich.table import Table
 
 from domains.bootstrap import bootstrap_interval
 from domains.docking.docked_poses import DockedPoses
+from domains.docking.networks.shipped import find_weights
 from domains.docking.networks.weights import DockingModel
 from domains.docking.poses.metrics import clusters, success
 from domains.docking.structures.complexes import Complex, Conformer, read
@@ -38,7 +39,7 @@ class ValidationOptions:
     """Which complexes a number is chosen on."""
 
     weights: Path
-    """weights.safetensors of domains.docking.train or .convert"""
+    """a file of domains.docking.train or .convert; general or demo, which come with the toolkit"""
     data: tuple[Path, ...] = ()
     """the training data: folders with NAME/protein.pdb and NAME/ligands.sdf; not needed for --split embedded"""
     split: Literal["ligands", "targets", "embedded"] = "ligands"
@@ -209,8 +210,9 @@ def check_store(config: ValidationOptions, what: str) -> None:
     """
     if config.split != "ligands":
         raise mistake("store", f"the split is '{config.split}'", f"{what} chosen on --split ligands")
-    if not os.access(config.weights.parent, os.W_OK):
-        raise mistake("store", f"cannot write in {config.weights.parent}", "copy the weights elsewhere")
+    folder = find_weights(config.weights).parent
+    if not os.access(folder, os.W_OK):
+        raise mistake("store", f"cannot write in {folder}", "copy the weights elsewhere")
 
 
 def split_name(config: ValidationOptions) -> str:

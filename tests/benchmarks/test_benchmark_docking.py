@@ -286,12 +286,19 @@ def test_a_list_names_complexes_or_whole_proteins(tmp_path: Path) -> None:
 
 
 def test_splits_are_named_for_what_the_weights_know(weights: Path, complexes: Path) -> None:
-    assert load(Options(), model()).split == IN_SAMPLE
+    demo, general = Path("demo"), Path("general")
+    assert load(Options(weights=demo), model()).split == IN_SAMPLE
+    assert load(Options(), model()).split == load(Options(weights=general), model()).split == UNSEEN_TARGETS
     assert load(Options(weights=weights), model()).split == USER
     assert load(Options(complexes=complexes), model()).split == USER
-    lists = {KNOWN_TARGETS: "validation_ligands.txt", UNSEEN_TARGETS: "validation_targets.txt"}
-    for split, file in lists.items():
-        assert load(Options(complexes=complexes, only=SPLITS / file), model()).split == split
+    lists = {
+        "validation_ligands.txt": (KNOWN_TARGETS, KNOWN_TARGETS),
+        "validation_targets.txt": (UNSEEN_TARGETS, UNSEEN_TARGETS),
+        "validation_clusters.txt": (USER, UNSEEN_TARGETS),
+    }
+    for file, splits in lists.items():
+        for name, split in zip((demo, general), splits, strict=True):
+            assert load(Options(complexes=complexes, only=SPLITS / file, weights=name), model()).split == split
         assert load(Options(complexes=complexes, only=SPLITS / file, weights=weights), model()).split == USER
 
 

@@ -19,6 +19,7 @@ from benchmarks.docking.inputs import IN_SAMPLE, KNOWN_TARGETS, UNSEEN_TARGETS
 from benchmarks.docking.options import Options
 from benchmarks.docking.report import SCHEMA
 from benchmarks.docking.summary import MethodRow
+from domains.docking.training.data import SPLITS
 from domains.errors import InputError
 
 BEGIN, END = markers("demo")
@@ -193,7 +194,9 @@ def test_the_command_of_a_page_is_what_a_shell_takes() -> None:
 
 def test_results_name_no_folder_of_the_machine_they_were_made_on() -> None:
     """A default inside of the repository is the same one in another checkout."""
-    assert Options().plain()["weights"] == "domains/docking/weights/demo.safetensors"
+    assert Options(only=SPLITS / "validation_ligands.txt").plain()["only"] == (
+        "domains/docking/splits/validation_ligands.txt"
+    )
     assert command_line("benchmarks.docking", Options, Options().plain()) == "python -m benchmarks.docking --nfe 10"
 
 

@@ -14,7 +14,7 @@ from benchmarks.experiments.grid_transfer import HAND, SHIPPED, UNSEEN, Options,
 from benchmarks.experiments.study import command_line, defaults
 from domains.bootstrap import Interval
 from domains.docking.general_grids import general_fit
-from domains.docking.networks.weights import DEMO_WEIGHTS, load_weights
+from domains.docking.networks.weights import load_model
 from ld3 import Grid
 from ld3.grids.hand_made import hand_made
 
@@ -23,7 +23,7 @@ USUAL: Options = replace(defaults(Options, "grid_transfer"), complexes=Path("kno
 
 @pytest.fixture(scope="module")
 def parts() -> dict[str, Grid]:
-    model = load_weights(DEMO_WEIGHTS)
+    model = load_model("demo")
     fit = general_fit(model, 10)
     assert fit is not None
     by_hand = hand_made(model.noise_range.clock(model.score_scale), 10)

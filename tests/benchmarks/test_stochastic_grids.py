@@ -26,13 +26,14 @@ from benchmarks.experiments.stochastic_grids import (
 )
 from benchmarks.experiments.study import command_line, defaults
 from domains.docking.docked_poses import DockedPoses
-from domains.docking.networks.weights import DEMO_WEIGHTS, load_weights
+from domains.docking.networks.shipped import SHIPPED
+from domains.docking.networks.weights import load_weights
 
 USUAL: Options = replace(defaults(Options, "stochastic_grids"), complexes=Path("known"))
 
 
 def test_every_sampler_spends_what_its_row_says() -> None:
-    found = samplers_of(load_weights(DEMO_WEIGHTS), (5, 10), {})
+    found = samplers_of(load_weights(SHIPPED["demo"]), (5, 10), {})
     assert found[PUBLISHED_SDE, 20].nfe == 19
     assert all(sampler.nfe == nfe for (_, nfe), sampler in found.items() if nfe != 20)
     assert {name for name, nfe in found if nfe == 5} == {

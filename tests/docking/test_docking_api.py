@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from domains import docking
 from domains.docking.engine import make_groups
+from domains.docking.samplers import hand_made_sampler
 from domains.docking.settings import fit_config
 from ld3.learn import FitConfig, FitResult, Teacher
 
@@ -47,17 +48,27 @@ def test_the_five_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_number_of_evaluations_is_the_grid_that_comes_with_the_weights(tmp_path: Path) -> None:
     """The demo's, learned at its score scale; refused at another one, and for another number."""
-    model = docking.load_model()
+    model = docking.load_model("demo")
     complexes = docking.read()[0][:1]
     shipped = FitResult.load(Path(docking.__file__).parent / "weights" / "demo.grids" / "dpmpp_2m_4.json")
     by_number, by_fit = (docking.dock(model, complexes, method, samples=2) for method in (4, shipped))
     assert shipped.nfe == 4
     for name, poses in by_number.positions.items():
         np.testing.assert_array_equal(poses, by_fit.positions[name])
-    with pytest.raises(ValueError, match=r"no general grid of 7 evaluations beside .*demo\.safetensors"):
-        docking.dock(model, complexes, 7)
     with pytest.raises(ValueError, match="method does not go with the model: it is for score scale 7, the flow has 3"):
-        docking.dock(replace(model, score_scale=3.0), complexes, 4)
+        docking.dock(replace(model, score_scale=3.0), complexes, shipped)
+
+
+def test_without_a_learned_grid_a_number_of_evaluations_is_the_one_made_by_hand() -> None:
+    """And the poses say so: for a number that none was learned for, and at another score scale."""
+    model = docking.load_model("demo")
+    complexes = docking.read()[0][:1]
+    for own, nfe in ((model, 3), (replace(model, score_scale=3.0), 4)):
+        found = docking.dock(own, complexes, nfe, samples=1)
+        assert found.settings["method"] == {"solver": "dpmpp_2m", "grid": "edm", "nfe": nfe}
+        by_hand = docking.dock(own, complexes, hand_made_sampler("edm", "dpmpp_2m", nfe), samples=1)
+        for name, poses in found.positions.items():
+            np.testing.assert_array_equal(poses, by_hand.positions[name])
 
 
 @pytest.mark.filterwarnings("ignore:the teacher is")  # QUICK takes few steps

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rdkit import Chem
 
-from domains.docking.networks.weights import DEMO_WEIGHTS, load_weights
+from domains.docking.networks.shipped import SHIPPED
+from domains.docking.networks.weights import load_weights
 from domains.docking.structures.csv_rows import read_rows
 from domains.docking.structures.ligand import Ligand
 from domains.docking.structures.ligand_files import read_ligands
@@ -128,7 +129,7 @@ def test_grids(tmp_path: Path, damaged: bytes) -> None:
 @given(st.integers(0, 400), st.binary(min_size=1, max_size=8))
 def test_weights(tmp_path: Path, at: int, put: bytes) -> None:
     """The header of a weights file, which says what everything else is."""
-    whole = DEMO_WEIGHTS.read_bytes()
+    whole = SHIPPED["demo"].read_bytes()
     (tmp_path / "w.safetensors").write_bytes(whole[:at] + put + whole[at + len(put) :])
     try:
         model = load_weights(tmp_path / "w.safetensors")

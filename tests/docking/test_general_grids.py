@@ -12,7 +12,8 @@ from docking_models import complexes
 
 from domains.docking.general_grids import general_fit, grid_path
 from domains.docking.learn_grids import LearnConfig, cli, one_of_each, training_complexes
-from domains.docking.networks.weights import DEMO_WEIGHTS, load_weights
+from domains.docking.networks.shipped import SHIPPED
+from domains.docking.networks.weights import load_weights
 from domains.docking.training.clusters import Clusters
 from domains.errors import InputError
 from ld3.grids import Grid
@@ -150,7 +151,7 @@ def test_clusters_take_turns() -> None:
 
 
 def test_the_demo_model_has_grids_at_its_own_score_scale() -> None:
-    model = load_weights(DEMO_WEIGHTS)
+    model = load_weights(SHIPPED["demo"])
     for nfe in (4, 5, 6, 8, 10):
         found = general_fit(model, nfe)
         assert found is not None
@@ -174,7 +175,7 @@ def test_mistakes_get_one_line(case: Case, capsys: pytest.CaptureFixture[str]) -
     path.write_text("{}")
     with pytest.raises(InputError, match=r"dpmpp_2m_3\.json: it is no general grid of dpmpp_2m at 3 NFE .*learn it"):
         general_fit(load_weights(case.weights), 3)
-    path.write_bytes(grid_path(DEMO_WEIGHTS, "dpmpp_2m", 5).read_bytes())
+    path.write_bytes(grid_path(SHIPPED["demo"], "dpmpp_2m", 5).read_bytes())
     with pytest.raises(InputError, match="it is of another solver, number of evaluations"):
         general_fit(load_weights(case.weights), 3)
 

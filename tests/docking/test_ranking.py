@@ -61,7 +61,7 @@ def test_a_combination_adds_what_its_rankers_say() -> None:
 
 def test_vina_and_the_residual_prefer_the_crystal_pose_to_a_shifted_one() -> None:
     """Of complexes that the demo model has seen; Vina's score after optimisation forgives the small shift."""
-    model = load_model()
+    model = load_model("demo")
     for complex_ in complexes():
         shifts = np.array([0.0, 0.3, 3.0], dtype=np.float32)
         poses = complex_.ligand.positions + shifts[:, None, None] * np.array([0.6, 0.6, 0.52], dtype=np.float32)

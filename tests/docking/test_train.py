@@ -20,7 +20,8 @@ from docking_models import SMALL, complexes
 from safetensors.torch import load_file
 
 from domains.docking.engine import dock
-from domains.docking.networks.weights import DEMO_WEIGHTS, load_weights
+from domains.docking.networks.shipped import SHIPPED
+from domains.docking.networks.weights import load_weights
 from domains.docking.samplers import hand_made_sampler
 from domains.docking.structures.batch import collate
 from domains.docking.structures.records import POSEBUSTERS_NAMES
@@ -417,8 +418,8 @@ def test_settings_come_from_a_yaml_file_and_the_command_line_comes_first(config:
 def test_the_demo_models_settings_can_be_trained_with(tmp_path: Path) -> None:
     """As the model card has them."""
     needed = ["--data", str(tmp_path), "--out", str(tmp_path)]
-    found = read_settings(TrainConfig, "x", None, ["--config", str(DEMO_WEIGHTS.with_name("demo.yaml")), *needed])
-    model = load_weights(DEMO_WEIGHTS)
+    found = read_settings(TrainConfig, "x", None, ["--config", str(SHIPPED["demo"].with_name("demo.yaml")), *needed])
+    model = load_weights(SHIPPED["demo"])
     assert (found.steps, found.embedded_weight, found.seed) == (14_800, 6.0, 0)
     assert (found.pocket, found.noise) == (model.network.config, model.noise_range)
 

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from domains.docking.networks.diffdock import DiffDock
 from domains.docking.networks.pocket_net import PocketNet
-from domains.docking.networks.weights import DEMO_WEIGHTS, load_weights, save_weights, store_score_scale
+from domains.docking.networks.shipped import SHIPPED, find_weights
+from domains.docking.networks.weights import load_model, load_weights, save_weights, store_score_scale
 from domains.docking.poses.diffusion import NoiseRange
 from domains.docking.poses.pose import bound_poses
 from domains.errors import InputError
@@ -80,8 +81,25 @@ def test_the_file_says_which_network_it_is_for(tmp_path: Path) -> None:
     scores = [net.double().score(net.encode(data), row, x, sigma) for net in (found.network, diffdock(config))]
     for stored, original in zip(*scores, strict=True):
         assert (stored - original).abs().max() < 2e-3 * original.abs().max()
-    assert "architecture" not in json.loads(metadata(DEMO_WEIGHTS)["model"])
-    assert isinstance(load_weights(DEMO_WEIGHTS).network, PocketNet)
+    assert "architecture" not in json.loads(metadata(SHIPPED["demo"])["model"])
+    assert isinstance(load_weights(SHIPPED["demo"]).network, PocketNet)
+
+
+def test_weights_that_come_with_the_toolkit_have_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name comes before a folder of that name; another one is refused with those that there are."""
+    assert SHIPPED.keys() == {"general", "demo"}
+    monkeypatch.chdir(tmp_path)
+    for name, file in SHIPPED.items():
+        (tmp_path / name).mkdir()
+        assert find_weights(name) == find_weights(file) == file
+        assert load_model(name).path == file
+        assert find_weights(tmp_path / name) == tmp_path / name
+    assert load_model().path == SHIPPED["general"]
+    (tmp_path / "mine").mkdir()
+    assert find_weights("mine") == Path("mine")
+    with pytest.raises(InputError, match=r"genral: there are no weights of that name.*; give general, demo, or "):
+        load_weights(Path("genral"))
+    assert sum(file.stat().st_size for file in SHIPPED.values()) < 20e6
 
 
 def test_other_people_may_read_what_is_written(path: Path) -> None:

@@ -23,6 +23,7 @@ from domains.docking.networks.diffdock.ranker import ConfidenceRanker
 from domains.docking.networks.diffdock.release import PARAMETERS, load_release
 from domains.docking.networks.registry import NetworkConfig, build, config_of, describe, noise_of
 from domains.docking.networks.score import ScoreNetwork
+from domains.docking.networks.shipped import GENERAL, find_weights
 from domains.docking.poses.diffusion import NoiseRange
 from domains.docking.poses.low_temperature_sde import LowTemperature
 from domains.docking.ranking.ranker import Ranker
@@ -31,8 +32,6 @@ from domains.docking.structures.complexes import Complex
 from domains.docking.structures.residues import ATOM_NAME_VOCABULARY
 from domains.errors import InputError, InputProblem
 from domains.weight_files import check_tensors, problem, read_weights, write_tensors, write_weights
-
-DEMO_WEIGHTS: Final = Path(__file__).parents[1] / "weights" / "demo.safetensors"
 
 _FORMAT: Final = "ld3-docking-1"
 _OURS: Final = "give a .safetensors file written by domains.docking.train or .convert, or a DiffDock release"
@@ -163,6 +162,7 @@ def store_low_temperature(path: Path, settings: LowTemperature, choice: Mapping[
 
 
 def _store(path: Path, change: Mapping[str, object], record: Mapping[str, str]) -> None:
+    path = find_weights(path)
     load_weights(path)
     if path.is_dir() or path.suffix == ".pt":
         raise problem(path, "nothing is written into a release", "convert it with domains.docking.convert first")
@@ -175,14 +175,17 @@ def load_weights(path: Path, language_model: Path | None = None) -> DockingModel
     """Rebuild the model stored at `path`, in evaluation mode, on the CPU.
 
     Args:
-        path: of a weights file, or of a DiffDock release: its folder, or the .pt file in it.
+        path: of a weights file, or of a DiffDock release: its folder, or the .pt file in it; or the name of weights
+            that come with the toolkit, general or demo.
         language_model: folder of ESM-2, which some weights need; else the folder esm2_t33_650M_UR50D beside or in
             `path`, or Hugging Face's cache.
 
     Raises:
-        InputError: if the file is missing, is no safetensors file (a pickle is never opened), belongs to another model,
-            lacks tensors, has others, or some of other shapes or with values that are not finite.
+        InputError: if there is no such file or name, or the file is no safetensors file (a pickle is never opened),
+            belongs to another model, lacks tensors, has others, or some of other shapes or with values that are not
+            finite.
     """
+    path = find_weights(path)
     places = [path, path.parent] if language_model is None else [language_model]
     embedder = LanguageModel(places)
     if path.is_dir() or (path.suffix == ".pt" and (path.parent / PARAMETERS).is_file()):
@@ -233,16 +236,17 @@ is wrong by 15 to 130%, without a NaN that would tell."""
 
 
 def load_model(
-    weights: Path | str = DEMO_WEIGHTS,
+    weights: Path | str = GENERAL,
     device: str = "cpu",
     *,
     language_model: Path | str | None = None,
     precision: str = "float32",
 ) -> DockingModel:
-    """The model stored in a weights file or a DiffDock release, with its network on `device` (as torch writes it).
+    """The model of that name, in a file or a DiffDock release, with its network on `device` (as torch writes it).
 
     Args:
-        weights: a weights file, or the folder of a DiffDock release, such as workdir/v1.1.
+        weights: general or demo, which come with the toolkit; a weights file; or the folder of a DiffDock release, such
+            as workdir/v1.1.
         device: cpu, cuda, cuda:1.
         language_model: folder of ESM-2, where it does not lie as :func:`load_weights` looks for it.
         precision: of the network's matrix products: float32 or bfloat16.

@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from domains.docking.networks.shipped import GENERAL
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -36,8 +38,8 @@ class Fit:
     """poses a ligand that grids are compared on"""
     seed: int = 0
     """of all random numbers"""
-    weights: Path | None = None
-    """weights of domains.docking.train; without it, the demo weights"""
+    weights: Path = GENERAL
+    """general or demo, which come with the toolkit, or a file of domains.docking.train"""
     device: str = "cpu"
     """as torch writes it: cpu, cuda, cuda:1"""
 
@@ -56,7 +58,8 @@ def _fit(options: Fit, log: Console) -> int:
     from contextlib import ExitStack
     from dataclasses import asdict
 
-    from domains.docking.networks.weights import DEMO_WEIGHTS, load_model
+    from domains.docking.networks.weights import load_model
+    from domains.docking.samplers import HAND_MADE_GRID, usual_sampler
     from domains.docking.screen.library import Library
     from domains.docking.screen.receptor import read_receptor
     from domains.docking.screen.receptor_fit import draw_ligands, fit_receptor, plan
@@ -66,7 +69,9 @@ def _fit(options: Fit, log: Console) -> int:
 
     check_numbers(options, dict.fromkeys(("nfe", "sample", "others", "test_poses"), 1))
     receptor = read_receptor(options.receptor, options.pocket)
-    model = load_model(options.weights or DEMO_WEIGHTS, options.device)
+    model = load_model(options.weights, options.device)
+    path = usual_sampler(model, options.nfe)[1]
+    usual = path.name if path else f"'{HAND_MADE_GRID}', made by hand,"
     with locked(options.out):
         drawn = draw_ligands(Library(options.ligands), receptor, options.sample + options.others, options.seed)
         chosen, others = drawn[: options.sample], drawn[options.sample :]
@@ -97,6 +102,7 @@ def _fit(options: Fit, log: Console) -> int:
             "config": json.loads(json.dumps(vars(options), default=str)),
             "seconds_of_the_fit": fit.seconds,
             "learned": fit.learned,
+            "compared_with": usual,
             "comparisons": {name: asdict(comparison) for name, comparison in found.items()},
         }
         (options.out / "fit.json").write_text(json.dumps(content, indent=2, allow_nan=False))
@@ -105,6 +111,6 @@ def _fit(options: Fit, log: Console) -> int:
     for name, c in found.items():
         print(
             f"{name} ({c.ligands} x {c.poses} poses): within 2 Å of the teacher's pose {c.fitted[0]:.0%}, "
-            f"general grid {c.general[0]:.0%}; difference {c.gain[0]:+.1%} ({c.gain[1]:+.1%} to {c.gain[2]:+.1%})"
+            f"{usual} {c.usual[0]:.0%}; difference {c.gain[0]:+.1%} ({c.gain[1]:+.1%} to {c.gain[2]:+.1%})"
         )
     return 0

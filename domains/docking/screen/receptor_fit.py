@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from domains.bootstrap import Interval, bootstrap_difference, bootstrap_interval
 from domains.docking.engine import dock_by_teacher, dock_groups, make_groups
 from domains.docking.fits import learn_grid
-from domains.docking.general_grids import general_fit
 from domains.docking.networks.weights import DockingModel
 from domains.docking.poses.timed_pool import Failure, run
-from domains.docking.samplers import sampler_of
+from domains.docking.samplers import Sampler, sampler_of, usual_sampler
 from domains.docking.screen.conformers import Recipe, prepare
 from domains.docking.screen.library import Library
 from domains.docking.screen.molecules import Molecule, identify
@@ -31,6 +30,7 @@ from ld3.learn import FitResult
 _PATIENCE: Final = 60.0  # s for a conformer
 FITTED: Final = "ligands of the fit, new starts"
 OTHERS: Final = "other ligands"
+USUAL: Final = "usual grid"
 _NEAR: Final = 2.0  # Å from where the teacher ends
 
 
@@ -39,7 +39,7 @@ def plan(nfe: int, poses: int, test_poses: int, sample: int, others: int) -> dic
     found: dict[str, float] = {"fit": 2.0 * TEACHER.nfe * poses}
     for name, count in ((FITTED, sample), (OTHERS, others)):
         found[f"teacher, {name}"] = TEACHER.nfe * count * test_poses
-        found |= {f"{grid}, {name}": nfe * count * test_poses for grid in ("general grid", "fitted grid")}
+        found |= {f"{grid}, {name}": nfe * count * test_poses for grid in (USUAL, "fitted grid")}
     return found
 
 
@@ -55,13 +55,13 @@ class Comparison:
     Attributes:
         ligands: how many.
         poses: of each.
-        general, fitted: share of poses within 2 Å of the teacher's, with 95% intervals over ligands and poses.
-        gain: fitted - general, with the interval of the difference.
+        usual, fitted: share of poses within 2 Å of the teacher's, with 95% intervals over ligands and poses.
+        gain: fitted - usual, with the interval of the difference.
     """
 
     ligands: int
     poses: int
-    general: Interval
+    usual: Interval
     fitted: Interval
     gain: Interval
 
@@ -106,18 +106,17 @@ def fit_receptor(
     folder: Path,
     stage: Stage,
 ) -> tuple[FitResult, dict[str, Comparison]]:
-    """Learn a grid on `complexes`, and compare it with the general one on new starts of theirs and of `others`.
+    """Learn a grid on `complexes`, and compare it with the one that docks without a fit, on new starts of theirs and
+    of `others`.
 
     Raises:
-        ValueError: if the model has no general grid of `nfe` evaluations, or the fit cannot be.
+        ValueError: if the fit cannot be.
     """
-    general = general_fit(model, nfe)
-    if general is None:
-        raise ValueError(f"there is no general grid of {nfe} evaluations to compare with")
+    usual, _ = usual_sampler(model, nfe)
     fit = learn_grid(model, complexes, nfe, poses=poses, seed=seed, folder=folder, on_progress=stage("fit"))
     found = {}
     for name, own in ((FITTED, complexes), (OTHERS, others)):
-        found[name] = compare(model, own, general, fit, test_poses, seed, partial(_within, stage, name))
+        found[name] = compare(model, own, usual, fit, test_poses, seed, partial(_within, stage, name))
     return fit, found
 
 
@@ -128,7 +127,7 @@ def _within(stage: Stage, name: str, part: str) -> Callable[[int, int], None]:
 def compare(
     model: DockingModel,
     complexes: Sequence[Complex],
-    general: FitResult,
+    usual: Sampler,
     fitted: FitResult,
     poses: int,
     seed: int,
@@ -138,8 +137,8 @@ def compare(
     groups = make_groups(model, complexes, poses, seed)
     goals, _ = dock_by_teacher(groups, TEACHER, on_progress=stage("teacher"))
     near: list[list[NDArray[Any]]] = []
-    for name, fit in (("general grid", general), ("fitted grid", fitted)):
-        found = dock_groups(groups, sampler_of(model, fit), on_progress=stage(name))
+    for name, sampler in ((USUAL, usual), ("fitted grid", sampler_of(model, fitted))):
+        found = dock_groups(groups, sampler, on_progress=stage(name))
         near.append([_near(found.positions[name], goals.positions[name]) for name in goals.positions])
     figures = [bootstrap_interval(values, "mean", seed) for values in near]
     gain = bootstrap_difference(near[1], near[0], "mean", seed)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import tyro
 
 from domains.docking.dock_options import Ranking
+from domains.docking.networks.shipped import GENERAL
 from domains.errors import InputError, InputProblem
 
 if TYPE_CHECKING:
@@ -75,8 +76,9 @@ class Screen:
     """conformers of a ligand that its poses start from, for sampling turns torsions only"""
     seed: int = 0
     """of conformers and poses"""
-    weights: Path | None = None
-    """weights of domains.docking.train, or the folder of a DiffDock release; without it, the demo weights"""
+    weights: Path = GENERAL
+    """general or demo, which come with the toolkit, a file of domains.docking.train, or the folder of a DiffDock
+    release"""
     device: str = "cpu"
     """as torch writes it: cpu, cuda, cuda:1"""
     best: int = 100
