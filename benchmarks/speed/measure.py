@@ -17,7 +17,7 @@ from torch import Tensor
 
 from benchmarks.speed.stopwatch import Stopwatch
 from domains import docking
-from domains.docking.networks.diffdock import DiffDock, DiffDockConfig, DiffDockScoreModel, network
+from domains.docking.networks.diffdock import DiffDock, DiffDockConfig, DiffDockScoreModel, edges, network, receptors
 from domains.docking.networks.diffdock.config import LANGUAGE_MODEL_WIDTH
 from domains.docking.networks.diffdock.convolution import Convolution
 from domains.docking.networks.pocket_net import PocketNet, PocketNetConfig
@@ -37,8 +37,9 @@ _ALPHA: Final = ATOM_NAME_VOCABULARY.index("CA")
 
 PARTS: Final[dict[str, list[tuple[object, str]]]] = {
     "graphs": [
-        (network, name)
-        for name in ("lay_out", "ligand_edges", "cross_edges", "centre_edges", "torsion_edges", "embedded", "_share")
+        *((network, f"{name}_edges") for name in ("ligand", "cross", "centre", "torsion")),
+        *((network, name) for name in ("lay_out", "embedded", "share")),
+        *((module, "embedded") for module in (receptors, edges)),
     ],
     "products": [(Convolution, "summed")],
     "kinematics": [(DockingFlow, "retract")],
@@ -143,8 +144,8 @@ def measure(model: DockingModel, name: str, members: list[Complex], poses: int, 
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     kind = "ligands" if len(members) > 1 else "poses"
     sigma = float(flow.clock.sigma(flow.clock.levels(torch.tensor(t)))["tr"])
-    edges = _edges(flow, x, sigma) if name == "diffdock" else None
-    return Cost(name, kind, poses, t, watch.seconds, cpu, wall, edges, memory)
+    pairs = _edges(flow, x, sigma) if name == "diffdock" else None
+    return Cost(name, kind, poses, t, watch.seconds, cpu, wall, pairs, memory)
 
 
 @torch.no_grad()

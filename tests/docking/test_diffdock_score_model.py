@@ -22,8 +22,7 @@ from diffdock_reference import (
 from torch import Tensor
 
 from benchmarks.speed.measure import DIFFDOCK_L
-from domains.docking.networks.diffdock import ComplexGraph, DiffDockScoreModel
-from domains.docking.networks.diffdock import network as network_module
+from domains.docking.networks.diffdock import ComplexGraph, DiffDockScoreModel, joint_layers
 from domains.docking.networks.diffdock.edges import EmbeddedEdges
 from domains.docking.networks.diffdock.network import RawScores
 from ld3.geometry import so3
@@ -242,9 +241,9 @@ def test_residues_out_of_reach_are_not_updated(monkeypatch: pytest.MonkeyPatch) 
         shares[:] = [float(own.float().mean()) for own in seen]
         return [torch.ones_like(own) for own in seen]
 
-    wanted = network_module._wanted
+    wanted = joint_layers.wanted_residues
     pruned = scores(model, [ComplexGraph(wide, graph.ligand)], [0, 0, 0], poses, t, sigma)
-    monkeypatch.setattr(network_module, "_wanted", all_residues)
+    monkeypatch.setattr(joint_layers, "wanted_residues", all_residues)
     whole = scores(model, [ComplexGraph(wide, graph.ligand)], [0, 0, 0], poses, t, sigma)
     assert shares[-1] < 0.7 and shares == sorted(shares, reverse=True)
     for factor in FACTORS:

@@ -2,12 +2,12 @@
 
 The model released with DiffDock v1.0 (Corso et al. 2023, arXiv 2210.01776), which v1.1 uses as well. It differs from
 the score network beyond its read-out: three kinds of nodes, a convolution of its own for each of nine kinds of edges,
-time in all embeddings, and a residue's columns in the order that the weights were trained with (:class:`_Encoder`).
+time in all embeddings, and a residue's columns in the order that the weights were trained with (:class:`TimedEncoder`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, final
 
@@ -19,7 +19,7 @@ from torch.nn.functional import one_hot, pad
 from domains.docking.networks.diffdock.config import LANGUAGE_MODEL_WIDTH, number, unsupported, whole
 from domains.docking.networks.diffdock.convolution import Convolution
 from domains.docking.networks.diffdock.edges import EmbeddedEdges, embedded
-from domains.docking.networks.diffdock.embeddings import DistanceExpansion, perceptron, time_embedding
+from domains.docking.networks.diffdock.embeddings import DistanceExpansion, TimedEncoder, perceptron, time_embedding
 from domains.docking.networks.diffdock.graphs import ComplexGraph
 from domains.docking.structures.atom_features import ATOM_FEATURE_DIMS
 
@@ -96,31 +96,6 @@ _ONLY: Final[Mapping[str, tuple[object, ...]]] = {
 }
 
 
-@final
-class _Encoder(nn.Module):
-    """Sum of embeddings of categories, plus a linear map of further columns, mixed with a language model's embedding.
-
-    Where there is a language model the columns are [its 1280, time], and the published code takes the first ones as
-    the time and the last 1280 as the embedding. The weights were trained so, and mean nothing otherwise.
-    """
-
-    def __init__(self, categories: Sequence[int], time: int, language_model: int, columns: int) -> None:
-        super().__init__()
-        self.atom_embedding_list = nn.ModuleList(nn.Embedding(n, columns) for n in categories)
-        self.linear = nn.Linear(time, columns)
-        if language_model:
-            self.lm_embedding_layer = nn.Linear(columns + language_model, columns)
-
-    def forward(self, categories: Tensor, further: Tensor) -> Tensor:
-        """(N, columns) of categories (N, C) int64 and numbers (N, [1280 +] time)."""
-        parts = [table(column) for table, column in zip(self.atom_embedding_list, categories.unbind(1), strict=True)]
-        n = self.linear.in_features
-        x: Tensor = torch.stack(parts).sum(0) + self.linear(further[:, :n])
-        if further.shape[1] > n:
-            x = self.lm_embedding_layer(torch.cat([x, further[:, n:]], -1))
-        return x
-
-
 class _Kind(NamedTuple):
     """Edges of one kind of one complex: receivers, senders, features, harmonics."""
 
@@ -161,9 +136,9 @@ class ConfidenceModel(nn.Module):
         self.config = config
         ns, dropout, sigma = config.ns, config.dropout, config.sigma_embed_dim
         near, far = config.distance_embed_dim, config.cross_distance_embed_dim
-        self.lig_node_embedding = _Encoder(ATOM_FEATURE_DIMS, sigma, 0, ns)
-        self.rec_node_embedding = _Encoder(RESIDUE_DIMS, sigma, LANGUAGE_MODEL_WIDTH, ns)
-        self.atom_node_embedding = _Encoder(RECEPTOR_ATOM_DIMS, sigma, 0, ns)
+        self.lig_node_embedding = TimedEncoder(ATOM_FEATURE_DIMS, sigma, 0, ns)
+        self.rec_node_embedding = TimedEncoder(RESIDUE_DIMS, sigma, LANGUAGE_MODEL_WIDTH, ns)
+        self.atom_node_embedding = TimedEncoder(RECEPTOR_ATOM_DIMS, sigma, 0, ns)
         self.lig_edge_embedding = perceptron(4 + sigma + near, ns, dropout)
         self.rec_edge_embedding = perceptron(sigma + near, ns, dropout)
         self.atom_edge_embedding = perceptron(sigma + near, ns, dropout)

@@ -21,7 +21,7 @@ class DiffDockConfig:
     Attributes:
         ns, nv: scalar and vector channels.
         num_conv_layers: layers of ligand and receptor together.
-        num_prot_emb_layers: layers of the ligand alone and of the receptor alone, before.
+        num_prot_emb_layers: layers of the ligand alone and of the receptor alone, before; none in v1.0.
         sh_lmax: highest degree of the spherical harmonics, 1 or 2.
         reduce_pseudoscalars: nv instead of ns pseudoscalars.
         sigma_embed_dim, distance_embed_dim, cross_distance_embed_dim: columns of the embeddings of time and distances.
@@ -37,6 +37,8 @@ class DiffDockConfig:
             which read those of atom number b of the batch for pose b; here they read the pose's own first atom, which
             is what the published code computes for a batch of one.
         language_model: residues carry embeddings of ESM-2.
+        first_version: the network of DiffDock v1.0, whose layers are all joint ones: a convolution of its own for each
+            kind of edges, and the time in the embedding of residues and of the edges among them.
         noise: range of σ per factor.
     """
 
@@ -64,6 +66,7 @@ class DiffDockConfig:
     scale_by_sigma: bool = True
     dropout: float = 0.0
     language_model: bool = True
+    first_version: bool = False
     noise: NoiseRange = field(default_factory=NoiseRange)
 
     @classmethod
@@ -74,13 +77,16 @@ class DiffDockConfig:
             ValueError: naming what is missing, of another type, or not supported.
         """
         unsupported(parameters, _ONLY)
-        missing = [name for name in (*_INTEGERS, *_SIGMAS) if name not in parameters]
+        first_version = not any(name in parameters for name in _SINCE_1_1)
+        integers = [name for name in _INTEGERS if not (first_version and name in _SINCE_1_1)]
+        missing = [name for name in (*integers, *_SIGMAS) if name not in parameters]
         if missing:
             raise ValueError(f"lacks {', '.join(missing)}")
         get = parameters.get
         crop = get("crop_beyond")
         return cls(
-            **{name: whole(parameters, name) for name in _INTEGERS},
+            **{**_FIRST_VERSION, **{name: whole(parameters, name) for name in integers}},
+            first_version=first_version,
             reduce_pseudoscalars=bool(get("reduce_pseudoscalars", False)),
             embedding_scale=number(parameters, "embedding_scale", 1000.0),
             max_radius=number(parameters, "max_radius", 5.0),
@@ -130,6 +136,8 @@ _INTEGERS: Final = (
     "distance_embed_dim",
     "cross_distance_embed_dim",
 )
+_SINCE_1_1: Final = ("num_prot_emb_layers", "sh_lmax")
+_FIRST_VERSION: Final = {"num_prot_emb_layers": 0, "sh_lmax": 2}
 _SIGMAS: Final = tuple(f"{factor}_sigma_{end}" for factor in ("tr", "rot", "tor") for end in ("min", "max"))
 _ONLY: Final[Mapping[str, tuple[object, ...]]] = {
     "all_atoms": (False, None),
@@ -140,6 +148,8 @@ _ONLY: Final[Mapping[str, tuple[object, ...]]] = {
     "no_batch_norm": (False, None),
     "include_miscellaneous_atoms": (False, None),
     "no_aminoacid_identities": (False, None),
+    "separate_noise_schedule": (False, None),
+    "asyncronous_noise_schedule": (False, None),
     "embed_also_ligand": (True,),
     "embedding_type": ("sinusoidal",),
     "sidechain_loss_weight": (0, None),

@@ -58,6 +58,52 @@ class CategoryEncoder(nn.Module):
         return x if further is None else self.additional_features_embedder(torch.cat([x, further], -1))
 
 
+@final
+class TimedEncoder(nn.Module):
+    """Sum of embeddings of categories, plus a linear map of further columns, mixed with a language model's embedding.
+
+    Of DiffDock v1.0. Where there is a language model the columns are [its 1280, time], and the published code takes the
+    first ones as the time and the last 1280 as the embedding. The weights were trained so, and mean nothing otherwise.
+    """
+
+    def __init__(self, categories: Sequence[int], time: int, language_model: int, columns: int) -> None:
+        super().__init__()
+        self.atom_embedding_list = nn.ModuleList(nn.Embedding(n, columns) for n in categories)
+        self.linear = nn.Linear(time, columns)
+        if language_model:
+            self.lm_embedding_layer = nn.Linear(columns + language_model, columns)
+
+    def forward(self, categories: Tensor, further: Tensor) -> Tensor:
+        """(N, columns) of categories (N, C) int64 and numbers (N, [1280 +] time)."""
+        parts = [table(column) for table, column in zip(self.atom_embedding_list, categories.unbind(1), strict=True)]
+        n = self.linear.in_features
+        x: Tensor = torch.stack(parts).sum(0) + self.linear(further[:, :n])
+        if further.shape[1] > n:
+            x = self.lm_embedding_layer(torch.cat([x, further[:, n:]], -1))
+        return x
+
+    def of_time(self, time: Tensor) -> Tensor:
+        """What an embedding of the time (U, time) adds to the answer for a time of zeros: (U, columns)."""
+        if hasattr(self, "lm_embedding_layer"):
+            return time @ self.lm_embedding_layer.weight[:, -time.shape[1] :].T
+        return time @ self.linear.weight.T
+
+
 def perceptron(columns: int, out: int, dropout: float) -> nn.Sequential:
     """Two linear layers, the first with ReLU."""
     return nn.Sequential(nn.Linear(columns, out), nn.ReLU(), nn.Dropout(dropout), nn.Linear(out, out))
+
+
+def split_first(network: nn.Sequential, columns: int, x: Tensor) -> Tensor:
+    """Hidden layer of a :func:`perceptron` before its ReLU, of the columns after the first `columns` alone."""
+    first = network[0]
+    assert isinstance(first, nn.Linear)
+    return nn.functional.linear(x, first.weight[:, columns:], first.bias)
+
+
+def split_rest(network: nn.Sequential, hidden: Tensor, x: Tensor, row: Tensor) -> Tensor:
+    """Answer of a :func:`perceptron` from what :func:`split_first` gave (E, out) and the first columns, x[row]."""
+    first = network[0]
+    assert isinstance(first, nn.Linear)
+    answer: Tensor = network[1:](hidden + (x @ first.weight[:, : x.shape[1]].T)[row])
+    return answer

@@ -25,12 +25,14 @@ CONFIDENCE_WEIGHTS: Final = ("best_model_epoch75.pt",)
 PARAMETERS: Final = "model_parameters.yml"
 ARGUMENTS: Final = "default_inference_args.yaml"
 PUBLISHED_START: Final = 1.4601642460337794
-"""DiffDock-L's initial_noise_std_proportion."""
+"""DiffDock-L's initial_noise_std_proportion; v1.0 starts with the largest noise."""
+PUBLISHED_FIRST_VERSION: Final = LowTemperature(dict.fromkeys(("tr", "rot", "tor"), Temperature(1.0, 0.0, 0.5)), 20, 18)
+"""The sampler of DiffDock v1.0 by its README: the plain SDE, 18 of 20 steps."""
 
 Network = TypeVar("Network", bound=nn.Module)
 
 _RELEASE: Final = "give the unpacked folder of a DiffDock release, such as workdir/v1.1, or its score_model"
-_DEFAULTS: Final = "without it DiffDock-L's own numbers are taken"
+_DEFAULTS: Final = "without it the published numbers are taken"
 _NAMED: Final = 3
 _ONLY_SAMPLING: Final[Mapping[str, tuple[object, ...]]] = {
     "ode": (False,),
@@ -82,7 +84,8 @@ def load_release(path: Path) -> Release:
     confidence = None
     if any((folder / name).is_dir() for name in CONFIDENCE_FOLDERS):
         confidence = load_confidence_model(folder)
-    sampler, proportion = sampling_arguments(place, folder, folder.parent, folder.parent.parent)
+    places = (place, folder, folder.parent, folder.parent.parent)
+    sampler, proportion = sampling_arguments(*places, first_version=score.config.first_version)
     return Release(score, confidence, parameters, sampler, proportion)
 
 
@@ -94,18 +97,22 @@ def load_confidence_model(folder: Path) -> ConfidenceModel:
     return _loaded(model, weights_file(place, CONFIDENCE_WEIGHTS))
 
 
-def sampling_arguments(*places: Path) -> tuple[LowTemperature, float | None]:
+def sampling_arguments(*places: Path, first_version: bool = False) -> tuple[LowTemperature, float | None]:
     """Temperatures, steps and the starts' proportion of the first `default_inference_args.yaml` in `places`.
 
-    Where there is none they are the published ones. The file lies in the repository, two folders above a release.
+    Where there is none, or it is for the other version (its `old_score_model` says so), they are the published ones.
+    The file lies in the repository, two folders above a release.
 
     Raises:
         InputError: if the file cannot be read, or asks for a sampler that is not the low-temperature SDE.
     """
+    published = (PUBLISHED_FIRST_VERSION, None) if first_version else (PUBLISHED, PUBLISHED_START)
     path = next((place / ARGUMENTS for place in places if (place / ARGUMENTS).is_file()), None)
     if path is None:
-        return PUBLISHED, PUBLISHED_START
+        return published
     values = _table(path)
+    if bool(values.get("old_score_model", False)) != first_version:
+        return published
     try:
         unsupported(values, _ONLY_SAMPLING)
         temperatures = {
@@ -121,14 +128,14 @@ def sampling_arguments(*places: Path) -> tuple[LowTemperature, float | None]:
         proportion = number(values, "initial_noise_std_proportion", -1.0)
         return LowTemperature(temperatures, steps, run), proportion if proportion >= 0 else None
     except ValueError as error:
-        raise problem(path, str(error), f"use the file of DiffDock-L, or remove it: {_DEFAULTS}") from error
+        raise problem(path, str(error), f"use the file of the release, or remove it: {_DEFAULTS}") from error
 
 
 def _built(place: Path, build: Callable[[], Network]) -> Network:
     try:
         return build()
     except ValueError as error:
-        remedy = "use a release with the models of DiffDock-L (v1.1)"
+        remedy = "use a release with the models of DiffDock-L (v1.1) or of v1.0"
         raise problem(place / PARAMETERS, str(error), remedy) from error
 
 
