@@ -22,6 +22,7 @@ from domains.docking.dock_options import DockOptions
 from domains.docking.engine import dock_groups, make_groups
 from domains.docking.networks.weights import DockingModel
 from domains.docking.poses.metrics import symmetric_rmsd
+from domains.docking.ranking.combination import Combination
 from domains.docking.ranking.consensus import symmetries
 from domains.docking.refine.local import Refinement
 from domains.docking.structures.complexes import Complex
@@ -180,12 +181,14 @@ def _first(model: DockingModel, found: Complex, poses: NDArray[np.float32], stor
     sound = poses[np.isfinite(poses).all((1, 2))]
     if not len(sound):
         return None
-    key = f"first-{fingerprint(_structure(found), sound.tobytes(), fingerprint(model.network))}"
+    ranker = ranker_of(DockOptions(), model)
+    ordered_by = ranker.name, dict(ranker.weights) if isinstance(ranker, Combination) else {}
+    key = f"first-{fingerprint(_structure(found), sound.tobytes(), fingerprint(model.network), ordered_by)}"
     kept = store.json(key)
     if kept is None:
         began = time.process_time()
         refined = Refinement()(found, sound).positions
-        best = int(ranker_of(DockOptions(), model).rank(found, refined).order[0])
+        best = int(ranker.rank(found, refined).order[0])
         kept = {"pose": refined[best].tolist(), "cpu_seconds": time.process_time() - began}
         store.put_json(key, kept)
     return _compared(found, np.array(kept["pose"], dtype=np.float32), kept["cpu_seconds"])

@@ -29,10 +29,11 @@ from domains.docking.general_grids import general_fit
 from domains.docking.learn_grids import one_of_each
 from domains.docking.networks.weights import DockingModel
 from domains.docking.poses.metrics import symmetric_rmsd
-from domains.docking.ranking.combination import Combination, read_weights
+from domains.docking.ranking.combination import Combination
 from domains.docking.ranking.consensus import Consensus, symmetries
 from domains.docking.ranking.ranker import Ranker
 from domains.docking.ranking.residual import Residual
+from domains.docking.ranking.stored_weights import stored_weights
 from domains.docking.ranking.vina_score import VinaScore
 from domains.docking.refine.local import Refinement
 from domains.docking.samplers import Sampler, diffdock_low_temperature_sde, grid_sampler, hand_made_sampler
@@ -152,7 +153,7 @@ def compare(options: Options, log: Console) -> int:
     store, began = Store(options.out / "cache"), time.process_time()
     kept = study.Kept(store, fingerprint(model.network), options.refinement_steps)
     rankers: dict[str, Ranker] = {"consensus": Consensus(), "residual": Residual(model), "vina": VinaScore(None)}
-    weights = read_weights()
+    weights = stored_weights(model.path).weights
     ranker = Combination([rankers[name] for name in weights], weights)
     # A refined pose takes about as long as twenty evaluations.
     plan = {

@@ -42,6 +42,26 @@ class Scored:
     scores: Mapping[str, Mapping[str, NDArray[np.float64]]]
     cpu_seconds: Mapping[str, float]
 
+    def first(self, n: int) -> Scored:
+        """The first n poses, as if no others had been docked; seconds in proportion."""
+        kinds = list(self.positions)
+        share = n / len(self.positions[kinds[0]])
+        scores = {
+            kind: {**{name: own[:n] for name, own in self.scores[kind].items()}, "consensus": self._consensus(kind, n)}
+            for kind in kinds
+        }
+        return Scored(
+            self.complex,
+            {kind: self.positions[kind][:n] for kind in kinds},
+            {kind: self.rmsd[kind][:n] for kind in kinds},
+            scores,
+            {name: share * seconds for name, seconds in self.cpu_seconds.items()},
+        )
+
+    def _consensus(self, kind: str, n: int) -> NDArray[np.float64]:
+        """The only score of a pose that depends on the others."""
+        return Consensus().rank(self.complex, self.positions[kind][:n]).score
+
 
 def score_poses(
     model: DockingModel,

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.experiments.ranking_poses import PLAIN, Scored, combined
+from benchmarks.experiments.ranking_weights import Fitted
 from domains.bootstrap import Interval, bootstrap_difference, bootstrap_interval
-from domains.docking.ranking.combination import fit_weights
+from domains.docking.training.clusters import Clusters
 
 KNOWN: Final = "held-out ligands of known targets"
 UNSEEN: Final = "unseen targets"
@@ -25,9 +25,9 @@ class Row:
     """Of one ranker on one split; shares of complexes.
 
     Attributes:
-        split, nfe, poses, ranker: what was ranked, and how; poses are "docked" or "refined".
+        split, nfe, samples, poses, ranker: what was ranked, and how; poses are "docked" or "refined".
         complexes: how many.
-        success: first pose within 2 Å, with a 95% interval: over ligands; over targets, then ligands, if unseen.
+        success: first pose within 2 Å, with a 95% interval, see :func:`grouped`.
         minus_mean: of `success`, paired, minus the mean of all poses; None for the mean itself.
         valid, valid_near: first poses that pass PoseBusters, and those that are within 2 Å as well; None if not asked.
         cpu_seconds: a ligand, all poses, one thread.
@@ -35,6 +35,7 @@ class Row:
 
     split: str
     nfe: int
+    samples: int
     poses: str
     ranker: str
     complexes: int
@@ -45,58 +46,59 @@ class Row:
     cpu_seconds: float | None = None
 
 
-def all_weights(table: Sequence[Scored], kind: str) -> dict[str, dict[str, float]]:
-    """Every combination of two or more rankers -> its weights."""
-    near = [scored.rmsd[kind] < 2.0 for scored in table]
-    scores = [scored.scores[kind] for scored in table]
-    names = [own for n in range(2, len(PLAIN) + 1) for own in combinations(PLAIN, n)]
-    return {" + ".join(own): fit_weights(scores, near, own) for own in names}
-
-
 def top(scored: Scored, kind: str, weights: Mapping[str, float]) -> int:
     """Place of the best pose."""
     return int(combined(scored, kind, weights).argmax())
 
 
-def grouped(split: str, table: Sequence[Scored], values: Sequence[NDArray[Any]]) -> list[NDArray[np.float64]]:
-    """One array a ligand; one a target where targets are what is drawn."""
-    if split != UNSEEN:
+def grouped(
+    split: str, table: Sequence[Scored], values: Sequence[NDArray[Any]], clusters: Clusters | None = None
+) -> list[NDArray[np.float64]]:
+    """One array a cluster where it is known which proteins are alike; else one a ligand, or a target where targets are
+    what is drawn.
+    """
+    if clusters is None and split != UNSEEN:
         return [np.asarray(own, dtype=np.float64) for own in values]
+    alike = clusters or Clusters()
     groups: dict[str, list[NDArray[Any]]] = {}
     for scored, own in zip(table, values, strict=True):
-        groups.setdefault(scored.complex.name.split("/")[0], []).append(own)
+        groups.setdefault(alike.of(scored.complex.name), []).append(own)
     return [np.concatenate(own).astype(np.float64) for own in groups.values()]
 
 
 def rank_rows(
-    split: str, nfe: int, kind: str, table: Sequence[Scored], weights: Mapping[str, Mapping[str, float]]
+    split: str, nfe: int, kind: str, table: Sequence[Scored], weights: Fitted, clusters: Clusters | None = None
 ) -> list[Row]:
     """A random pose, each ranker, and the best of all."""
     if not table:
         return []
     samples = len(table[0].rmsd[kind])
     near = [scored.rmsd[kind] < 2.0 for scored in table]
-    mean = grouped(split, table, near)
+    mean = grouped(split, table, near, clusters)
+    seconds = float(np.mean([sum(scored.cpu_seconds.values()) for scored in table])) if kind == "refined" else None
 
     def row(ranker: str, values: Sequence[NDArray[Any]]) -> Row:
-        own = grouped(split, table, [np.repeat(v, samples // len(v)) for v in values])
-        single = grouped(split, table, values)
+        own = grouped(split, table, [np.repeat(v, samples // len(v)) for v in values], clusters)
+        single = grouped(split, table, values, clusters)
         gap = None if ranker == MEAN else bootstrap_difference(own, mean, "mean", seed=0)
-        return Row(split, nfe, kind, ranker, len(table), bootstrap_interval(single, "mean", seed=0), gap)
+        success = bootstrap_interval(single, "mean", seed=0)
+        return Row(split, nfe, samples, kind, ranker, len(table), success, gap, cpu_seconds=seconds)
 
-    ways: dict[str, Mapping[str, float]] = {**{name: {name: 1.0} for name in PLAIN}, **weights}
     picked = {
-        name: [own[top(scored, kind, way) :][:1] for scored, own in zip(table, near, strict=True)]
-        for name, way in ways.items()
+        name: [
+            own[top(scored, kind, weights.of(scored.complex.name, name)) :][:1]
+            for scored, own in zip(table, near, strict=True)
+        ]
+        for name in (*PLAIN, *weights.final)
     }
     best = [np.array([own.any()]) for own in near]
     return [row(MEAN, near), *(row(name, values) for name, values in picked.items()), row(BEST, best)]
 
 
-def best_ranker(rows: Sequence[Row], nfe: int) -> str:
-    """Of the refined poses of held-out ligands, summed over all numbers of evaluations; of equal ones the simplest."""
+def best_ranker(rows: Sequence[Row], split: str) -> str:
+    """Of the refined poses of a split, summed over all numbers of evaluations and poses; of equal ones the simplest."""
     totals: dict[str, float] = {}
     for row in rows:
-        if row.split == KNOWN and row.poses == "refined" and row.ranker not in (MEAN, BEST):
+        if row.split == split and row.poses == "refined" and row.ranker not in (MEAN, BEST):
             totals[row.ranker] = totals.get(row.ranker, 0.0) + row.success.estimate
     return max(totals, key=lambda name: (round(totals[name], 9), -name.count("+")))

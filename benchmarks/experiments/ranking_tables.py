@@ -4,48 +4,61 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from benchmarks.common.tables import Table, difference
 from benchmarks.experiments import study
+from benchmarks.experiments.ranking_options import Options
+from benchmarks.experiments.ranking_refinement import TRIED
 from benchmarks.experiments.ranking_rows import KNOWN, UNSEEN, Row
 from domains.bootstrap import Interval
 
-if TYPE_CHECKING:
-    from benchmarks.experiments.ranking import Options
-
-TRIED: Final = 4
-"""Poses of a complex on which refinements are compared."""
+_CHOSEN_ON: Final = {"known": "the held-out ligands", "unseen": "the unseen targets"}
 
 
 def ranking_block(options: Options, rows: Sequence[Row], chosen: str, sizes: Mapping[str, int]) -> str:
     """Origin and table, in Markdown."""
+    over = "clusters" if options.clusters else "ligands; over targets, then ligands, where unseen"
+    how = {
+        "training": f"were fitted on {options.train} training complexes",
+        "known": "were fitted on those of other clusters of the held-out ligands",
+        "unseen": "were fitted on those of other clusters of the unseen targets",
+    }
     about = (
-        f"{study.made_by('ranking', options)}. {options.samples} poses a ligand; {sizes[KNOWN]} held-out ligands of "
-        f"known targets and {sizes[UNSEEN]} complexes of unseen targets. Shares of ligands in %, with 95% intervals "
-        "(bootstrap over ligands; over targets, then ligands, where unseen). Chosen on the held-out ligands: "
-        f"**{chosen}**. Weights of combinations were fitted on {options.train} training complexes. Valid, and valid "
-        f"and near: of the first poses of {options.checked} complexes of each split, by PoseBusters."
+        f"{_origin(options)} {sizes[KNOWN]} held-out ligands of known targets and {sizes[UNSEEN]} complexes of unseen "
+        f"targets; fewer poses are the first ones of the most. Shares of ligands in %, with 95% intervals (bootstrap "
+        f"over {over}). Chosen on {_CHOSEN_ON[options.chosen_on]}: **{chosen}**. Weights of combinations "
+        f"{how[options.fitted_on]}, {options.samples[0]} poses each. Valid, and valid and near: of the first poses of "
+        f"{options.checked} complexes of each split, by PoseBusters. CPU seconds a ligand on one thread, with "
+        "refinement and all rankers; of fewer poses in proportion."
     )
-    return f"{about}\n\n{_rows(rows, timed=False)}"
+    return f"{about}\n\n{_rows(rows)}"
 
 
 def vina_block(options: Options, rows: Sequence[Row], chosen: str) -> str:
     """Origin and table of Vina beside the chosen ranker on the same complexes, in Markdown."""
+    box = "a cube around the pocket's sphere" if options.pocket.startswith("point") else "4 Å around the known pose"
     about = (
-        f"{study.made_by('ranking', options)}. AutoDock Vina {version('vina')} at exhaustiveness "
-        f"{options.exhaustiveness}, in a box of 4 Å around the known pose, from the same conformers, and on the same "
-        f"complexes {options.samples} poses of ours, refined, ranked by {chosen}. Shares of ligands in %, with 95% "
-        f"intervals as above; valid by PoseBusters. CPU seconds a ligand on one thread, of all its poses, with "
-        "refinement and ranking, and of Vina with its maps."
+        f"{_origin(options)} AutoDock Vina {version('vina')} at exhaustiveness {options.exhaustiveness}, in a box of "
+        f"{box}, from the same conformers, and on the same complexes poses of ours, refined, ranked by {chosen}. "
+        "Shares of ligands in %, with 95% intervals as above; valid by PoseBusters. CPU seconds a ligand on one "
+        "thread, of all its poses, with refinement and ranking, and of Vina with its maps."
     )
-    return f"{about}\n\n{_rows(rows, timed=True)}"
+    return f"{about}\n\n{_rows(rows)}"
 
 
-def _rows(rows: Sequence[Row], timed: bool) -> str:
+def _origin(options: Options) -> str:
+    return (
+        f"{study.made_by('ranking', options)}. Weights {options.weights.stem}, pocket {options.pocket}, conformers "
+        f"{options.conformer}, {options.refinement_steps} steps of refinement."
+    )
+
+
+def _rows(rows: Sequence[Row]) -> str:
     headings = [
         "split",
         "NFE",
+        "of",
         "poses",
         "ranked by",
         "n",
@@ -53,12 +66,13 @@ def _rows(rows: Sequence[Row], timed: bool) -> str:
         "minus random, points",
         "valid",
         "valid and < 2 Å",
-        *(["CPU s"] if timed else []),
+        "CPU s",
     ]
     cells = [
         [
             row.split,
             str(row.nfe or "-"),
+            str(row.samples),
             row.poses,
             row.ranker,
             str(row.complexes),
@@ -66,11 +80,11 @@ def _rows(rows: Sequence[Row], timed: bool) -> str:
             "" if row.minus_mean is None else difference(row.minus_mean.estimate, row.minus_mean[1:], 100, ".0f"),
             "" if row.valid is None else f"{100 * row.valid:.0f}",
             "" if row.valid_near is None else _share(row.valid_near),
-            *(["" if row.cpu_seconds is None else f"{row.cpu_seconds:.1f}"] if timed else []),
+            "" if row.cpu_seconds is None else f"{row.cpu_seconds:.1f}",
         ]
         for row in rows
     ]
-    return Table(headings, cells, text_columns=4).markdown()
+    return Table(headings, cells, text_columns=5).markdown()
 
 
 def refinement_block(options: Options, tried: Sequence[Mapping[str, Any]]) -> str:

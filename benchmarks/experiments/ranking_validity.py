@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from benchmarks.common.store import Store
 from benchmarks.experiments.ranking_poses import Scored
 from benchmarks.experiments.ranking_rows import MEAN, top
+from benchmarks.experiments.ranking_weights import Fitted
 from domains.docking.poses.validity import check_all
 from domains.docking.structures.complexes import Complex
 from ld3.fingerprint import fingerprint
@@ -22,8 +23,8 @@ _AT_ONCE: Final = 16  # complexes of a call of PoseBusters
 Job = tuple[Complex, NDArray[np.float32]]
 """A complex, and poses of it."""
 
-Weights = Mapping[str, Mapping[str, Mapping[str, float]]]
-"""Kind of poses -> name of a combination -> name of a ranker -> weight."""
+Weights = Mapping[str, Fitted]
+"""Kind of poses -> weights of combinations."""
 
 
 @final
@@ -58,12 +59,12 @@ class Checker:
 
     def first_poses(self, table: Sequence[Scored], weights: Weights, chosen: str) -> list[dict[tuple[str, str], bool]]:
         """Of each complex, (kind of poses, ranker) -> whether its first pose is valid: by `chosen`, and at random."""
+
+        def place(scored: Scored, kind: str, ranker: str) -> int:
+            return 0 if ranker == MEAN else top(scored, kind, weights[kind].of(scored.complex.name, ranker))
+
         picks = [
-            [
-                (kind, ranker, 0 if ranker == MEAN else top(scored, kind, ways(weights, kind, ranker)))
-                for kind in KINDS
-                for ranker in (MEAN, chosen)
-            ]
+            [(kind, ranker, place(scored, kind, ranker)) for kind in KINDS for ranker in (MEAN, chosen)]
             for scored in table
         ]
         jobs = [
@@ -74,8 +75,3 @@ class Checker:
             {(kind, ranker): valid for (kind, ranker, _), valid in zip(own, verdicts, strict=True)}
             for own, verdicts in zip(picks, self.poses(jobs), strict=True)
         ]
-
-
-def ways(weights: Weights, kind: str, ranker: str) -> Mapping[str, float]:
-    """The weights of a combination; a single ranker has the weight 1."""
-    return weights[kind].get(ranker, {ranker: 1.0})

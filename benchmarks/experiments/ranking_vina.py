@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from benchmarks.docking.vina import dock_by_vina
 from benchmarks.experiments.ranking_poses import Scored
 from benchmarks.experiments.ranking_rows import MEAN, Row, grouped, rank_rows, top
-from benchmarks.experiments.ranking_validity import Checker, Weights, ways
+from benchmarks.experiments.ranking_validity import Checker, Weights
 from benchmarks.experiments.study import Kept
 from domains.bootstrap import bootstrap_interval
 from domains.docking.poses.metrics import symmetric_rmsd
 from domains.docking.ranking.consensus import symmetries
 from domains.docking.structures.complexes import Complex
+from domains.docking.structures.pocket import PocketChoice
+from domains.docking.training.clusters import Clusters
 
 
 class VinaRun(NamedTuple):
@@ -38,15 +40,19 @@ def dock_in_turn(
     seed: int,
     kept: Kept,
     on_complex: Callable[[], None],
+    choice: PocketChoice | None = None,
 ) -> dict[str, VinaRun]:
-    """Name of a complex -> what Vina found; one of each split in turn, so that an interrupted run has some of all."""
+    """Name of a complex -> what Vina found; one of each split in turn, so that an interrupted run has some of all.
+
+    The box is that of `choice`, as :func:`benchmarks.docking.vina.box_of` says.
+    """
     found = {}
     for complex_ in chain.from_iterable(zip_longest(*splits.values())):
         if complex_ is None:
             continue
 
         def make(complex_: Complex = complex_) -> dict[str, Any]:
-            docked = dock_by_vina(complex_, exhaustiveness, 1, seed + 1)
+            docked = dock_by_vina(complex_, exhaustiveness, 1, seed + 1, choice)
             return {"pose": docked.positions[:1].tolist(), "seconds": docked.cpu_seconds}
 
         plain = kept("vina", (complex_.name, exhaustiveness, seed), make)
@@ -59,10 +65,11 @@ def vina_rows(
     split: str,
     exhaustiveness: int,
     docked: Mapping[str, VinaRun],
-    tables: Mapping[int, Sequence[Scored]],
+    tables: Mapping[tuple[int, int], Sequence[Scored]],
     weights: Weights,
     chosen: str,
     checker: Checker,
+    clusters: Clusters | None = None,
 ) -> list[Row]:
     """Vina, and on the same complexes the chosen ranker's first refined pose and a random one.
 
@@ -70,13 +77,14 @@ def vina_rows(
         split: what rows call it.
         exhaustiveness: of Vina.
         docked: name of a complex -> what Vina found.
-        tables: network evaluations -> poses of all complexes of the split; validity is asked for at the first.
+        tables: (network evaluations, poses) -> all complexes of the split; validity is asked for at the first.
         weights: of the combinations.
         chosen: the ranker.
         checker: of validity.
+        clusters: which proteins are alike.
     """
     first = next(iter(tables))
-    own = {nfe: [scored for scored in table if scored.complex.name in docked] for nfe, table in tables.items()}
+    own = {key: [scored for scored in table if scored.complex.name in docked] for key, table in tables.items()}
     if not own[first]:
         return []
     runs = [(scored, docked[scored.complex.name]) for scored in own[first]]
@@ -86,28 +94,28 @@ def vina_rows(
         Row(
             split,
             0,
+            1,
             f"exhaustiveness {exhaustiveness}",
             "Vina",
             len(runs),
-            bootstrap_interval(grouped(split, own[first], near), "mean", seed=0),
+            bootstrap_interval(grouped(split, own[first], near, clusters), "mean", seed=0),
             None,
             float(np.mean(valid)),
-            bootstrap_interval(grouped(split, own[first], _both(near, valid)), "mean", seed=0),
+            bootstrap_interval(grouped(split, own[first], _both(near, valid), clusters), "mean", seed=0),
             float(np.mean([run.cpu_seconds for _, run in runs])),
         )
     ]
     verdicts = [answers["refined", chosen] for answers in checker.first_poses(own[first], weights, chosen)]
-    for nfe, table in own.items():
-        seconds = float(np.mean([sum(scored.cpu_seconds.values()) for scored in table]))
-        for row in rank_rows(split, nfe, "refined", table, weights["refined"]):
+    for (nfe, samples), table in own.items():
+        for row in rank_rows(split, nfe, "refined", table, weights["refined"], clusters):
             if row.ranker not in (chosen, MEAN):
                 continue
-            more: dict[str, Any] = {"cpu_seconds": seconds}
-            if row.ranker == chosen and nfe == first:
-                used = ways(weights, "refined", chosen)
-                right = [np.array([scored.rmsd["refined"][top(scored, "refined", used)] < 2.0]) for scored in table]
-                both = grouped(split, table, _both(right, verdicts))
-                more |= {"valid": float(np.mean(verdicts)), "valid_near": bootstrap_interval(both, "mean", seed=0)}
+            more: dict[str, Any] = {}
+            if row.ranker == chosen and (nfe, samples) == first:
+                places = [top(s, "refined", weights["refined"].of(s.complex.name, chosen)) for s in table]
+                right = [np.array([s.rmsd["refined"][i] < 2.0]) for s, i in zip(table, places, strict=True)]
+                both = grouped(split, table, _both(right, verdicts), clusters)
+                more = {"valid": float(np.mean(verdicts)), "valid_near": bootstrap_interval(both, "mean", seed=0)}
             rows.append(replace(row, **more))
     return rows
 

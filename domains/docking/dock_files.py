@@ -17,10 +17,11 @@ from domains.docking.engine import Cache, OnProgress
 from domains.docking.networks.weights import DockingModel, load_model
 from domains.docking.ranked_docking import DockPlan, dock_ranked
 from domains.docking.ranked_poses import RankedPoses
-from domains.docking.ranking.combination import Combination, read_weights
+from domains.docking.ranking.combination import Combination
 from domains.docking.ranking.consensus import Consensus
 from domains.docking.ranking.ranker import Ranker
 from domains.docking.ranking.residual import Residual
+from domains.docking.ranking.stored_weights import stored_weights
 from domains.docking.ranking.vina_score import VinaScore
 from domains.docking.refine.local import Refinement
 from domains.docking.samplers import HAND_MADE_GRID, Method, Sampler, sampler_of, usual_sampler
@@ -180,12 +181,14 @@ def plan_of(options: DockOptions) -> tuple[DockPlan, list[str]]:
     find_device(options.device)
     model = load_model(options.weights, options.device, precision=options.precision)
     sampler, name, remarks = _sampler(model, options)
+    ranker = ranker_of(options, model)
+    remarks += _ranking_remarks(ranker, model)
     weights = f"{model.path.name if model.path else 'no file'} {fingerprint(model.network)[:12]}"
     tags = {"nfe": str(sampler.nfe), "seed": str(options.seed), "grid": name, "weights": weights}
     plan = DockPlan(
         model=model,
         sampler=sampler,
-        ranker=ranker_of(options, model),
+        ranker=ranker,
         samples=options.samples,
         seed=options.seed,
         conformers=options.conformers,
@@ -216,8 +219,17 @@ def ranker_of(options: DockOptions, model: DockingModel) -> Ranker:
     chosen = options.ranking or _USUAL
     if chosen in rankers:
         return rankers[chosen]
-    weights = read_weights()
+    weights = stored_weights(model.path).weights
     return Combination([rankers[name] for name in weights], weights)
+
+
+def _ranking_remarks(ranker: Ranker, model: DockingModel) -> list[str]:
+    """Which combination it is."""
+    if not isinstance(ranker, Combination):
+        return []
+    stored = stored_weights(model.path)
+    whose = "for these weights" if stored.own else "for other weights, since none was for these"
+    return [f"ranking: {' + '.join(stored.weights)}, chosen {whose} ({stored.path.name})"]
 
 
 def _sampler(model: DockingModel, options: DockOptions) -> tuple[Sampler, str, list[str]]:

@@ -30,11 +30,12 @@ from domains.docking.learn_grids import one_of_each
 from domains.docking.networks.shipped import GENERAL
 from domains.docking.networks.weights import DockingModel, load_weights
 from domains.docking.poses.metrics import symmetric_rmsd
-from domains.docking.ranking.combination import Combination, read_weights
+from domains.docking.ranking.combination import Combination
 from domains.docking.ranking.confidence import PoseConfidence, load_confidence, save_head
 from domains.docking.ranking.consensus import Consensus, symmetries
 from domains.docking.ranking.ranker import Ranker
 from domains.docking.ranking.residual import Residual
+from domains.docking.ranking.stored_weights import stored_weights
 from domains.docking.ranking.vina_score import VinaScore
 from domains.docking.refine.local import Refinement
 from domains.docking.samplers import hand_made_sampler
@@ -156,7 +157,7 @@ def rank_rows(
 ) -> list[RankRow]:
     """The first pose by each ranker, of poses that were docked by ten evaluations; refined ones where it says so."""
     rankers: dict[str, Ranker] = {"consensus": Consensus(), "residual": Residual(model), "vina": VinaScore(None)}
-    weights = read_weights()
+    weights = stored_weights(model.path).weights
     shipped = Combination([rankers[name] for name in weights], weights)
     sampler, names = hand_made_sampler("edm", SOLVER, 10), [clusters.of(c.name) for c in complexes]
     near: dict[str, list[NDArray[np.float64]]] = {}

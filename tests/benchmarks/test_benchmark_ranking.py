@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmark_runs import write_complexes, write_weights
 from docking_models import complexes
 
 from benchmarks.common.store import Store
 from benchmarks.docking.vina import VinaPoses
 from benchmarks.experiments import ranking_validity, ranking_vina
-from benchmarks.experiments.ranking import drawn
-from benchmarks.experiments.ranking_poses import Scored
-from benchmarks.experiments.ranking_rows import BEST, KNOWN, MEAN, UNSEEN, best_ranker, grouped, rank_rows
+from benchmarks.experiments.ranking import main
+from benchmarks.experiments.ranking_options import drawn
+from benchmarks.experiments.ranking_poses import PLAIN, Scored
+from benchmarks.experiments.ranking_rows import BEST, KNOWN, MEAN, UNSEEN, best_ranker, grouped, rank_rows, top
 from benchmarks.experiments.ranking_validity import Checker
 from benchmarks.experiments.ranking_vina import dock_in_turn, vina_rows
+from benchmarks.experiments.ranking_weights import Fitted, cross_fitted
 from benchmarks.experiments.study import Kept
+from domains.docking.networks.shipped import SHIPPED
+from domains.docking.ranking.consensus import Consensus
+from domains.docking.ranking.stored_weights import stored_weights, weights_path
 from domains.docking.structures.complexes import Complex
+from domains.docking.structures.pocket import PocketChoice
+from domains.docking.training.clusters import Clusters
+from domains.errors import InputError
 
 
 def scored(name: str, rmsd: list[float], **scores: list[float]) -> Scored:
@@ -41,32 +51,37 @@ def test_each_ranker_is_credited_with_its_first_pose() -> None:
         scored("a/2", [3.0, 1.0, 3.0, 1.0], vina=[0.0, 5, 1, 1], consensus=[1.0, 0, 0, 0]),
         scored("b/1", [3.0, 3.0, 3.0, 0.5], vina=[2.0, 0, 0, 1], consensus=[0.0, 0, 0, 1]),
     ]
-    rows = {row.ranker: row for row in rank_rows(KNOWN, 10, "refined", table, {})}
+    rows = {row.ranker: row for row in rank_rows(KNOWN, 10, "refined", table, Fitted({}))}
     found = {name: row.success.estimate for name, row in rows.items()}
     assert found == pytest.approx({MEAN: 5 / 12, "consensus": 1 / 3, "vina": 2 / 3, "residual": 1 / 3, BEST: 1.0})
     gap = rows["vina"].minus_mean
     assert gap is not None and gap.estimate == pytest.approx(2 / 3 - 5 / 12)
-    assert best_ranker(list(rows.values()), 10) == "vina"
+    assert best_ranker(list(rows.values()), KNOWN) == "vina"
 
 
 def test_a_combination_is_chosen_only_if_it_is_better() -> None:
     table = [scored("a/1", [3.0, 1.0], vina=[0.0, 1.0], consensus=[1.0, 0.0])]
-    rows = rank_rows(KNOWN, 10, "refined", table, {"consensus + vina": {"consensus": 0.1, "vina": 1.0}})
-    assert best_ranker(rows, 10) == "vina"
+    rows = rank_rows(KNOWN, 10, "refined", table, Fitted({"consensus + vina": {"consensus": 0.1, "vina": 1.0}}))
+    assert best_ranker(rows, KNOWN) == "vina"
 
 
 def test_unseen_targets_are_what_is_drawn() -> None:
     table = [scored("a/1", [1.0]), scored("a/2", [1.0]), scored("b/1", [3.0])]
     values = [np.array([1.0]), np.array([1.0]), np.array([0.0])]
     assert [len(own) for own in grouped(KNOWN, table, values)] == [1, 1, 1]
+    alike = Clusters([("a", "b")])
+    assert [own.tolist() for own in grouped(KNOWN, table, values, alike)] == [[1.0, 1.0, 0.0]]
     assert [own.tolist() for own in grouped(UNSEEN, table, values)] == [[1.0, 1.0], [0.0]]
 
 
 def test_every_series_has_its_turn() -> None:
     names = ["a/1", "a/2", "a/3", "b/1", "c/1"]
-    found = drawn([replace(complexes()[0], name=name) for name in names], 3, seed=0)
+    found = drawn([replace(complexes()[0], name=name) for name in names], 3, 0, Clusters())
     assert {own.name.split("/")[0] for own in found} == {"a", "b", "c"}
-    assert len(drawn([replace(complexes()[0], name=name) for name in names], 9, seed=0)) == 5
+    assert len(drawn([replace(complexes()[0], name=name) for name in names], 9, 0, Clusters())) == 5
+    alike = Clusters([("a", "c")])
+    found = drawn([replace(complexes()[0], name=name) for name in names], 2, 0, alike)
+    assert "b" in {own.name.split("/")[0] for own in found}
 
 
 def test_vina_docks_one_of_each_split_in_turn_and_is_set_beside_the_same_complexes(
@@ -77,7 +92,7 @@ def test_vina_docks_one_of_each_split_in_turn_and_is_set_beside_the_same_complex
     splits = {split: [replace(complexes()[0], name=name) for name in own] for split, own in names.items()}
     order: list[str] = []
 
-    def fake(complex_: Complex, exhaustiveness: int, poses: int, seed: int) -> VinaPoses:
+    def fake(complex_: Complex, exhaustiveness: int, poses: int, seed: int, choice: PocketChoice | None) -> VinaPoses:
         order.append(complex_.name)
         assert complex_.reference is not None
         shift = np.array([0.0, 0.0, 5.0 if complex_.name == "a/2" else 0.0], dtype=np.float32)
@@ -93,7 +108,99 @@ def test_vina_docks_one_of_each_split_in_turn_and_is_set_beside_the_same_complex
     checker = Checker(Store(tmp_path), lambda count: None)
     monkeypatch.setattr(ranking_validity, "KINDS", ("refined",))
     monkeypatch.setattr(Checker, "poses", lambda _, jobs: [[True] * len(poses) for _, poses in jobs])
-    vina, random, ours = vina_rows(KNOWN, 8, own, {10: table}, {"refined": {}}, "vina", checker)
+    vina, random, ours = vina_rows(KNOWN, 8, own, {(10, 2): table}, {"refined": Fitted({})}, "vina", checker)
     assert [row.success.estimate for row in (vina, random, ours)] == [0.5, 0.5, 0.5]
     assert (vina.complexes, vina.cpu_seconds, ours.cpu_seconds) == (2, 12.0, 1.0)
     assert ours.valid == 1.0 and ours.valid_near is not None and ours.valid_near.estimate == 0.5
+
+
+def test_fewer_poses_are_ranked_as_if_no_others_had_been_docked() -> None:
+    """Consensus counts neighbours, so it is counted anew; other scores, RMSDs and positions are those of the poses."""
+    complex_ = complexes()[0]
+    assert complex_.reference is not None
+    shift = np.array([0.0, 3.0, 3.1, 3.2, 0.1], dtype=np.float32)
+    positions = complex_.reference + shift[:, None, None] * np.array([1.0, 0, 0], dtype=np.float32)
+    numbers = {"residual": np.arange(5.0), "vina": -np.arange(5.0)}
+    scores = {"consensus": Consensus().rank(complex_, positions).score, **numbers}
+    whole = Scored(
+        complex_, {"docked": positions}, {"docked": shift.astype(float)}, {"docked": scores}, {"dock": 5.0, "rank": 1.0}
+    )
+    few = whole.first(2)
+    assert whole.scores["docked"]["consensus"].argmax() in (1, 2, 3) and few.rmsd["docked"].tolist() == [0.0, 3.0]
+    np.testing.assert_array_equal(few.scores["docked"]["consensus"], Consensus().rank(complex_, positions[:2]).score)
+    assert few.scores["docked"]["vina"].tolist() == [0.0, -1.0]
+    assert few.cpu_seconds == pytest.approx({"dock": 2.0, "rank": 0.4})
+    assert whole.first(5).scores["docked"]["consensus"].tolist() == scores["consensus"].tolist()
+
+
+def test_no_complex_is_ranked_by_weights_that_have_seen_its_cluster() -> None:
+    """In clusters a and b Vina is right, in all others consensus: without them a and b would be ranked by consensus."""
+    near = [1.0, 3.0, 3.0]
+    table = [scored(f"{name}/1", near, vina=[1.0, 0, 0], consensus=[0.0, 1, 0]) for name in "ab"]
+    table += [scored(f"{name}/1", near, vina=[0.0, 1, 0], consensus=[1.0, 0, 0]) for name in "cdefghijklmnop"]
+    alike = Clusters([("a", "b")])
+    found = cross_fitted(table, "refined", alike)
+    assert found.held_out.keys() == {own.complex.name for own in table}
+    for name in ("a/1", "b/1"):
+        own, of_all = found.of(name, "consensus + vina"), found.final["consensus + vina"]
+        assert own["vina"] < of_all["vina"] < of_all["consensus"]
+        assert top(next(s for s in table if s.complex.name == name), "refined", own) == 1
+    assert found.of("c/1", "vina") == {"vina": 1.0}
+
+
+@pytest.mark.slow
+def test_the_study_stores_what_it_chose_beside_the_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two lists of one complex each, weights of their own, poses in nested numbers; then `ld3 dock`'s ranker has it."""
+    folder = write_complexes(tmp_path / "complexes", "1of6", "1uou")
+    weights = write_weights(tmp_path / "small.safetensors")
+    for name in ("1of6", "1uou"):
+        (tmp_path / f"{name}.txt").write_text(name)
+    lists = ["--validation-ligands", tmp_path / "1of6.txt", "--validation-targets", tmp_path / "1uou.txt"]
+    few = ["--nfe", 2, "--samples", 2, 4, "--refinement-steps", 2, "--trials", 0, "--checked", 0, "--vina", 0]
+    how = ["--fitted-on", "unseen", "--chosen-on", "unseen", "--pocket", "point-of-ligand", "--conformer", "rdkit"]
+    words = ["--data", folder, "--weights", weights, *lists, *few, *how, "--store", "--out", tmp_path / "out"]
+    assert not stored_weights(weights).own
+    assert main([str(word) for word in words]) == 0
+    table = capsys.readouterr().out
+    assert "Weights small, pocket point-of-ligand, conformers rdkit, 2 steps of refinement." in table
+    rows = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
+    assert {(row["split"], row["samples"], row["complexes"]) for row in rows} == {
+        (split, n, 1) for split in (KNOWN, UNSEEN) for n in (2, 4)
+    }
+    assert all(row["cpu_seconds"] > 0 for row in rows if row["poses"] == "refined")
+    stored = stored_weights(weights)
+    assert stored.own and stored.path == tmp_path / "small.ranking.json" and stored.weights.keys() <= set(PLAIN)
+    assert "pocket point-of-ligand, conformers rdkit" in json.loads(stored.path.read_text())["fitted_on"]
+
+
+def test_weights_of_rankers_are_those_beside_the_network_or_the_demo_ones(tmp_path: Path) -> None:
+    network = tmp_path / "mine.safetensors"
+    found = stored_weights(network)
+    assert (found.own, found.path.name) == (False, "demo.ranking.json")
+    assert stored_weights(None) == found
+    assert stored_weights(SHIPPED["demo"]) == (found.weights, found.path, True)
+    weights_path(network).write_text(json.dumps({"weights": {"vina": 1}}))
+    assert stored_weights(network) == ({"vina": 1.0}, tmp_path / "mine.ranking.json", True)
+    weights_path(network).write_text('{"weights": 3}')
+    with pytest.raises(InputError, match=r"mine\.ranking\.json: it holds no weights of rankers .*--store"):
+        stored_weights(network)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--samples", "1"], "--samples: got 1"),
+        (["--pocket", "there"], "--pocket: "),
+        (["--known", "0", "--fitted-on", "known"], "--fitted-on: there are no complexes called 'known'"),
+        (["--unseen", "0", "--chosen-on", "unseen", "--fitted-on", "known"], "--chosen-on: there are no complexes"),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_complexes(tmp_path / "complexes", "1uou")
+    names = tmp_path / "names.txt"
+    names.write_text("1uou\n")
+    lists = ["--validation-ligands", str(names), "--validation-targets", str(names)]
+    assert main(["--data", str(folder), "--out", str(tmp_path / "out"), *lists, *words]) == 2
+    assert message in " ".join(capsys.readouterr().err.split())

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, final
 
 import numpy as np
@@ -14,9 +12,6 @@ from scipy.optimize import minimize
 
 from domains.docking.ranking.ranker import PoseScores, Ranker
 from domains.docking.structures.complexes import Complex
-
-WEIGHTS: Final = Path(__file__).parent / "combination.json"
-"""Fitted by ``python -m benchmarks.experiments.ranking``, as the file says."""
 
 _RIDGE: Final = 1e-3
 
@@ -44,11 +39,6 @@ class Combination:
         found = {ranker.name: ranker.rank(complex_, positions) for ranker in self.rankers}
         score = sum((self.weights[name] * own.score for name, own in found.items()), np.zeros(len(positions)))
         return PoseScores(score, {name: part for own in found.values() for name, part in own.parts.items()})
-
-
-def read_weights(path: Path = WEIGHTS) -> dict[str, float]:
-    """Name of a ranker -> its weight."""
-    return {name: float(weight) for name, weight in json.loads(path.read_text())["weights"].items()}
 
 
 def fit_weights(
