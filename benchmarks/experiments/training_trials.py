@@ -1,10 +1,10 @@
 """Trials of trainings, and a learning curve: ``python -m benchmarks.experiments.training_trials --data DIR DIR``.
 
-Every trial of training_trials.yaml trains a network for the same number of steps, from scratch, with one thing changed:
-how many clusters there are to train on, pseudo-ligands, sizes, the learning rate. Shown are denoising losses by factor
-and success of docking, on clusters and on ligands that were kept aside, and CPU seconds. The runs are short, so that
-they tell what learns fast; what is best after days may be another. Writes to --out: a run a trial, which goes on when
-the same command is given again, and results.json. With --page, the table is put into a Markdown page.
+Every trial of training_trials.yaml trains a network for the same CPU seconds, from scratch, with one thing changed: how
+many clusters there are to train on, pseudo-ligands, sizes, the learning rate. Shown are denoising losses by factor and
+success of docking, on clusters and on ligands that were kept aside. The runs are short, so that they tell what learns
+fast; what is best after days may be another. Writes to --out: a run a trial, which goes on when the same command is
+given again, and results.json. With --page, the table is put into a Markdown page.
 """
 
 from __future__ import annotations
@@ -18,35 +18,43 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import numpy as np
+import torch
 import tyro
+from numpy.typing import NDArray
 from rich.console import Console
 
 from benchmarks.common.store import write_text
 from benchmarks.common.tables import Table, check_page
 from benchmarks.experiments import study
-from domains.bootstrap import Interval, bootstrap_interval
+from domains.bootstrap import Interval, bootstrap_difference, bootstrap_interval
 from domains.docking.engine import dock
 from domains.docking.learn_grids import one_of_each
 from domains.docking.networks.weights import DockingModel
+from domains.docking.poses.diffusion import FACTORS
 from domains.docking.poses.metrics import success
 from domains.docking.samplers import hand_made_sampler
 from domains.docking.settings import SOLVER
+from domains.docking.structures.batch import collate
 from domains.docking.structures.complexes import Complex
 from domains.docking.structures.remarks import print_reading
-from domains.docking.train import ValidationSet, train, validation_losses
+from domains.docking.train import train
 from domains.docking.training.clusters import Clusters
 from domains.docking.training.config import TrainConfig
 from domains.docking.training.data import SPLITS, BatchSampler, Split, cluster_weights, read_split
-from domains.docking.training.run import Run, new_run
+from domains.docking.training.run import Run, losses_of, new_run
 from domains.long_runs import stop_on_signals
 from domains.options import mistake, prepare_folder
 from domains.progress import WorkProgress
+from domains.seeds import seed_of
 
 BLOCK: Final = "training trials"
 UNSEEN: Final = "unseen clusters"
 LIGANDS: Final = "held-out ligands"
 
 _NEVER: Final = 10**9
+_STEP_SECONDS: Final = 0.5  # that a step takes, about
+_SPENT: Final = "cpu_seconds.json"
+_LOSS_POSES: Final = 16  # of a complex
 _DOCKING_STEPS: Final = 20
 _PACKAGES: Final = ("torch", "e3nn", "rdkit", "numpy")
 
@@ -76,8 +84,8 @@ class Options:
     """folders with NAME/protein.pdb and NAME/ligands.sdf"""
     base: Annotated[Mapping[str, Any], tyro.conf.Suppress]
     trials: Annotated[tuple[Trial, ...], tyro.conf.Suppress]
-    steps: int
-    """of every trial"""
+    cpu_seconds: float
+    """of training, of every trial"""
     seed: int
     """of initial weights, draws, and of which clusters are trained on"""
     validation: int
@@ -107,9 +115,13 @@ class Row:
         name, asks: of the trial.
         clusters, complexes: that it trained on.
         weights: numbers of the network, millions.
-        steps, cpu_seconds: of training and of the validations on the way.
-        losses: "ligands/tr", "targets/tor", ...: denoising losses of the average, 1 = predicting zero.
-        success_2A: set -> poses within 2 Å, with a 95% interval over clusters.
+        steps, cpu_seconds: of training.
+        losses: set -> factor -> denoising loss of the average, 1 = predicting zero.
+        minus_first: set -> sum of the losses over the factors minus that of the first trial, paired by complex; None
+            for the first itself.
+        success_2A: set -> poses within 2 Å.
+
+    All with 95% intervals over clusters.
     """
 
     name: str
@@ -119,7 +131,8 @@ class Row:
     weights: float
     steps: int
     cpu_seconds: float
-    losses: Mapping[str, float]
+    losses: Mapping[str, Mapping[str, Interval]]
+    minus_first: Mapping[str, Interval] | None
     success_2A: Mapping[str, Interval]
 
 
@@ -148,14 +161,18 @@ def compare(options: Options, log: Console) -> int:
     stop = stop_on_signals()
     rows: list[Row] = []
     content = ""
-    with WorkProgress(log, {trial.name: float(options.steps) for trial in trials}, unit="steps") as bar:
+    first: dict[str, dict[str, dict[str, float]]] = {}
+    steps = options.cpu_seconds / _STEP_SECONDS
+    with WorkProgress(log, {trial.name: steps for trial in trials}, unit="steps") as bar:
         for trial in trials:
             with bar.stage(trial.name):
-                row = _trained(trial, configs[trial.name], parts, held, options, bar, stop)
-            if row is None:
-                log.print("stopped; the same command goes on from here")
-                return 130
-            rows.append(row)
+                run = _trained(trial, configs[trial.name], parts, options, bar, stop)
+                if run is None:
+                    log.print("stopped; the same command goes on from here")
+                    return 130
+                losses = {name: complex_losses(run, part, configs[trial.name]) for name, part in held.items() if part}
+                first = first or losses
+                rows.append(_row(trial, run, configs[trial.name], parts, held, losses, first, options))
             study.write_results(
                 options.out, "ld3.training_trials", options, _PACKAGES, rows=[asdict(row) for row in rows]
             )
@@ -169,7 +186,7 @@ def _check(options: Options) -> list[Trial]:
     if unknown := [name for name in options.only if name not in names]:
         raise mistake("only", f"there is no trial {unknown[0]!r}", f"choose from {', '.join(names)}")
     study.check_numbers(
-        steps=(options.steps, 1),
+        cpu_seconds=(options.cpu_seconds, 1e-9),
         validation=(options.validation, 1),
         poses=(options.poses, 1),
         score_scale=(options.score_scale, 1e-9),
@@ -190,7 +207,7 @@ def config_of(options: Options, trial: Trial) -> TrainConfig:
     usual = TrainConfig(
         options.data,
         options.out / trial.name.replace(" ", "_").replace(",", ""),
-        steps=options.steps,
+        steps=_NEVER,
         validate_every=_NEVER,
         dock_every=_NEVER,
         clusters=options.clusters,
@@ -237,32 +254,68 @@ def _trained(
     trial: Trial,
     config: TrainConfig,
     parts: Split,
-    held: Mapping[str, Sequence[Complex]],
     options: Options,
     bar: WorkProgress,
     stop: Callable[[], bool],
-) -> Row | None:
-    """None if it was stopped on the way."""
+) -> Run | None:
+    """The run at its end; None if it was stopped on the way."""
     own = train_part(parts, trial.clusters, options.seed)
-    run, state, spent = new_run(config), config.out / "state.pt", config.out / "cpu_seconds.json"
+    run, state = new_run(config), config.out / "state.pt"
     config.out.mkdir(parents=True, exist_ok=True)
-    before = 0.0
+    before = spent_seconds(config)
     if state.exists():
         run.restore(state)
-        before = json.loads(spent.read_text()) if spent.exists() else 0.0
-    if run.step < config.steps:
+    if before < options.cpu_seconds:
         weights = cluster_weights(own, parts.clusters, config.balance)
         sampler = BatchSampler(own, weights, config.complexes, config.pockets, pseudo_share=config.pseudo_share)
         began = time.process_time()
-        train(run, sampler, {}, config, bar, stop)
+        left = options.cpu_seconds - before
+        train(run, sampler, {}, config, bar, lambda: stop() or time.process_time() - began >= left)
         before += time.process_time() - began
-        write_text(spent, json.dumps(before))
+        write_text(config.out / _SPENT, json.dumps(before))
     else:
-        bar.advance(config.steps)
-    if run.step < config.steps:
-        return None
-    named = {"ligands": held[LIGANDS], "targets": held[UNSEEN]}
-    losses = validation_losses(run, {name: ValidationSet.of(part) for name, part in named.items() if part}, config)
+        bar.advance(run.step)
+    return run if before >= options.cpu_seconds else None
+
+
+def spent_seconds(config: TrainConfig) -> float:
+    """CPU seconds that a trial has trained for so far."""
+    path = config.out / _SPENT
+    return float(json.loads(path.read_text())) if path.exists() else 0.0
+
+
+@torch.no_grad()
+def complex_losses(run: Run, complexes: Sequence[Complex], config: TrainConfig) -> dict[str, dict[str, float]]:
+    """Complex -> factor -> denoising loss of the averaged weights; the same noise whatever the run."""
+    found = {}
+    for own in complexes:
+        generator = torch.Generator().manual_seed(seed_of(config.seed, "loss", own.name))
+        losses = losses_of(run.average, collate([own]), _LOSS_POSES, config.noise, generator)
+        found[own.name] = {factor: loss.item() for factor, loss in losses.items()}
+    return found
+
+
+def _row(
+    trial: Trial,
+    run: Run,
+    config: TrainConfig,
+    parts: Split,
+    held: Mapping[str, Sequence[Complex]],
+    losses: Mapping[str, Mapping[str, Mapping[str, float]]],
+    first: Mapping[str, Mapping[str, Mapping[str, float]]],
+    options: Options,
+) -> Row:
+    own = train_part(parts, trial.clusters, options.seed)
+
+    def grouped(values: Mapping[str, float]) -> list[NDArray[np.float64]]:
+        groups: dict[str, list[float]] = {}
+        for name, value in values.items():
+            groups.setdefault(parts.clusters.of(name), []).append(value)
+        return [np.array(group) for group in groups.values()]
+
+    def total(table: Mapping[str, Mapping[str, float]]) -> list[NDArray[np.float64]]:
+        return grouped({name: sum(by_factor.values()) for name, by_factor in table.items()})
+
     return Row(
         name=trial.name,
         asks=trial.asks,
@@ -270,8 +323,17 @@ def _trained(
         complexes=len(own),
         weights=sum(p.numel() for p in run.average.parameters()) / 1e6,
         steps=run.step,
-        cpu_seconds=before,
-        losses=losses,
+        cpu_seconds=spent_seconds(config),
+        losses={
+            of: {
+                factor: bootstrap_interval(grouped({n: row[factor] for n, row in table.items()}), "mean", seed=0)
+                for factor in FACTORS
+            }
+            for of, table in losses.items()
+        },
+        minus_first=None
+        if losses is first
+        else {of: bootstrap_difference(total(table), total(first[of]), "mean", seed=0) for of, table in losses.items()},
         success_2A={name: _success(run, part, parts.clusters, config, options) for name, part in held.items() if part},
     )
 
@@ -288,46 +350,46 @@ def _success(
 
 
 def block(options: Options, rows: Sequence[Row], sizes: Mapping[str, int]) -> str:
-    """Origin and table, in Markdown."""
+    """Origin and one table a set, in Markdown."""
     about = (
-        f"{study.made_by('training_trials', options)}. {options.steps} steps each, from scratch, one core: short runs. "
-        f"Losses: of the average, 1 = predicting zero, on {sizes[UNSEEN]} complexes of unseen clusters and "
-        f"{sizes[LIGANDS]} held-out ligands; within 2 Å: {options.poses} poses of each, {_DOCKING_STEPS} evaluations, "
-        f"c = {options.score_scale:g}, in % with 95% intervals over clusters."
+        f"{study.made_by('training_trials', options)}. {options.cpu_seconds:g} CPU seconds of training each, from "
+        f"scratch, one core, at a constant rate. Losses: of the average of the weights, 1 = predicting zero, "
+        f"{_LOSS_POSES} noisy poses of each complex, pocket around the ligand, input conformers; their sum minus that "
+        f"of '{rows[0].name}', paired; within 2 Å: {options.poses} poses of each, {_DOCKING_STEPS} evaluations, c = "
+        f"{options.score_scale:g}, in %. All with 95% intervals over clusters."
     )
-    factors = ("tr", "rot", "tor")
     headings = (
-        *("trial", "clusters", "complexes", "million weights", "CPU s"),
-        *(f"unseen {f}" for f in factors),
-        *("unseen < 2 Å", *(f"ligands {f}" for f in factors), "ligands < 2 Å", "what it asks"),
+        *("trial", "clusters", "complexes", "million weights", "steps", "CPU s"),
+        *(*FACTORS, "sum, minus first", "< 2 Å", "what it asks"),
     )
-    cells = [
-        (
-            row.name,
-            str(row.clusters),
-            str(row.complexes),
-            f"{row.weights:.1f}",
-            f"{row.cpu_seconds:.0f}",
-            *(_loss(row, "targets", f) for f in factors),
-            _share(row, UNSEEN),
-            *(_loss(row, "ligands", f) for f in factors),
-            _share(row, LIGANDS),
-            row.asks,
-        )
-        for row in rows
-    ]
-    return f"{about}\n\n{Table(headings, cells).markdown()}"
+    tables = []
+    for of in (UNSEEN, LIGANDS):
+        cells = [
+            (
+                row.name,
+                str(row.clusters),
+                str(row.complexes),
+                f"{row.weights:.1f}",
+                str(row.steps),
+                f"{row.cpu_seconds:.0f}",
+                *(_figure(row.losses[of][factor]) for factor in FACTORS),
+                "" if row.minus_first is None else _figure(row.minus_first[of], "+.2f"),
+                _share(row.success_2A[of]),
+                row.asks,
+            )
+            for row in rows
+            if of in row.losses
+        ]
+        tables += [f"On {sizes[of]} complexes, {of}:", Table(headings, cells).markdown()]
+    return "\n\n".join([about, *tables])
 
 
-def _loss(row: Row, part: str, factor: str) -> str:
-    found = row.losses.get(f"{part}/{factor}")
-    return "-" if found is None else f"{found:.3f}"
+def _figure(found: Interval, form: str = ".2f") -> str:
+    return f"{found.estimate:{form}} [{found.low:{form}}, {found.high:{form}}]"
 
 
-def _share(row: Row, of: str) -> str:
-    if of not in row.success_2A:
-        return "-"
-    rate, low, high = (100 * value for value in row.success_2A[of])
+def _share(found: Interval) -> str:
+    rate, low, high = (100 * value for value in found)
     return f"{rate:.0f} [{low:.0f}, {high:.0f}]"
 
 

@@ -12,7 +12,16 @@ from docking_models import complexes
 from rich.console import Console
 
 from benchmarks.experiments.study import defaults
-from benchmarks.experiments.training_trials import Options, Trial, changed, compare, config_of, train_part
+from benchmarks.experiments.training_trials import (
+    LIGANDS,
+    UNSEEN,
+    Options,
+    Trial,
+    changed,
+    compare,
+    config_of,
+    train_part,
+)
 from domains.docking.training.clusters import Clusters
 from domains.docking.training.data import split
 from domains.errors import InputError
@@ -32,7 +41,7 @@ def options(tmp_path: Path) -> Options:
         out=tmp_path / "out",
         base=SMALL,
         trials=(Trial("all of it", "everything"), Trial("one", "less", {"pocket.layers": 2}, clusters=1)),
-        steps=2,
+        cpu_seconds=0.05,
         validation=1,
         poses=1,
         validation_ligands=tmp_path / "ligands.txt",
@@ -73,14 +82,29 @@ def test_trials_train_and_are_measured_on_what_was_kept_aside(
 ) -> None:
     assert compare(options, Console(quiet=True)) == 0
     first = json.loads((options.out / "results.json").read_text())["rows"]
-    assert [(row["name"], row["clusters"], row["complexes"], row["steps"]) for row in first] == [
-        ("all of it", 2, 2, 2),
-        ("one", 1, 1, 2),
-    ]
-    assert set(first[0]["losses"]) == {f"{part}/{f}" for part in ("ligands", "targets") for f in ("tr", "rot", "tor")}
+    assert [(row["name"], row["clusters"], row["complexes"]) for row in first] == [("all of it", 2, 2), ("one", 1, 1)]
+    assert all(row["steps"] >= 1 and row["cpu_seconds"] >= 0.05 for row in first)
+    usual, one = (row["losses"] for row in first)
+    assert usual.keys() == {UNSEEN, LIGANDS} and all(table.keys() == {"tr", "rot", "tor"} for table in usual.values())
+    assert first[0]["minus_first"] is None
+    for of, gap in first[1]["minus_first"].items():
+        sums = [sum(figure[0] for figure in losses[of].values()) for losses in (one, usual)]
+        assert gap[0] == pytest.approx(sums[0] - sums[1])
     assert "| all of it | 2 | 2 |" in capsys.readouterr().out
     state = (options.out / "one" / "state.pt").stat().st_mtime_ns
     assert compare(options, Console(quiet=True)) == 0  # goes on where all is done
     again = json.loads((options.out / "results.json").read_text())["rows"]
     assert again == first
     assert (options.out / "one" / "state.pt").stat().st_mtime_ns == state
+
+
+@pytest.mark.slow
+def test_more_seconds_go_on_with_the_same_run(options: Options, capsys: pytest.CaptureFixture[str]) -> None:
+    """So every trial has the same seconds, whenever it was stopped."""
+    few = replace(options, trials=options.trials[:1])
+    assert compare(few, Console(quiet=True)) == 0
+    before = json.loads((options.out / "results.json").read_text())["rows"][0]
+    assert compare(replace(few, cpu_seconds=before["cpu_seconds"] + 0.05), Console(quiet=True)) == 0
+    (after,) = json.loads((options.out / "results.json").read_text())["rows"]
+    assert after["steps"] > before["steps"] and after["cpu_seconds"] > before["cpu_seconds"]
+    assert after["losses"] != before["losses"]
