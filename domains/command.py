@@ -12,8 +12,8 @@ import tyro
 
 from domains.docking.dock_command import Dock
 from domains.docking.report.command import Report
+from domains.docking.screen.command import Screen
 from domains.docking.screen.fit_command import Fit as FitDocking
-from domains.docking.screen.settings import Screen
 from domains.flow_fit_command import Fit as FitFlow
 from domains.grids_command import Grids
 from domains.images.export import TARGETS

@@ -10,17 +10,17 @@ import torch
 from rich.console import Console
 
 from domains.docking.screen.run import Outcome, screen
-from domains.docking.screen.settings import Screen
+from domains.docking.screen.settings import ScreenOptions
 
 
-def run(chosen: Screen) -> Outcome:
+def run(chosen: ScreenOptions) -> Outcome:
     """The screen in this process, with one thread."""
     torch.set_num_threads(1)
     with open(os.devnull, "w") as nowhere:
         return screen(chosen, Console(file=nowhere))
 
 
-def started(chosen: Screen) -> ForkServerProcess:
+def started(chosen: ScreenOptions) -> ForkServerProcess:
     """The screen in a new process."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["domains.docking.screen.run", "domains.docking.networks.registry"])

@@ -10,7 +10,7 @@ from benchmark_runs import write_weights
 from pyarrow import parquet
 
 from domains import docking
-from domains.docking.screen.settings import Screen
+from domains.docking.screen.settings import ScreenOptions
 from domains.docking.structures.complexes import read
 from ld3.learn import FitConfig, Teacher
 
@@ -40,7 +40,7 @@ def write_grid(folder: Path) -> tuple[Path, Path]:
     return weights, folder / "grid.json"
 
 
-def options(folder: Path, library: Path, out: Path, **changes: Any) -> Screen:  # noqa: ANN401
+def options(folder: Path, library: Path, out: Path, **changes: Any) -> ScreenOptions:  # noqa: ANN401
     """A screen with the model of :func:`write_grid` in `folder`."""
     found = read()[0][1]
     ligand = found.protein.path.parent / f"{found.name}_ligand.sdf"
@@ -53,7 +53,7 @@ def options(folder: Path, library: Path, out: Path, **changes: Any) -> Screen:  
         "chunk": 3,
         "best": 5,
     }
-    return Screen(found.protein.path, library, out=out, **{**settings, **changes})
+    return ScreenOptions(found.protein.path, library, out=out, **{**settings, **changes})
 
 
 def rows(out: Path) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ from torch import Tensor
 from benchmarks.common.store import Store
 from benchmarks.common.tables import Table, check_page, difference
 from benchmarks.experiments import study
-from benchmarks.experiments.docking_trials import figures_of
+from benchmarks.experiments.docking_trial_rows import figures_of
 from domains import docking
 from domains.bootstrap import Interval, bootstrap_difference, bootstrap_interval
 from domains.docking.docked_poses import DockedPoses

@@ -30,7 +30,7 @@ from benchmarks.common.tables import Table, console
 from benchmarks.screening.enrichment import enrichment
 from benchmarks.screening.targets import TARGETS, Target, actives, decoys
 from domains.docking.screen.run import screen
-from domains.docking.screen.settings import Screen
+from domains.docking.screen.settings import ScreenOptions
 from domains.exits import run_command
 from domains.options import check_numbers, mistake, prepare_folder
 
@@ -114,7 +114,7 @@ def _target(options: Options, target: Target, log: Console) -> dict[str, Any]:
     write_text(library, "".join(lines))
     receptor = options.data / target.receptor
     pocket = _first_record(receptor / "ligands.sdf", folder / "pocket.sdf")
-    chosen = Screen(
+    chosen = ScreenOptions(
         receptor / "protein.pdb",
         library,
         pocket=str(pocket),
@@ -151,7 +151,7 @@ def _ray(options: Options, actors: int, log: Console) -> dict[str, Any]:
     """Speed with so many workers, from the first chunk that is done to the last: without the start of the cluster."""
     target, folder = TARGETS[0], options.out / TARGETS[0].name
     out = options.out / f"ray_{actors}"
-    chosen = Screen(
+    chosen = ScreenOptions(
         options.data / target.receptor / "protein.pdb",
         folder / "library.smi",
         pocket=str(folder / "pocket.sdf"),

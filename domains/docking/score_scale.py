@@ -12,25 +12,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-import torch
 from rich.console import Console
 
 from domains.docking.engine import dock_groups, make_groups
-from domains.docking.networks.weights import DockingModel, load_weights, store_score_scale
+from domains.docking.networks.weights import DockingModel, store_score_scale
 from domains.docking.samplers import Sampler, hand_made_sampler, plain_sde
 from domains.docking.structures.complexes import Complex
 from domains.docking.validation import (
     Row,
     ValidationOptions,
     alike,
+    begin,
     best_of,
     check_store,
-    page,
     print_table,
     run_choice,
     split_name,
     summarise,
-    validation_complexes,
 )
 from domains.options import check_numbers, mistake
 from domains.progress import WorkProgress
@@ -81,19 +79,16 @@ def main(config: ScoreScaleConfig) -> None:
     Raises:
         InputError: for what the user can mend.
     """
-    console = page()
     _check(config)
-    torch.set_num_threads(config.threads)
-    model = load_weights(config.weights)
-    log = Console(stderr=True)
-    complexes = validation_complexes(config, model, log)
-    rows = compare(model, complexes, config, log)
-    size = f"{len(complexes)} complexes x {config.poses} poses, {config.steps} steps, seed {config.seed}"
+    own = begin(config)
+    model, console = own.model, own.out
+    rows = compare(model, own.complexes, config, own.log)
+    size = f"{len(own.complexes)} complexes x {config.poses} poses, {config.steps} steps, seed {config.seed}"
     print_table(rows, config.poses, f"{split_name(config)}: {size}", console)
     best = best_of([row for row in rows if row.sampler != "plain_sde"])
     console.print(f"most within 2 Å at c = {best.score_scale:g}; the file says {model.score_scale:g}", highlight=False)
     if config.store is not None:
-        content = {"split": config.split, "complexes": len(complexes), "chosen": config.store, **_settings(config)}
+        content = {"split": config.split, "complexes": len(own.complexes), "chosen": config.store, **_settings(config)}
         store_score_scale(config.weights, config.store, {**content, "rows": [asdict(row) for row in rows]})
         console.print(f"stored c = {config.store:g} in {config.weights}", highlight=False)
 
@@ -106,7 +101,7 @@ def _settings(config: ScoreScaleConfig) -> Mapping[str, object]:
 def _check(config: ScoreScaleConfig) -> None:
     if not config.values or min(config.values) <= 0:
         raise mistake("values", f"got {config.values}", "give at least one positive number")
-    check_numbers(config, {"poses": 1, "steps": 1, "threads": 1} | ({} if config.limit is None else {"limit": 1}))
+    check_numbers(config, {"poses": 1, "steps": 1})
     try:
         hand_made_sampler(config.grid, config.solver, config.steps)
     except ValueError as error:

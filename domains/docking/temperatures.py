@@ -13,11 +13,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 import numpy as np
-import torch
 from rich.console import Console
 
 from domains.docking.engine import dock_groups, make_groups
-from domains.docking.networks.weights import DockingModel, load_weights, store_low_temperature
+from domains.docking.networks.weights import DockingModel, store_low_temperature
 from domains.docking.poses.diffusion import FACTORS
 from domains.docking.poses.low_temperature_sde import PUBLISHED, LowTemperature, Temperature
 from domains.docking.samplers import diffdock_low_temperature_sde
@@ -26,14 +25,13 @@ from domains.docking.validation import (
     Row,
     ValidationOptions,
     alike,
+    begin,
     best_of,
     check_store,
-    page,
     print_table,
     run_choice,
     split_name,
     summarise,
-    validation_complexes,
 )
 from domains.options import check_numbers, mistake
 from domains.progress import WorkProgress
@@ -110,34 +108,30 @@ def main(config: TemperatureConfig) -> None:
     Raises:
         InputError: for what the user can mend.
     """
-    console = page()
     _check(config)
-    torch.set_num_threads(config.threads)
-    model = load_weights(config.weights)
-    log = Console(stderr=True)
-    complexes = validation_complexes(config, model, log)
-    kept, rows = search(model, complexes, config, log)
-    size = f"{len(complexes)} complexes x {config.final_poses} poses, {config.run} of {config.steps} steps"
+    own = begin(config)
+    console = own.out
+    kept, rows = search(own.model, own.complexes, config, own.log)
+    size = f"{len(own.complexes)} complexes x {config.final_poses} poses, {config.run} of {config.steps} steps"
     print_table(
         rows, config.final_poses, f"second round, {split_name(config)}: {size}, seed {config.seed + 1}", console
     )
     best = best_of(rows)
     console.print(f"most within 2 Å: {best.sampler}", highlight=False)
-    for factor, own in kept[best.sampler].temperatures.items():
-        console.print(f"  {factor}: T {own.sampling:.3f}, psi {own.psi:.3f}, sigma_data {own.sigma_data:.3f}")
+    for factor, chosen in kept[best.sampler].temperatures.items():
+        console.print(f"  {factor}: T {chosen.sampling:.3f}, psi {chosen.psi:.3f}, sigma_data {chosen.sigma_data:.3f}")
     if config.store:
         settings = {
             key: getattr(config, key)
             for key in ("draws", "poses", "finalists", "final_poses", "pocket", "conformer", "limit", "seed")
         }
-        record = {"split": config.split, "complexes": len(complexes), "chosen": best.sampler, **settings}
+        record = {"split": config.split, "complexes": len(own.complexes), "chosen": best.sampler, **settings}
         store_low_temperature(config.weights, kept[best.sampler], {**record, "rows": [asdict(row) for row in rows]})
         console.print(f"stored in {config.weights}", highlight=False)
 
 
 def _check(config: TemperatureConfig) -> None:
-    least = {"draws": 0, "poses": 1, "finalists": 1, "final_poses": 1, "threads": 1}
-    check_numbers(config, least | ({} if config.limit is None else {"limit": 1}))
+    check_numbers(config, {"draws": 0, "poses": 1, "finalists": 1, "final_poses": 1})
     if not 1 <= config.run <= config.steps:
         raise mistake("run", f"got {config.run} of {config.steps} steps", "give a number from 1 to --steps")
     if config.store:

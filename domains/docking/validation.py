@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeVar, final
 
 import numpy as np
+import torch
 import tyro
 from numpy.typing import NDArray
 from rich.box import SIMPLE
@@ -18,7 +19,7 @@ from rich.table import Table
 from domains.bootstrap import bootstrap_interval
 from domains.docking.docked_poses import DockedPoses
 from domains.docking.networks.shipped import find_weights
-from domains.docking.networks.weights import DockingModel
+from domains.docking.networks.weights import DockingModel, load_weights
 from domains.docking.poses.metrics import clusters, success
 from domains.docking.structures.complexes import Complex, Conformer, read
 from domains.docking.structures.pocket_files import read_pocket_choice
@@ -27,7 +28,7 @@ from domains.docking.structures.symmetry import automorphisms
 from domains.docking.training.clusters import Clusters, read_clusters
 from domains.docking.training.data import SPLITS, read_split
 from domains.errors import InputError
-from domains.options import mistake
+from domains.options import check_numbers, mistake
 
 Words: TypeAlias = Sequence[str] | None
 
@@ -135,6 +136,36 @@ def alike(config: ValidationOptions) -> Clusters | None:
         InputError: if their file cannot be used.
     """
     return None if config.clusters is None else read_clusters(config.clusters)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What a choice is made with.
+
+    Attributes:
+        model: whose number is chosen.
+        complexes: that it is chosen on.
+        log: where remarks and progress go.
+        out: where tables go.
+    """
+
+    model: DockingModel
+    complexes: list[Complex]
+    log: Console
+    out: Console
+
+
+def begin(config: ValidationOptions) -> Choice:
+    """Load the model, and read the complexes of the chosen split.
+
+    Raises:
+        InputError: for what the user can mend.
+    """
+    check_numbers(config, {"threads": 1} | ({} if config.limit is None else {"limit": 1}))
+    torch.set_num_threads(config.threads)
+    model, log = load_weights(config.weights), Console(stderr=True)
+    return Choice(model, validation_complexes(config, model, log), log, page())
 
 
 def validation_complexes(config: ValidationOptions, model: DockingModel, log: Console) -> list[Complex]:

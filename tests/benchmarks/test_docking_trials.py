@@ -16,7 +16,10 @@ import tyro
 from benchmark_runs import write_complexes, write_weights
 from rich.console import Console
 
-from benchmarks.experiments.docking_trials import USUAL, Figures, Options, ball_block, compare, main, summarise, verdict
+from benchmarks.experiments.docking_trial_options import USUAL, Options
+from benchmarks.experiments.docking_trial_rows import Figures, summarise
+from benchmarks.experiments.docking_trial_tables import ball_block, verdict
+from benchmarks.experiments.docking_trials import compare, main
 from benchmarks.experiments.study import defaults
 from domains.bootstrap import Interval
 from domains.docking.settings import fit_config

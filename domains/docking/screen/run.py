@@ -23,7 +23,7 @@ from domains.docking.screen.library import Library
 from domains.docking.screen.receptor import Receptor, read_receptor
 from domains.docking.screen.results import Failures, Parts, write_best
 from domains.docking.screen.seen import Seen
-from domains.docking.screen.settings import SHARED, Screen
+from domains.docking.screen.settings import SHARED, ScreenOptions
 from domains.docking.screen.worker import Job, Row
 from domains.docking.structures.ligand import from_smiles
 from domains.docking.structures.pocket import is_whole
@@ -55,7 +55,7 @@ class Outcome:
     best: int
 
 
-def screen(options: Screen, console: Console) -> Outcome:
+def screen(options: ScreenOptions, console: Console) -> Outcome:
     """Dock the library.
 
     Args:
@@ -186,7 +186,7 @@ def _loop(
     return given_up
 
 
-def read_job(options: Screen) -> tuple[Job, list[str]]:
+def read_job(options: ScreenOptions) -> tuple[Job, list[str]]:
     """The receptor, the model and the way to dock that the options mean; remarks about the way.
 
     Raises:
@@ -220,7 +220,7 @@ def job_identity(job: Job) -> dict[str, Any]:
     }
 
 
-def _engine(options: Screen, job: Job) -> Engine:
+def _engine(options: ScreenOptions, job: Job) -> Engine:
     if options.engine == "ray":
         return RayEngine(job, options.address, options.actors, options.conformer_processes)
     return local_engine(job, options.conformer_processes)

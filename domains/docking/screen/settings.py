@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import Annotated, Final, Literal
 
 import tyro
 
 from domains.docking.dock_options import Ranking
 from domains.docking.networks.shipped import GENERAL
 from domains.errors import InputError, InputProblem
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 SHARED: Final = (
     "nfe",
@@ -43,8 +39,8 @@ _LEAST: Final = {
 
 
 @dataclass(frozen=True)
-class Screen:
-    """Dock a library of ligands into one protein; a screen that was stopped or killed goes on where it was."""
+class ScreenOptions:
+    """What a screen docks, and how."""
 
     protein: Annotated[Path, tyro.conf.Positional]
     """PDB or mmCIF file"""
@@ -115,23 +111,3 @@ class Screen:
             raise InputError(InputProblem(option, "", "the engine is local", "add --engine ray"))
         if self.actors is not None and self.actors < 1:
             raise InputError(InputProblem("--actors", "", f"got {self.actors}", "give a number >= 1"))
-
-    def run(self) -> int:
-        """Screen; the exit status: 2 if nothing could be done, 1 if chunks were given up."""
-        from rich.console import Console  # with the networks it takes seconds to import: not for `ld3 --help`
-
-        from domains.exits import run_command
-
-        log = Console(stderr=True, highlight=False, soft_wrap=True)
-        less_memory = "screen with smaller --samples or --chunk, or on another --device"
-        return run_command(partial(_screen, self, log), log, less_memory, self.out)
-
-
-def _screen(options: Screen, log: Console) -> int:
-    from domains.docking.screen.run import screen
-
-    found = screen(options, log)
-    counts = f"{found.docked} docked, {found.duplicates} duplicates, {found.failed} failed"
-    again = f"; {found.given_up} chunks were given up, the same command tries them again" if found.given_up else ""
-    print(f"{options.out}: {counts}{again}; the best {found.best} are in best.sdf and best.csv")
-    return 1 if found.given_up else 0
