@@ -8,11 +8,13 @@ from typing import Any
 import torch
 import yaml
 from diffdock_reference import parameters, state
+from torch import nn
 from transformers import EsmConfig, EsmModel, EsmTokenizer
 
-from domains.docking.networks.diffdock import ConfidenceModel
+from domains.docking.networks.diffdock import ConfidenceModel, DiffDockConfig, DiffDockScoreModel
 from domains.docking.networks.diffdock.confidence import ConfidenceConfig
 from domains.docking.networks.diffdock.language_model import NAME
+from domains.docking.networks.diffdock.release import CONFIDENCE_WEIGHTS, SCORE_WEIGHTS
 
 _TOKENS = "<cls> <pad> <eos> <unk> L A G V S E R T I D P K Q N F Y M H W C X B U Z O . - <null_1> <mask>"
 CONFIDENCE: dict[str, Any] = {
@@ -66,4 +68,38 @@ def write_release(folder: Path, *, confidence: bool = True, **options: object) -
         torch.manual_seed(4)
         model = ConfidenceModel(ConfidenceConfig.from_parameters(CONFIDENCE))
         torch.save(model.state_dict(), place / "best_model_epoch75.pt")
+    return folder / "v1.1"
+
+
+def write_release_of_published_size(folder: Path) -> Path:
+    """A folder such as workdir/v1.1 with DiffDock-L and its confidence model at their sizes, of random weights."""
+    score = {
+        **parameters("small"),
+        "ns": 48,
+        "nv": 10,
+        "num_conv_layers": 11,
+        "num_prot_emb_layers": 3,
+        "sh_lmax": 2,
+        "reduce_pseudoscalars": True,
+        "sigma_embed_dim": 64,
+        "distance_embed_dim": 64,
+        "cross_distance_embed_dim": 64,
+    }
+    sizes = {"ns": 24, "nv": 6, "num_conv_layers": 5}
+    embeddings = dict.fromkeys(("sigma_embed_dim", "distance_embed_dim", "cross_distance_embed_dim"), 32)
+    confidence = {**CONFIDENCE, **sizes, **embeddings, "embedding_scale": 10000}
+    torch.manual_seed(5)
+    networks: dict[str, tuple[dict[str, Any], nn.Module, str]] = {
+        "score_model": (score, DiffDockScoreModel(DiffDockConfig.from_parameters(score)), SCORE_WEIGHTS[0]),
+        "confidence_model": (
+            confidence,
+            ConfidenceModel(ConfidenceConfig.from_parameters(confidence)),
+            CONFIDENCE_WEIGHTS[0],
+        ),
+    }
+    for name, (values, network, file) in networks.items():
+        place = folder / "v1.1" / name
+        place.mkdir(parents=True)
+        (place / "model_parameters.yml").write_text(yaml.safe_dump(values))
+        torch.save(network.state_dict(), place / file)
     return folder / "v1.1"

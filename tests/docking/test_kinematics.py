@@ -213,3 +213,22 @@ def test_a_straight_ligand_beside_a_flexible_one_keeps_its_gradient() -> None:
     assert all(part.isfinite().all() for part in together)
     for part, expected in zip(together, alone, strict=True):
         torch.testing.assert_close(part[1:, :3], expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_superposition_is_scipys_with_and_without_a_gradient(mirrored: bool) -> None:
+    """Also where a reflection would be nearer, which is no superposition."""
+    g = torch.Generator().manual_seed(2)
+    a = torch.randn(4, 9, 3, generator=g, dtype=F64)
+    b = a * torch.tensor([1.0, 1.0, -1.0 if mirrored else 1.0]) @ torch.linalg.matrix_exp(
+        torch.tensor([[0.0, 0.7, -0.2], [-0.7, 0.0, 1.1], [0.2, -1.1, 0.0]], dtype=F64)
+    ) + 0.1 * torch.randn(4, 9, 3, generator=g, dtype=F64)
+    mask = torch.ones(4, 9, dtype=torch.bool)
+    mask[1:, 7:] = False
+    found = kinematics.superposition(a, b, mask)
+    differentiable = kinematics.superposition(a.clone().requires_grad_(), b, mask)
+    torch.testing.assert_close(found, differentiable.detach(), rtol=0.0, atol=1e-12)
+    for i in range(4):
+        kept = mask[i]
+        rotation, _ = Rotation.align_vectors(b[i, kept].numpy(), a[i, kept].numpy())
+        np.testing.assert_allclose(found[i].numpy().T, rotation.as_matrix(), rtol=0, atol=1e-9)
