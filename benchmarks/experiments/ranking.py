@@ -71,7 +71,9 @@ class _Study:
     def __init__(self, options: Options, model: DockingModel, sets: Sets, log: Console) -> None:
         self.options, self.model, self.sets, self.log = options, model, sets, log
         inputs = (fingerprint(model.network), model.score_scale, options.pocket, options.conformer)
-        self.kept = study.Kept(Store(options.out / "kept"), *inputs)
+        store = Store(options.out / "kept")
+        self.kept = study.Kept(store, *inputs)
+        self.kept_of_vina = study.Kept(store, options.pocket, options.conformer)  # whatever the network is
         self.alike = sets.clusters or Clusters()
 
     def run(self) -> int:
@@ -114,7 +116,7 @@ class _Study:
             with bar.stage("Vina"):
                 box = read_pocket_choice(options.pocket)
                 docked = dock_in_turn(
-                    vina, options.exhaustiveness, options.seed, self.kept, lambda: bar.advance(60), box
+                    vina, options.exhaustiveness, options.seed, self.kept_of_vina, lambda: bar.advance(60), box
                 )
                 beside = [
                     row
