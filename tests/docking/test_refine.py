@@ -21,9 +21,10 @@ def test_the_minimiser_solves_each_problem_by_itself() -> None:
     """Quadratics of different curvature side by side with a valley of Rosenbrock's, where scipy's BFGS ends."""
     curvature = torch.tensor([[1.0, 1.0], [100.0, 0.5]], dtype=torch.float64)
 
-    def energy(x: torch.Tensor) -> torch.Tensor:
-        valley = 100 * (x[2, 1] - x[2, 0] ** 2) ** 2 + (1 - x[2, 0]) ** 2
-        return torch.cat([(curvature * (x[:2] - 3).square()).sum(1), valley[None]])
+    def energy(x: torch.Tensor, problems: torch.Tensor) -> torch.Tensor:
+        valley = 100 * (x[:, 1] - x[:, 0] ** 2) ** 2 + (1 - x[:, 0]) ** 2
+        bowl = (curvature[problems.clamp(max=1)] * (x - 3).square()).sum(1)
+        return torch.where(problems == 2, valley, bowl)
 
     start = torch.tensor([[0.0, 0.0], [0.0, 0.0], [-1.2, 1.0]], dtype=torch.float64)
     found = minimise(energy, start, 200, torch.tensor([0.5, 0.5], dtype=torch.float64), 1e-14)
@@ -36,13 +37,25 @@ def test_five_terms_at_known_distances() -> None:
     """Two carbons (radii 1.9 + 1.9) at d = 0, -0.5 and 1 Å, from the published formula by hand."""
     r = torch.tensor([[3.8], [3.3], [4.8]], dtype=torch.float64)
     radii, yes, no = (torch.tensor([value], dtype=torch.float64) for value in (3.8, 1.0, 0.0))
-    plain = pair_energy(r, radii, no, no)[:, 0].tolist()
+    plain = pair_energy(r, radii, no, no)[0][:, 0].tolist()
     gauss = [-0.035579 * np.exp(-((d / 0.5) ** 2)) - 0.005156 * np.exp(-(((d - 3) / 2) ** 2)) for d in (0, -0.5, 1)]
     assert plain == pytest.approx([gauss[0], gauss[1] + 0.840245 * 0.25, gauss[2]])
-    greasy = pair_energy(r, radii, yes, no)[:, 0].tolist()
+    greasy = pair_energy(r, radii, yes, no)[0][:, 0].tolist()
     assert [a - b for a, b in zip(greasy, plain, strict=True)] == pytest.approx([-0.035069, -0.035069, -0.035069 / 2])
-    bonded = pair_energy(r, radii, no, yes)[:, 0].tolist()
+    bonded = pair_energy(r, radii, no, yes)[0][:, 0].tolist()
     assert [a - b for a, b in zip(bonded, plain, strict=True)] == pytest.approx([0.0, -0.587439 * 5 / 7, 0.0])
+
+
+def test_the_slope_of_a_pair_is_that_of_finite_differences() -> None:
+    """Of all five terms, at distances that are away from the kinks."""
+    r = torch.linspace(1.013, 8.4, 300, dtype=torch.float64)[:, None]
+    radii, yes = torch.tensor([3.7]), torch.tensor([1.0])
+    step = 1e-6
+    kinks = torch.tensor([3.7 - 0.7, 3.7, 3.7 + 0.5, 3.7 + 1.5, 8.0], dtype=torch.float64)
+    smooth = ((r - kinks).abs() > 2 * step).all(1)
+    _, slope = pair_energy(r, radii, yes, yes)
+    above, below = (pair_energy(r + sign * step, radii, yes, yes)[0] for sign in (1, -1))
+    np.testing.assert_allclose(slope[smooth], ((above - below) / (2 * step))[smooth], atol=1e-7)
 
 
 def test_only_pairs_that_torsions_move_act_inside_of_a_ligand() -> None:

@@ -8,7 +8,7 @@ and for hydrogen bonds. kcal/mol; lower is better.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final, final
+from typing import Any, Final, final
 
 import numpy as np
 import torch
@@ -28,20 +28,33 @@ TORSION: Final = 0.05846
 """Each torsion of the ligand divides the energy by a bit more: E / (1 + 0.05846 n)."""
 
 _NEAR_BONDS: Final = 4  # atoms of the ligand that are fewer bonds apart do not act on each other
+_TOUCHING: Final = 1e-4  # Å; closer atoms do not push each other, for there is no direction to do it in
 _MARGIN: Final = 4.0  # Å that poses may move before an atom of the protein comes into reach that was left out
 
 
-def pair_energy(r: Tensor, radii: Tensor, hydrophobic: Tensor, hydrogen_bond: Tensor) -> Tensor:
-    """kcal/mol of pairs at distances `r` (..., P, Q), Å; `radii` (P, Q) are sums of two, the others (P, Q) are 0 or 1.
+def pair_energy(r: Tensor, radii: Tensor, hydrophobic: Tensor, hydrogen_bond: Tensor) -> tuple[Tensor, Tensor]:
+    """kcal/mol of pairs at distances `r` (..., P, Q), Å, and the derivative by `r`, kcal/mol/Å.
 
-    Smooth in `r` but for the kinks of the ramps and the step at the cutoff, which is below 0.002 kcal/mol.
+    Smooth in `r` but for the kinks of the ramps and the step at the cutoff, which is below 0.002 kcal/mol; the slope is
+    that beside them.
+
+    Args:
+        r: not of a graph: the slope takes the place of automatic differentiation, which is three times slower.
+        radii: (P, Q), sums of two.
+        hydrophobic, hydrogen_bond: (P, Q), 0 or 1.
     """
     d = r - radii
-    energy = GAUSS1 * torch.exp(-((d / 0.5) ** 2)) + GAUSS2 * torch.exp(-(((d - 3) / 2) ** 2))
-    energy = energy + REPULSION * d.clamp(max=0).square()
-    energy = energy + HYDROPHOBIC * hydrophobic * (1.5 - d).clamp(0, 1)
-    energy = energy + HYDROGEN_BOND * hydrogen_bond * (-d / 0.7).clamp(0, 1)
-    return energy * (r < CUTOFF)
+    near, far = GAUSS1 * torch.exp(-4 * d.square()), GAUSS2 * torch.exp(-0.25 * (d - 3).square())
+    overlap = d.clamp(max=0)
+    greasy, bond = HYDROPHOBIC * hydrophobic, HYDROGEN_BOND * hydrogen_bond
+    energy = near + far + REPULSION * overlap.square()
+    energy += greasy * (1.5 - d).clamp(0, 1)
+    energy += bond * (-d / 0.7).clamp(0, 1)
+    slope = -8 * d * near - 0.5 * (d - 3) * far + 2 * REPULSION * overlap
+    slope -= greasy * ((d > 0.5) & (d < 1.5))
+    slope -= bond / 0.7 * ((d > -0.7) & (d < 0))
+    reached = r < CUTOFF
+    return energy * reached, slope * reached
 
 
 @final
@@ -60,9 +73,46 @@ class Pairs:
         tables = (np.add.outer(first.radius, second.radius), np.outer(first.hydrophobic, second.hydrophobic), bond)
         return Pairs(*(torch.from_numpy(np.asarray(table)).to(dtype) for table in tables))
 
-    def energy(self, r: Tensor) -> Tensor:
+    def energy(self, r: Tensor) -> tuple[Tensor, Tensor]:
         """See :func:`pair_energy`."""
         return pair_energy(r, self.radii, self.hydrophobic, self.hydrogen_bond)
+
+
+@final
+class _Between(torch.autograd.Function):
+    """Σ over pairs of (S, A, 3) positions with (P, 3) others that do not move, (S,)."""
+
+    @staticmethod
+    def forward(ctx: Any, positions: Tensor, others: Tensor, pairs: Pairs) -> Tensor:  # noqa: ANN401
+        r = torch.cdist(positions, others.expand(len(positions), -1, -1), compute_mode="donot_use_mm_for_euclid_dist")
+        energy, slope = pairs.energy(r)
+        pull = slope / r.clamp(min=_TOUCHING)
+        ctx.save_for_backward(pull.sum(2, keepdim=True) * positions - pull @ others)
+        return energy.sum((1, 2))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
+        (own,) = ctx.saved_tensors
+        return gradients[0][:, None, None] * own, None, None
+
+
+@final
+class _Within(torch.autograd.Function):
+    """Σ over pairs among (S, A, 3) positions with their weights (A, A), (S,)."""
+
+    @staticmethod
+    def forward(ctx: Any, positions: Tensor, weights: Tensor, pairs: Pairs) -> Tensor:  # noqa: ANN401
+        r = (positions.unsqueeze(2) - positions.unsqueeze(1)).norm(dim=-1)
+        energy, slope = pairs.energy(r)
+        pull = weights * slope / r.clamp(min=_TOUCHING)
+        pull = pull + pull.transpose(1, 2)
+        ctx.save_for_backward(pull.sum(2, keepdim=True) * positions - pull @ positions)
+        return (weights * energy).sum((1, 2))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
+        (own,) = ctx.saved_tensors
+        return gradients[0][:, None, None] * own, None, None
 
 
 @final
@@ -95,14 +145,11 @@ class VinaEnergy:
 
     def between(self, positions: Tensor) -> Tensor:
         """Ligand with protein, (S,), of poses (S, A, 3) relative to `origin`."""
-        return self._between.energy(torch.cdist(positions, self._protein.expand(len(positions), -1, -1))).sum((1, 2))
+        return _sum(_Between, positions, self._protein, self._between)
 
     def within(self, positions: Tensor) -> Tensor:
         """Ligand with itself, (S,): pairs that torsions move against each other."""
-        a, b = positions.unsqueeze(2), positions.unsqueeze(1)
-        # No gradient of a distance of zero, of an atom to itself.
-        r = ((a - b).square().sum(-1) + 1e-8).sqrt()
-        return (self._within.energy(r) * self._free).sum((1, 2))
+        return _sum(_Within, positions, self._free, self._within)
 
     def __call__(self, positions: Tensor) -> Tensor:
         """Both, (S,): what is minimised."""
@@ -111,6 +158,11 @@ class VinaEnergy:
     def score(self, positions: Tensor) -> Tensor:
         """(S,) what Vina reports: ligand with protein, divided by 1 + 0.05846 torsions."""
         return self.between(positions) / (1 + TORSION * self.ligand.n_torsions)
+
+
+def _sum(function: type[torch.autograd.Function], *arguments: object) -> Tensor:
+    total: Tensor = function.apply(*arguments)  # type: ignore[no-untyped-call]
+    return total
 
 
 def free_pairs(ligand: Ligand) -> NDArray[np.bool_]:

@@ -17,48 +17,63 @@ _HALVINGS: Final = 8
 
 
 def minimise(
-    energy: Callable[[Tensor], Tensor], start: Tensor, steps: int, largest: Tensor, tolerance: float = 1e-3
+    energy: Callable[[Tensor, Tensor], Tensor], start: Tensor, steps: int, largest: Tensor, tolerance: float = 1e-3
 ) -> Tensor:
-    """Where `energy` (B, n) -> (B,) is low, (B, n), from `start`; never higher than there.
+    """Where `energy` is low, (B, n), from `start`; never higher than there.
 
     Args:
-        energy: of each problem by itself, differentiable.
+        energy: (b, n) points and (b,) the problems that they are of -> (b,), each by itself, differentiable. Problems
+            that have ended are not asked for any more.
         start: (B, n).
         steps: at most.
         largest: (n,) the most that a coordinate moves in one step.
         tolerance: a problem has ended when a step lowers its energy by less.
     """
-    x = start.detach()
-    value, gradient = _evaluated(energy, x)
-    inverse = torch.eye(x.shape[1], dtype=x.dtype).expand(len(x), -1, -1).clone()
-    active = torch.ones(len(x), dtype=torch.bool)
+    found = start.detach().clone()
+    left = torch.arange(len(found))
+    x = found
+    value, gradient = _evaluated(energy, x, left)
+    inverse = torch.eye(x.shape[1], dtype=x.dtype).expand(len(x), -1, -1)
     for _ in range(steps):
-        direction = -(inverse @ gradient.unsqueeze(-1)).squeeze(-1)
-        slope = (direction * gradient).sum(1)
-        uphill = slope >= 0
-        direction = torch.where(uphill[:, None], -gradient, direction)
-        slope = torch.where(uphill, -gradient.square().sum(1), slope)
-        excess = (direction.abs() / largest).amax(1).clamp(min=1.0)
-        length = 1 / excess
-        new_x, new_value, new_gradient = x, value, gradient
-        waiting = active.clone()
-        for _ in range(_HALVINGS):
-            trial = torch.where(waiting[:, None], x + length[:, None] * direction, new_x)
-            trial_value, trial_gradient = _evaluated(energy, trial)
-            good = waiting & (trial_value <= value + _SUFFICIENT * length * slope)
-            new_x = torch.where(good[:, None], trial, new_x)
-            new_value = torch.where(good, trial_value, new_value)
-            new_gradient = torch.where(good[:, None], trial_gradient, new_gradient)
-            waiting = waiting & ~good
-            if not waiting.any():
-                break
-            length = torch.where(waiting, 0.4 * length, length)
-        active = active & ~waiting & (value - new_value > tolerance)
-        inverse = _updated(inverse, new_x - x, new_gradient - gradient)
-        x, value, gradient = new_x, new_value, new_gradient
-        if not active.any():
+        new_x, new_value, new_gradient = _lower(energy, left, x, value, gradient, inverse, largest)
+        found[left] = new_x
+        going = value - new_value > tolerance
+        if not going.any():
             break
-    return x
+        inverse = _updated(inverse[going], (new_x - x)[going], (new_gradient - gradient)[going])
+        left, x, value, gradient = left[going], new_x[going], new_value[going], new_gradient[going]
+    return found
+
+
+def _lower(
+    energy: Callable[[Tensor, Tensor], Tensor],
+    problems: Tensor,
+    x: Tensor,
+    value: Tensor,
+    gradient: Tensor,
+    inverse: Tensor,
+    largest: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Point, energy and gradient after one step of each problem, by backtracking; as they were where none is lower."""
+    direction = -(inverse @ gradient.unsqueeze(-1)).squeeze(-1)
+    slope = (direction * gradient).sum(1)
+    uphill = slope >= 0
+    direction = torch.where(uphill[:, None], -gradient, direction)
+    slope = torch.where(uphill, -gradient.square().sum(1), slope)
+    length = 1 / (direction.abs() / largest).amax(1).clamp(min=1.0)
+    new_x, new_value, new_gradient = x.clone(), value.clone(), gradient.clone()
+    waiting = torch.arange(len(x))
+    for _ in range(_HALVINGS):
+        trial = x[waiting] + length[waiting, None] * direction[waiting]
+        trial_value, trial_gradient = _evaluated(energy, trial, problems[waiting])
+        good = trial_value <= value[waiting] + _SUFFICIENT * length[waiting] * slope[waiting]
+        ended = waiting[good]
+        new_x[ended], new_value[ended], new_gradient[ended] = trial[good], trial_value[good], trial_gradient[good]
+        waiting = waiting[~good]
+        if not len(waiting):
+            break
+        length[waiting] *= 0.4
+    return new_x, new_value, new_gradient
 
 
 def _updated(inverse: Tensor, s: Tensor, y: Tensor) -> Tensor:
@@ -69,9 +84,9 @@ def _updated(inverse: Tensor, s: Tensor, y: Tensor) -> Tensor:
     return left @ inverse @ left.transpose(1, 2) + rho * s.unsqueeze(2) * s.unsqueeze(1)
 
 
-def _evaluated(energy: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+def _evaluated(energy: Callable[[Tensor, Tensor], Tensor], x: Tensor, problems: Tensor) -> tuple[Tensor, Tensor]:
     x = x.detach().requires_grad_()
     with torch.enable_grad():
-        value = energy(x)
+        value = energy(x, problems)
         (gradient,) = torch.autograd.grad(value.sum(), x)
     return value.detach(), gradient

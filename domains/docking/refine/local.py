@@ -53,20 +53,21 @@ class Refinement:
         energy = VinaEnergy(complex_, positions)
         start = torch.from_numpy(positions) - energy.origin
         ligand = energy.ligand
-        bonds = torch.from_numpy(ligand.torsion_bonds).expand(len(start), -1, -1)
-        sides = torch.from_numpy(ligand.torsion_mask).expand(len(start), -1, -1)
-        mask = torch.ones(start.shape[:2], dtype=torch.bool)
+        bonds, sides = torch.from_numpy(ligand.torsion_bonds), torch.from_numpy(ligand.torsion_mask)
 
-        def moved(x: Tensor) -> Tensor:
-            flexed = kinematics.flex(start, bonds, sides, x[:, 6:])
+        def moved(x: Tensor, from_: Tensor) -> Tensor:
+            many = len(x), -1, -1
+            flexed = kinematics.flex(from_, bonds.expand(many), sides.expand(many), x[:, 6:])
+            mask = torch.ones(from_.shape[:2], dtype=torch.bool)
             return kinematics.move_rigidly(flexed, mask, x[:, :3], x[:, 3:6])
 
-        def total(x: Tensor) -> Tensor:
-            new = moved(x)
-            return energy(new) + self.restraint * (new - start).square().sum(-1).mean(1)
+        def total(x: Tensor, poses: Tensor) -> Tensor:
+            old = start[poses]
+            new = moved(x, old)
+            return energy(new) + self.restraint * (new - old).square().sum(-1).mean(1)
 
         largest = torch.tensor([*_LARGEST, *[_LARGEST_TURN] * ligand.n_torsions])
         with torch.no_grad():
-            end = moved(minimise(total, start.new_zeros(len(start), len(largest)), self.steps, largest))
+            end = moved(minimise(total, start.new_zeros(len(start), len(largest)), self.steps, largest), start)
             shift = (end - start).square().sum(-1).mean(1).sqrt().double().numpy()
             return Refined((end + energy.origin).numpy(), shift, energy.score(end).double().numpy())
