@@ -81,6 +81,8 @@ class Options:
     """bond lengths, angles and rings of the input file, or of a fresh RDKit conformer"""
     refinement_steps: int
     """of the minimiser, before poses are ranked"""
+    restraint: float
+    """kcal/mol/Å² that holds poses back in it; 0 = none"""
     seed: int
     out: Path
     """folder for the results; a study that was interrupted there goes on"""
@@ -151,7 +153,7 @@ def compare(options: Options, log: Console) -> int:
     limits = {KNOWN: options.known, UNSEEN: options.unseen}
     sets = {name: _read(options, name, limit, clusters, model) for name, limit in limits.items()}
     store, began = Store(options.out / "cache"), time.process_time()
-    kept = study.Kept(store, fingerprint(model.network), options.refinement_steps)
+    kept = study.Kept(store, fingerprint(model.network), options.refinement_steps, options.restraint)
     rankers: dict[str, Ranker] = {"consensus": Consensus(), "residual": Residual(model), "vina": VinaScore(None)}
     weights = stored_weights(model.path).weights
     ranker = Combination([rankers[name] for name in weights], weights)
@@ -203,6 +205,7 @@ def _check(options: Options) -> None:
         known=(options.known, 1),
         unseen=(options.unseen, 1),
         refinement_steps=(options.refinement_steps, 0),
+        restraint=(options.restraint, 0),
         seed=(options.seed, 0),
     )
     try:
@@ -278,7 +281,7 @@ def _poses(
         own = docked.positions[complex_.name]
 
         def make(complex_: Complex = complex_, own: NDArray[np.float32] = own) -> Any:  # noqa: ANN401
-            return Refinement(steps=options.refinement_steps)(complex_, own).positions.tolist()
+            return Refinement(options.restraint, options.refinement_steps)(complex_, own).positions.tolist()
 
         refined = np.array(kept("refined", (complex_.name, fingerprint(own.tobytes())), make), dtype=np.float32)
         assert complex_.reference is not None
@@ -325,10 +328,10 @@ def block(
     about = (
         f"{study.made_by('budget', options)}. Model {path.stem if path else '-'}, {counts}; pocket {options.pocket}, "
         f"conformers {options.conformer}. First pose within 2 Å, in % of complexes with 95% intervals (bootstrap over "
-        f"clusters), ranked by consensus and Vina's score after {options.refinement_steps} steps of refinement; in "
-        "brackets how many poses the budget pays for. By consensus, mean and best of all: at the largest budget; the "
-        "first two of poses as they were docked, without refinement, the last of refined ones. "
-        f"{seconds / 60:.0f} CPU minutes in this call."
+        f"clusters), ranked by consensus and Vina's score after {options.refinement_steps} steps of refinement, "
+        f"restraint {options.restraint:g}; in brackets how many poses the budget pays for. By consensus, mean and best "
+        "of all: at the largest budget; the first two of poses as they were docked, without refinement, the last of "
+        f"refined ones. {seconds / 60:.0f} CPU minutes in this call."
     )
     tables = []
     headings = ("sampler", "c", "NFE", *(f"{b} evaluations" for b in options.budgets), "by consensus", "mean", "best")

@@ -149,7 +149,7 @@ class _Study:
 
     def _scored(self, complexes: Sequence[Complex], nfe: int, bar: WorkProgress) -> list[Scored]:
         options, samples = self.options, max(self.options.samples)
-        refinement = Refinement(steps=options.refinement_steps)
+        refinement = Refinement(options.restraint, options.refinement_steps)
         return score_poses(
             self.model,
             complexes,

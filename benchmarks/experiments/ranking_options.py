@@ -52,6 +52,8 @@ class Options:
     """training complexes to fit weights on, with --fitted-on training"""
     refinement_steps: int
     """of the minimiser, before poses are ranked"""
+    restraint: float
+    """kcal/mol/Å² that holds poses back in it; 0 = none"""
     trials: int
     """held-out ligands on which refinements are compared; 0 = none"""
     restraints: tuple[float, ...]
@@ -85,6 +87,7 @@ def check(options: Options) -> None:
         train=(options.train, 2),
         exhaustiveness=(options.exhaustiveness, 1),
         refinement_steps=(options.refinement_steps, 0),
+        restraint=(options.restraint, 0),
         **{name: (value, 0) for name in ("known", "unseen") if (value := getattr(options, name)) is not None},
     )
     study.check_each_once(nfe=options.nfe, samples=options.samples)

@@ -50,7 +50,7 @@ def vina_block(options: Options, rows: Sequence[Row], chosen: str) -> str:
 def _origin(options: Options) -> str:
     return (
         f"{study.made_by('ranking', options)}. Weights {options.weights.stem}, pocket {options.pocket}, conformers "
-        f"{options.conformer}, {options.refinement_steps} steps of refinement."
+        f"{options.conformer}, {options.refinement_steps} steps of refinement, restraint {options.restraint:g}."
     )
 
 

@@ -51,7 +51,7 @@ class DockOptions:
     known_poses: bool = False
     """the ligand files hold bound poses, to which RMSDs are added; said already by a pocket around the ligand itself"""
     refine: bool = True
-    """move poses out of clashes: torsions and rigid motion, on Vina's score and a restraint"""
+    """move every pose to the nearest minimum of Vina's scoring function, by torsions and rigid motion"""
     ranking: Ranking | None = None
     """what the poses are ordered by: consensus (how many ended near a pose), residual (how far the network still wants
     to move it), vina (Vina's score after local optimisation), their combination as fitted on training complexes, or

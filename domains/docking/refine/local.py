@@ -1,4 +1,4 @@
-"""Local optimisation of a ligand's poses in its pocket: torsions and rigid motion, on Vina's score and a restraint."""
+"""Local optimisation of a ligand's poses in its pocket: torsions and rigid motion, by Vina's scoring function."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Refinement:
     """How poses are moved.
 
     Attributes:
-        restraint: kcal/mol/Å², on the mean square of how far atoms are from where they were.
+        restraint: kcal/mol/Å², on the mean square of how far atoms are from where they were; 0 lets them go.
         steps: of the minimiser, at most.
     """
 
-    restraint: float = 1.0
-    steps: int = 60
+    restraint: float = 0.0
+    steps: int = 120
 
     def __call__(self, complex_: Complex, positions: NDArray[np.float32]) -> Refined:
         """Refine poses (S, A, 3), Å, in the protein's frame, all of them finite.
