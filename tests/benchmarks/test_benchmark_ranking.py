@@ -162,7 +162,7 @@ def test_the_study_stores_what_it_chose_beside_the_weights(tmp_path: Path, capsy
     assert not stored_weights(weights).own
     assert main([str(word) for word in words]) == 0
     table = capsys.readouterr().out
-    assert "Weights small, pocket point-of-ligand, conformers rdkit, 2 steps of refinement." in table
+    assert "Weights small, pocket point-of-ligand, conformers rdkit, 2 steps of refinement, restraint 0." in table
     rows = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
     assert {(row["split"], row["samples"], row["complexes"]) for row in rows} == {
         (split, n, 1) for split in (KNOWN, UNSEEN) for n in (2, 4)
