@@ -161,7 +161,7 @@ class VinaEnergy:
 
 
 def _sum(function: type[torch.autograd.Function], *arguments: object) -> Tensor:
-    total: Tensor = function.apply(*arguments)  # type: ignore[no-untyped-call]
+    total: Tensor = function.apply(*arguments)
     return total
 
 
