@@ -58,6 +58,14 @@ class ProbabilityFlow(ABC, Generic[State]):
     def distance(self, x: State, target: State) -> Tensor:
         """The training distance of each sample from its target (decoded first where that matters), shape (B,)."""
 
+    def residual(self, x: State, target: State) -> Tensor:
+        """Differences whose squares add up to :meth:`distance`, shape (B, m), for Gauss-Newton steps.
+
+        Raises:
+            ValueError: if the flow does not say.
+        """
+        raise ValueError(f"{type(self).__name__} has no residual, which optimiser 'gauss-newton' needs; use 'bfgs'")
+
     @abstractmethod
     def norm(self, v: Tangent) -> Mapping[str, Tensor]:
         """Factor -> Euclidean length of each sample's tangent, shape (B,)."""
@@ -138,6 +146,11 @@ class ArrayFlow(ProbabilityFlow[State]):
     def distance(self, x: State, target: State) -> Tensor:
         """Mean squared difference of the decoded samples."""
         return (self.decode(x) - self.decode(target)).square().flatten(1).mean(1)
+
+    def residual(self, x: State, target: State) -> Tensor:
+        """Differences of the decoded samples over √m, m entries a sample."""
+        difference = (self.decode(x) - self.decode(target)).flatten(1)
+        return difference / math.sqrt(difference.shape[1])
 
     def norm(self, v: Tangent) -> Mapping[str, Tensor]:
         return {"x": torch.linalg.vector_norm(v["x"].flatten(1), dim=1)}

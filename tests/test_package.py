@@ -30,7 +30,7 @@ BROUGHT_BY = {"PIL": "pillow", "torch_geometric": "torch-geometric", "sklearn": 
 
 MAY_IMPORT = {
     "ld3": {"ld3"},
-    "ld3_diffusers": {"ld3", "ld3_diffusers"},
+    "ld3_diffusers": {"ld3", "ld3_diffusers", "domains"},  # for one function, loaded when it is asked for
     "domains": {"ld3", "ld3_diffusers", "domains"},
     "ld3_command": {"ld3_command", "domains"},
     "benchmarks": {"ld3", "ld3_diffusers", "domains", "benchmarks"},

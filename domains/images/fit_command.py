@@ -17,7 +17,7 @@ from domains.exits import run_command
 from domains.fit_cost import LEAST_PAIRS, afford, seconds_a_call
 from domains.images.conditioned import ConditionedFlow
 from domains.images.diffusers.flow import DiffusersFlow
-from domains.images.export import TARGETS
+from domains.images.export import TARGETS, Target
 from domains.images.fit_sheet import compare, write_sheet
 from domains.images.fits import learn_grid
 from domains.images.models.load import load
@@ -46,7 +46,7 @@ class Fit:
     checkpoint in a single .safetensors file"""
     out: Path
     """file for the fit, a .json; a picture and what an interrupted run goes on from lie beside it"""
-    target: Annotated[Literal["diffusers", "comfyui", "k-diffusion", "json"], tyro.conf.arg(name="for")] = "diffusers"
+    target: Annotated[Target, tyro.conf.arg(name="for")] = "diffusers"
     """who will sample: it decides the solver, and what may be learned; json: a program of your own"""
     nfe: int = 5
     """network evaluations an image"""
@@ -120,6 +120,7 @@ class Fit:
                 seed=self.seed,
                 batch=self.batch,
                 teacher=teacher,
+                target=self.target,
                 folder=self._cache,
                 on_progress=progress.follow(),
             )

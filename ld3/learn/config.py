@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from ld3.learn.student import Phase
 
-Optimiser = Literal["adam", "bfgs"]
+Optimiser = Literal["adam", "bfgs", "gauss-newton"]
 
 
 def check_numbers(
@@ -52,25 +52,28 @@ class FitConfig:
         phases: what is learned, in order: "times" of the solver alone, "joint" with the levels the network is given,
             "coefficients" of the solver alone, or "all" that there is to learn. Which for what: docs/defaults.md.
         optimiser: "adam", a new batch a step; or "bfgs" (quasi-Newton), which builds up the curvature of the loss
-            of one batch and needs far fewer steps where that loss is smooth.
+            of one batch and needs far fewer steps where that loss is smooth; or "gauss-newton", which computes that
+            curvature from the Jacobian of what the distance squares (`ProbabilityFlow.residual`): fewer evaluations
+            still and a lower end, for P directions of forward derivatives a step, P numbers being learned.
         steps: gradients per phase, at most.
-        batch: pairs per gradient; 0 = all. BFGS draws its batch once a phase.
-        first_batch: pairs of a search of BFGS that comes first in every phase, and whose curvature the one on the batch
-            goes on with; 0 = no such search.
+        batch: pairs per gradient; 0 = all. BFGS and Gauss-Newton draw their batch once a phase.
+        first_batch: pairs of a search that comes first in every phase, of BFGS, with whose curvature the one on the
+            batch goes on, or of Gauss-Newton; 0 = no such search.
         first_steps: gradients of that search, at most.
+        curvature_batch: pairs of a search of Gauss-Newton that its Jacobian is taken on; 0 = all of its batch.
         chunk: pairs whose activations are held at once.
         learning_rate: Adam's, on log-gaps and offsets.
         coefficient_rate: that of the solver's coefficients, as a share of learning_rate; for BFGS, the unit in which
             they are measured.
         coefficient_depth: nodes that they weigh; 0 = the solver's order, the number of steps or more = all there are.
         clip: Adam's gradients longer than this are shortened to it.
-        validate_every: Adam's steps, or iterations of BFGS, between validations.
-        patience: validations without improvement before Adam's learning rate falls, or BFGS ends the phase.
+        validate_every: Adam's steps, or iterations of the other two, between validations.
+        patience: validations without improvement before Adam's learning rate falls, or the others end the phase.
         decay: by what factor it falls.
         anneal: instead, lower the learning rate linearly to zero over the second half of each phase.
         min_learning_rate: below this the phase ends.
         radius: of the ball, in standard deviations of the prior: one number, or one per factor; 0 = plain loss. Adam's
-            only: the loss that BFGS minimises must not change under it.
+            only: the loss that the others minimise must not change under them.
         shift_rate: length of a shift's first step, as a share of the radius.
         scale: of the bounded distance, in the units of the flow's distance before squaring; None = unbounded.
         checkpoint: recompute activations in the backward pass instead of keeping them.
@@ -92,6 +95,7 @@ class FitConfig:
     batch: int = 0
     first_batch: int = 0
     first_steps: int = 40
+    curvature_batch: int = 0
     chunk: int = 64
     learning_rate: float = 0.05
     coefficient_rate: float = 0.3
@@ -111,8 +115,8 @@ class FitConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.optimiser not in ("adam", "bfgs"):
-            raise ValueError(f"optimiser must be 'adam' or 'bfgs', got {self.optimiser!r}")
+        if self.optimiser not in get_args(Optimiser):
+            raise ValueError(f"optimiser must be one of {', '.join(get_args(Optimiser))}, got {self.optimiser!r}")
         if unknown := [phase for phase in self.phases if phase not in get_args(Phase)]:
             raise ValueError(f"phases must be of {', '.join(get_args(Phase))}, got {unknown[0]!r}")
         if not self.phases:
@@ -120,7 +124,7 @@ class FitConfig:
         check_numbers(
             self,
             whole=("chunk", "first_steps", "validate_every", "patience"),
-            whole_or_zero=("steps", "batch", "first_batch", "coefficient_depth", "seed"),
+            whole_or_zero=("steps", "batch", "first_batch", "curvature_batch", "coefficient_depth", "seed"),
             above_zero=("learning_rate", "coefficient_rate", "clip", "decay", "shift_rate"),
             limits=("scale", "max_evaluations", "seconds"),
         )
@@ -128,10 +132,14 @@ class FitConfig:
             raise ValueError(f"decay must be below 1, got {self.decay}")
         if not self.min_learning_rate >= 0:
             raise ValueError(f"min_learning_rate must be at least 0, got {self.min_learning_rate}")
-        if self.optimiser != "bfgs" and self.first_batch:
-            raise ValueError(f"first_batch must be 0 with optimiser {self.optimiser!r}, got {self.first_batch}")
+        if self.optimiser == "adam" and self.first_batch:
+            raise ValueError(f"first_batch must be 0 with optimiser 'adam', got {self.first_batch}")
+        if self.optimiser != "gauss-newton" and self.curvature_batch:
+            raise ValueError(f"curvature_batch must be 0 with optimiser {self.optimiser!r}, got {self.curvature_batch}")
         radii = self.radius.values() if isinstance(self.radius, Mapping) else (self.radius,)
         if not all(0 <= radius < math.inf for radius in radii):
             raise ValueError(f"radius must be a finite number from 0 on, or one per factor, got {self.radius}")
-        if self.optimiser == "bfgs" and any(radii):
-            raise ValueError(f"radius must be 0 with optimiser 'bfgs', got {self.radius}; use 'adam' for a ball")
+        if self.optimiser != "adam" and any(radii):
+            raise ValueError(
+                f"radius must be 0 with optimiser {self.optimiser!r}, got {self.radius}; use 'adam' for a ball"
+            )

@@ -2,10 +2,10 @@
 
 Phases, each from the best student so far: the solver's times, the levels that the network is given, the solver's
 coefficients, alone or together; by default all at once (:mod:`ld3.learn.student`). The mean loss over teacher pairs is
-lowered by quasi-Newton steps (:mod:`ld3.learn.quasi_newton`), or by Adam, whose learning rate falls when validation
-stops improving (or, where the loss is too noisy to tell, linearly). The student that wins on the
-validation pairs is kept, and has to win against the best hand-made grid on pairs held back for that
-(:mod:`ld3.learn.final_test`). Its starts may move in a ball (:mod:`ld3.learn.ball`), at no evaluation of its own.
+lowered by quasi-Newton steps (:mod:`ld3.learn.quasi_newton`), by Gauss-Newton (:mod:`ld3.learn.gauss_newton`), or by
+Adam, whose learning rate falls when validation stops improving (or, where the loss is too noisy to tell, linearly). The
+student that wins on the validation pairs is kept, and has to win against the best hand-made grid on pairs held back for
+that (:mod:`ld3.learn.final_test`). Its starts may move in a ball (:mod:`ld3.learn.ball`), at no evaluation of its own.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ld3.fingerprint import fingerprint
@@ -34,18 +36,20 @@ from ld3.learn.checks import check_fit, check_noise
 from ld3.learn.config import FitConfig
 from ld3.learn.descent import Descent
 from ld3.learn.final_test import FEWEST, FinalTest, judge
+from ld3.learn.gauss_newton import FIRST_DAMPING, GaussNewton
 from ld3.learn.objective import Cost, Objective, mean_of_all
-from ld3.learn.plan import Part, parts_of
+from ld3.learn.plan import Part, curvature_pairs, parts_of
 from ld3.learn.progress import Progress
 from ld3.learn.quasi_newton import QuasiNewton
 from ld3.learn.result import FitResult, Point
 from ld3.learn.student import Phase, Student
 from ld3.learn.teacher import Pairs, finite_parts
+from ld3.learn.variables import Answer, Variables
 from ld3.path_points import trace
 from ld3.solvers.solver import Solver
 from ld3.state import State, tensors
 
-_FORMAT = 7  # of the saved fit; raise it when its content changes, so that no older one is taken up
+_FORMAT = 8  # of the saved fit; raise it when its content changes, so that no older one is taken up
 
 
 def fit(
@@ -172,6 +176,8 @@ class _Fit(Generic[State]):
     def choose_initial_grid(self) -> None:
         """Validate every grid there is, equal ones (a clock geometric in t has them) once, and start from one."""
         self.at = Progress()
+        if self.config.optimiser == "gauss-newton":
+            self.check_curvature()
         tried, name_or_best = self.at.tried, self.config.initial_grid
         for name, grid in self.grids.items():
             twin = next((n for n in tried if self.grids[n].equals(grid)), None)
@@ -186,6 +192,14 @@ class _Fit(Generic[State]):
         self.at.best, self.at.best_loss = copy.deepcopy(self.student.state_dict()), tried[self.at.initial_grid]
         self.record("start", None, self.at.best_loss)
 
+    def check_curvature(self) -> None:
+        """Refuse a flow without residual or forward derivatives now, and not after a first search."""
+        config, name = self.config, self.config.initial_grid
+        grid = self.grids[next(iter(self.grids)) if name == "best" else name]
+        student = Student(grid, self.solver, config.shared_clock, config.phases, config.coefficient_depth)
+        variables = student.variables(config.phases[0], config.coefficient_rate)
+        self.objective.check_curvature(student, Variables(variables))
+
     def begin(self) -> None:
         config = self.config
         self.student = Student(
@@ -194,10 +208,8 @@ class _Fit(Generic[State]):
 
     def learn(self, part: Part) -> None:
         """One phase or its first search, from the best student so far to its own end."""
-        if self.config.optimiser == "adam":
-            self.descend(part.phase)
-        else:
-            self.minimise(part)
+        search = {"adam": self.descend, "bfgs": self.minimise, "gauss-newton": self.approach}
+        search[self.config.optimiser](part)
         self.at.finished.append(part.phase)
         self.at.phase_steps = 0
         self.save()
@@ -209,8 +221,9 @@ class _Fit(Generic[State]):
         """
         return torch.randperm(self.n_train, generator=self.generator)[: self.part.batch].sort().values
 
-    def descend(self, phase: Phase) -> None:
+    def descend(self, part: Part) -> None:
         """The phase by Adam."""
+        phase = part.phase
         if self.at.phase_steps == 0:
             self.restart(phase, self.config.learning_rate)
         while not self.phase_is_over():
@@ -250,6 +263,38 @@ class _Fit(Generic[State]):
         if at.curve[-1].step < at.step:
             self.validate(phase, search.lowest)
         at.curvature = search.curvature.tolist() if part.first and at.worse == 0 else []
+
+    def approach(self, part: Part) -> None:
+        """The phase by Gauss-Newton, on one batch."""
+        at, config, phase = self.at, self.config, part.phase
+        if at.phase_steps == 0:
+            self.student.load_state_dict(at.best)
+            at.rows, at.answers, at.damping, at.worse = self.draw().tolist(), [], FIRST_DAMPING, 0
+        rows = torch.tensor(at.rows)
+        seen = curvature_pairs(config, len(rows))
+        some = rows[torch.arange(seen) * len(rows) // seen]
+        variables = self.student.variables(phase, config.coefficient_rate)
+        search = GaussNewton(variables, at.answers[-1] if at.answers else None, at.damping)
+
+        def evaluate() -> float:
+            losses = self.objective.differentiate(self.student, rows)
+            self.count_step()
+            return mean_of_all(losses, len(rows))
+
+        def on_iteration(answer: Answer) -> None:
+            at.damping = search.damping
+            at.answers.append(answer)
+            if len(at.answers) % config.validate_every == 0:
+                self.validate(phase, answer[0])
+            else:
+                self.save()
+
+        def curvature(moving: Variables) -> NDArray[np.float64]:
+            return self.objective.curvature(self.student, some, moving)
+
+        search.run(evaluate, curvature, self.phase_is_over, on_iteration)
+        if search.answer is not None and at.curve[-1].step < at.step:
+            self.validate(phase, search.answer[0])
 
     def count_step(self) -> None:
         self.at.step += 1
@@ -329,6 +374,7 @@ class _Fit(Generic[State]):
             curve=tuple(at.curve),
             network_evaluations=cost.evaluations,
             gradient_evaluations=cost.gradients,
+            direction_evaluations=cost.directions,
             failed=cost.failed,
             dropped=self.dropped,
             seconds=at.curve[-1].seconds,  # a finished fit that is read again has taken no longer

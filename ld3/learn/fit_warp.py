@@ -18,8 +18,9 @@ from ld3.grids.hand_made import HAND_MADE
 from ld3.learn.config import FitConfig, check_numbers
 from ld3.learn.final_test import FEWEST, FinalTest, judge
 from ld3.learn.objective import Objective, mean_of_all
-from ld3.learn.quasi_newton import QuasiNewton, Variable
+from ld3.learn.quasi_newton import QuasiNewton
 from ld3.learn.teacher import Pairs, finite_parts
+from ld3.learn.variables import Variable
 from ld3.learn.warp import Warp
 from ld3.learn.warp_coefficients import WarpCoefficients
 from ld3.learn.warp_result import WarpFit

@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Generic, Protocol, final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.func import functional_call, jvp, vmap
 
 from ld3.flow import ProbabilityFlow
 from ld3.grids.grid import Grid
@@ -16,16 +19,23 @@ from ld3.learn.ball import Ball
 from ld3.learn.config import FitConfig
 from ld3.learn.loss import soft_loss
 from ld3.learn.teacher import Pairs
+from ld3.learn.variables import Variables
+from ld3.solvers.integrate import integrate
+from ld3.solvers.sde import recorded
 from ld3.solvers.solver import Solver
 from ld3.state import State
+
+_DIRECTIONS = 16  # of forward derivatives, side by side
 
 
 @dataclass
 class Cost:
-    """Network evaluations per sample, those of them that were differentiated, and samples that broke in training."""
+    """Network evaluations per sample, those of them that were differentiated, those in Jacobians times the directions
+    of these, and samples that broke in training."""
 
     evaluations: int = 0
     gradients: int = 0
+    directions: int = 0
     failed: int = 0
 
 
@@ -37,6 +47,8 @@ class Learner(Protocol):
     def zero_grad(self) -> None: ...
 
     def parameters(self) -> Iterator[nn.Parameter]: ...
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...
 
 
 @final
@@ -84,6 +96,65 @@ class Objective(Generic[State]):
         student.zero_grad()
         return torch.cat([self._add_gradient(student, part, len(rows)) for part in rows.split(self.config.chunk)])
 
+    @torch.no_grad()
+    def curvature(self, student: nn.Module, rows: Tensor, variables: Variables) -> NDArray[np.float64]:
+        """JᵀJ/n over n training pairs, (P, P): half of what Gauss and Newton take for the second derivative of their
+        mean loss, J being the Jacobian of the flow's residual in the variables. Samples that break are left out.
+        """
+        total = torch.zeros(len(variables), len(variables), dtype=torch.float64)
+        for part in rows.split(max(1, self.config.chunk // _DIRECTIONS)):
+            jacobian = self._jacobian(student, self.train.take(part), variables)
+            total += jacobian @ jacobian.T
+        self.cost.evaluations += self.nfe * len(rows)
+        self.cost.gradients += self.nfe * len(rows)
+        self.cost.directions += self.nfe * len(rows) * len(variables)
+        return np.asarray(total / len(rows))
+
+    def _jacobian(self, student: nn.Module, pairs: Pairs[State], variables: Variables) -> Tensor:
+        """(P, entries of all residuals), float64, by forward derivatives, some directions side by side."""
+        names = {id(parameter): name for name, parameter in student.named_parameters()}
+        keys = [names[id(parameter)] for parameter in variables.parameters]
+        start = torch.from_numpy(variables.point())
+        noise = None if pairs.noise is None else recorded(pairs.noise)
+
+        def residual(point: Tensor) -> Tensor:
+            grid, solver = functional_call(student, dict(zip(keys, variables.parts(point), strict=True)), ())
+            return self.flow.residual(integrate(self.flow, pairs.start, grid, solver, noise=noise), pairs.end)
+
+        def along(direction: Tensor) -> tuple[Tensor, Tensor]:
+            return jvp(residual, (start,), (direction,))
+
+        directions = torch.eye(len(variables), dtype=torch.float64)
+        values, found = (part.double().cpu() for part in vmap(along, chunk_size=_DIRECTIONS)(directions))
+        slope = _slope(values[0].square().sum(1), self.config.scale)
+        weighted = found * slope.sqrt()[:, None]
+        sound = weighted.isfinite().flatten(2).all(2).all(0)
+        return weighted[:, sound].flatten(1)
+
+    def check_curvature(self, student: nn.Module, variables: Variables) -> None:
+        """Take a Jacobian of one pair.
+
+        Raises:
+            ValueError: if the flow has no residual or one that is not its distance's, or its network has no forward
+                derivatives.
+        """
+        pair = self.train.take(slice(0, 1))
+        distance = float(self.flow.distance(pair.start, pair.end))
+        squares = float(self.flow.residual(pair.start, pair.end).square().sum())
+        if not math.isclose(distance, squares, rel_tol=1e-3):
+            raise ValueError(
+                f"the flow's residual must square to its distance for optimiser 'gauss-newton', got {squares:.6g} for "
+                f"{distance:.6g}; use 'bfgs'"
+            )
+        try:
+            self.curvature(student, torch.zeros(1, dtype=torch.long), variables)
+        except (RuntimeError, NotImplementedError) as error:
+            cause = str(error).partition("\n")[0]
+            raise ValueError(
+                f"optimiser 'gauss-newton' takes forward derivatives, side by side, which this flow does not give: "
+                f"{cause}; use 'bfgs'"
+            ) from error
+
     def _add_gradient(self, student: Learner, rows: Tensor, n: int) -> Tensor:
         """Add the gradient of these pairs' share of the mean over `n`."""
         shift = self.ball.shift(rows)
@@ -119,6 +190,11 @@ class Objective(Generic[State]):
             return loss.detach()[:0]
         halves = rows.split((len(rows) + 1) // 2)
         return torch.cat([self._add_gradient(student, half, n) for half in halves])
+
+
+def _slope(distance: Tensor, scale: float | None) -> Tensor:
+    """Derivative of the bounded distance in the distance."""
+    return torch.ones_like(distance) if scale is None else scale**2 / (distance + scale**2).square()
 
 
 def mean_of_all(losses: Tensor, n: int) -> float:

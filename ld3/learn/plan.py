@@ -42,4 +42,12 @@ def most_evaluations(config: FitConfig, n_train: int, n_valid: int, nfe: int, n_
     """
     parts = parts_of(config, n_train)
     validations = len(HAND_MADE) + n_given + sum(-(-part.steps // config.validate_every) for part in parts)
-    return nfe * (validations * n_valid + sum(part.steps * part.batch for part in parts) + 2 * n_test)
+    trained = sum(part.steps * (part.batch + curvature_pairs(config, part.batch)) for part in parts)
+    return nfe * (validations * n_valid + trained + 2 * n_test)
+
+
+def curvature_pairs(config: FitConfig, batch: int) -> int:
+    """Of a batch, how many a Jacobian is taken on in a step; none where no optimiser asks for it."""
+    if config.optimiser != "gauss-newton":
+        return 0
+    return min(config.curvature_batch, batch) or batch

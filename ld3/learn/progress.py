@@ -9,8 +9,9 @@ from typing import Any
 from torch import Tensor
 
 from ld3.learn.final_test import FinalTest
-from ld3.learn.quasi_newton import Answer
+from ld3.learn.gauss_newton import FIRST_DAMPING
 from ld3.learn.result import Point
+from ld3.learn.variables import Answer
 
 
 @dataclass
@@ -27,7 +28,8 @@ class Progress:
         rate: learning rate of Adam.
         worse: validations without improvement.
         origin, rows, answers: of a phase of BFGS: the parameters that it started from, its batch, and the losses and
-            gradients that the minimiser was given.
+            gradients that the minimiser was given; of one of Gauss-Newton, those after its steps.
+        damping: of Gauss-Newton.
         curvature: inverse Hessian that the last search of BFGS leaves to the next.
         test: what the final test found.
     """
@@ -45,6 +47,7 @@ class Progress:
     origin: dict[str, Tensor] = field(default_factory=dict)
     rows: list[int] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
+    damping: float = FIRST_DAMPING
     curvature: list[list[float]] = field(default_factory=list)
     test: FinalTest | None = None
 

@@ -9,35 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import NamedTuple, final
+from typing import final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult, minimize
-from torch import nn
 
-Answer = tuple[float, list[float]]
-"""A loss, and its gradient."""
+from ld3.learn.variables import Answer, Variable, Variables
 
 _FLAT = 1e-7  # the minimiser stops when an iteration lowers the loss by less than this share of the scale
 _BROKEN = 1e6  # what an infinite loss counts, in units of the scale: the search along a line interpolates
 _ENDLESS = 10**9
 _LEAST = 1e-10  # eigenvalue of an inverse Hessian, as a share of the largest
-
-
-class Variable(NamedTuple):
-    """A parameter that moves.
-
-    Attributes:
-        parameter: requires a gradient.
-        unit: what counts as a step of length 1.
-        lowest: its entries stay at or above this.
-    """
-
-    parameter: nn.Parameter
-    unit: float = 1.0
-    lowest: float = -math.inf
 
 
 class _Over(Exception):
@@ -74,7 +57,7 @@ class QuasiNewton:
         scale: float | None = None,
         curvature: Sequence[Sequence[float]] = (),
     ) -> None:
-        self.variables = tuple(variables)
+        self.variables = Variables(variables)
         self.scale = scale
         self.answers = list(answers)
         self.lowest = math.inf
@@ -94,8 +77,8 @@ class QuasiNewton:
                 earlier run.
         """
         known, asked, iteration = len(self.answers), 0, 0
-        start = best = self._point()
-        low = np.concatenate([np.full(v.parameter.numel(), v.lowest / v.unit) for v in self.variables])
+        start = best = self.variables.point()
+        low = self.variables.lowest
         inside, slope = np.full_like(start, math.nan), start
         before = math.inf
         last: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
@@ -105,11 +88,11 @@ class QuasiNewton:
             nonlocal asked, best, inside, slope
             if not np.array_equal(inside, np.maximum(point, low)):
                 inside = np.maximum(point, low)
-                self._move(inside)
+                self.variables.move(inside)
                 if asked == len(self.answers):
                     if over():
                         raise _Over
-                    self.answers.append((evaluate(), self._gradient()))
+                    self.answers.append((evaluate(), self.variables.gradient()))
                 asked += 1
             loss, gradient = self.answers[asked - 1]
             slope = np.array(gradient) / self._scale
@@ -127,7 +110,7 @@ class QuasiNewton:
                     self._learn_curvature(x - last[0], slope - last[1])
                 last = x.copy(), slope
             if asked > known:
-                self._move(np.maximum(x, low))
+                self.variables.move(np.maximum(x, low))
                 on_iteration(iteration)
             if before - intermediate_result.fun < _FLAT:
                 raise _Over
@@ -147,7 +130,7 @@ class QuasiNewton:
                 except _Outside:
                     start = inside
                     options.pop("hess_inv0", None)
-        self._move(best)
+        self.variables.move(best)
 
     def _learn_curvature(self, step: NDArray[np.float64], change: NDArray[np.float64]) -> None:
         """The update of BFGS with a step and the change of slope along it (Nocedal & Wright, eq. 6.17)."""
@@ -164,25 +147,6 @@ class QuasiNewton:
         """Of the losses."""
         first = self.answers[0][0] if self.scale is None else self.scale
         return first if 0 < first < math.inf else 1.0
-
-    def _point(self) -> NDArray[np.float64]:
-        return np.concatenate([v.parameter.detach().cpu().numpy().ravel() / v.unit for v in self.variables])
-
-    def _gradient(self) -> list[float]:
-        """A parameter that the loss does not depend on has none."""
-        return [
-            entry * v.unit
-            for v in self.variables
-            for entry in (torch.zeros_like(v.parameter) if v.parameter.grad is None else v.parameter.grad)
-            .flatten()
-            .tolist()
-        ]
-
-    @torch.no_grad()
-    def _move(self, point: NDArray[np.float64]) -> None:
-        parts = torch.from_numpy(point).split([v.parameter.numel() for v in self.variables])
-        for v, part in zip(self.variables, parts, strict=True):
-            v.parameter.copy_(v.unit * part.view_as(v.parameter))
 
 
 def _positive(matrix: NDArray[np.float64]) -> NDArray[np.float64]:

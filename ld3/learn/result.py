@@ -74,6 +74,8 @@ class FitResult:
         network_evaluations: all forward evaluations of the network, per sample: hand-made grids, training,
             validation and test; the teacher's are recorded with its pairs.
         gradient_evaluations: those of them that were also differentiated.
+        direction_evaluations: those in Jacobians, each times the directions taken side by side, at a cost that is not
+            in the other two.
         failed: times that a training sample came out of the student not finite, and was left out of its step.
         dropped: pairs that were left out, because the teacher's end is not finite.
         seconds: wall time.
@@ -104,6 +106,7 @@ class FitResult:
     path: Mapping[str, FactorPath]
     data_mean: Mapping[str, Tensor] | None = None
     about: Mapping[str, object] = field(default_factory=dict)
+    direction_evaluations: int = 0
 
     @property
     def learned(self) -> bool:
@@ -222,8 +225,10 @@ _READERS: Final[Mapping[str, Callable[[str, object], Any]]] = {
 def _read(content: Mapping[str, object]) -> FitResult:
     found = values_of(content, _READERS)
     about = table("about", content.get("about", {}))
+    directions = count("direction_evaluations", content.get("direction_evaluations", 0))
     mean = tensors_of("data_mean", content.get("data_mean"))
-    fit = FitResult(**{**found, "path": _path(found["path"], found["grid"]), "data_mean": mean, "about": about})
+    more = {"data_mean": mean, "about": about, "direction_evaluations": directions}
+    fit = FitResult(**{**found, "path": _path(found["path"], found["grid"]), **more})
     solver = fit.student()
     if fit.test is not None and fit.test.against not in fit.hand_made:
         raise ValueError(f"test.against must be one of hand_made {sorted(fit.hand_made)}, got {fit.test.against!r}")

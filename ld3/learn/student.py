@@ -11,7 +11,7 @@ from torch import nn
 from ld3.grids.grid import Grid
 from ld3.learn.learned_coefficients import LearnedCoefficients
 from ld3.learn.learned_grid import LearnedGrid
-from ld3.learn.quasi_newton import Variable
+from ld3.learn.variables import Variable
 from ld3.solvers.solver import Solver
 
 Phase = Literal["times", "joint", "coefficients", "all"]

@@ -30,7 +30,7 @@ def command(out: Path, *more: str) -> list[str]:
     """Two seeds at 4 NFE, from few pairs and few gradients."""
     few = {"own": 32, "few": 8, "few-steps": 4, "many": 16, "choose": 8}
     pairs = [word for name, n in few.items() for word in (f"--pairs.{name}", str(n))]
-    pairs += ["--everything.pairs", "32", "--everything.few", "8", "--everything.few-steps", "4"]
+    pairs += ["--everything.few", "8", "--everything.few-steps", "2", "--everything.steps", "120"]
     quick = ["--fit.steps", "12", "--test-starts", str(STARTS), "--fd-samples", "80"]
     return ["--nfe", "4", "--seeds", "0", "1", "--out", str(out), *pairs, *quick, *more]
 

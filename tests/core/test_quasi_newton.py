@@ -240,7 +240,7 @@ def test_a_first_search_on_few_pairs_comes_before_each_phase() -> None:
 def test_config_refuses_what_it_cannot_do() -> None:
     with pytest.raises(ValueError, match="first_batch must be 0 with optimiser 'adam', got 4"):
         FitConfig(optimiser="adam", first_batch=4)
-    with pytest.raises(ValueError, match=r"optimiser must be 'adam' or 'bfgs', got 'sgd'"):
+    with pytest.raises(ValueError, match=r"optimiser must be one of adam, bfgs, gauss-newton, got 'sgd'"):
         FitConfig(optimiser="sgd")  # type: ignore[arg-type]
     for radius in (0.1, {"x": 0.1}):
         with pytest.raises(ValueError, match=r"radius must be 0 with optimiser 'bfgs'"):

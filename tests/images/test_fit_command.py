@@ -34,13 +34,13 @@ from domains.command import main
 from domains.images.conditioned import Conditioned
 from domains.images.diffusers.flow import DiffusersFlow
 from domains.images.diffusers.own_sampler import own_images
-from domains.images.diffusers.pipeline_fit import PipelineFit, fit_pipeline
+from domains.images.diffusers.pipeline_fit import PipelineFit
 from domains.images.export import TARGETS
 from domains.images.models.options import ModelOptions
 from ld3 import RectifiedFlow
 from ld3.learn import FitConfig, FitResult, Teacher
+from ld3_diffusers import LearnedScheduler, fit_pipeline
 from ld3_diffusers.config_options import Component
-from ld3_diffusers.learned_scheduler import LearnedScheduler
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*__array__.*:DeprecationWarning"),

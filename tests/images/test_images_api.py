@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,15 @@ def test_mistakes_are_refused_before_the_network_runs() -> None:
     ):
         with pytest.raises(ValueError, match=why):
             images.learn_grid(model, nfe, solver=solver, learn=learn, pairs=4)  # type: ignore[arg-type]
+    for target, learn, solver, why in (
+        ("comfyui", "all", "dpmpp_2m", "a list of levels and no levels of the network's own: learn 'times'"),
+        ("comfyui", "coefficients", "dpmpp_2m", "no coefficients: learn 'times' for it, not 'coefficients'"),
+        ("k-diffusion", "times", "unipc_bh1_3", "k-diffusion has no sampler .* unipc_bh1_3: give solver one of ddim"),
+        ("diffusers", "all", replace(get_solver("dpmpp_2m"), data_mean={"x": torch.zeros(3)}), "without data_mean"),
+        ("k-diffusion", "times", replace(get_solver("ddim"), data_mean={"x": torch.zeros(3)}), "or --for json"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            images.learn_grid(model, 4, solver=solver, learn=learn, target=target, pairs=4)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="pairs must be at least 2"):
         images.learn_grid(model, 4, pairs=1)
     grid = HAND_MADE["edm"](model.clock, 3)

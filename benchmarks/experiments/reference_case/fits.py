@@ -9,11 +9,12 @@ grids, end in different minima; the best of them on many other pairs is the star
 
 with_coefficients: the same, but the fit to all pairs learns the solver's coefficients as well (S4S, arXiv 2502.17423).
 
-everything: pairs of our own, and a student with weights over all answers whose first step is taken with the mean of the
-teacher's ends, so that the network is asked one step later. The search on all pairs goes on with the curvature of one
-on a few.
+everything: pairs of our own, as many as the evaluations allow, and a student with weights over all answers whose first
+step is taken with the mean of the teacher's ends, so that the network is asked one step later. Gauss-Newton steps, on a
+few of the pairs and then on all.
 
-An evaluation is one sample once through the network. A gradient adds none, here as in the published code's count.
+An evaluation is one sample once through the network. A gradient adds none, here as in the published code's count, and
+neither do the directions of a Jacobian; how many of these there were is kept as well.
 """
 
 from __future__ import annotations
@@ -65,11 +66,12 @@ class Everything:
     """Of the setting `everything`."""
 
     teacher_nfe: int
-    pairs: int
     few: int
-    """of the first search"""
+    """pairs of the first search, and of every Jacobian"""
     few_steps: int
     """gradients of the first search"""
+    steps: int
+    """gradients of the search on all pairs for which evaluations are set aside"""
     choose: int
     """of the pairs, that have to agree that a search has led nearer"""
     start: str
@@ -113,6 +115,7 @@ class Fitted:
     Attributes:
         result: what was learned.
         network_evaluations, cpu_seconds: what it has cost, teacher included.
+        pairs: of our own teacher; None with those of the case.
         teacher_disagreement: median mse of our own teacher to the same one at twice the steps; None with the pairs of
             the case.
     """
@@ -121,6 +124,7 @@ class Fitted:
     network_evaluations: int
     cpu_seconds: float
     teacher_disagreement: float | None
+    pairs: int | None = None
 
 
 def limit(case: ReferenceCase, solver: str, nfe: int) -> int:
@@ -143,8 +147,7 @@ def fit_case(case: ReferenceCase, options: Options, setting: Setting, solver: st
         result = fit(case.flow, train, train.take(slice(0, options.pairs.choose)), get_solver(solver), nfe, config)
         return Fitted(result, result.network_evaluations, time.process_time() - began, None)
     if setting == EVERYTHING:
-        result, spent, disagreement = _everything(case, options, solver, nfe, generator)
-        return Fitted(result, spent, time.process_time() - began, disagreement)
+        return _everything(case, options, solver, nfe, generator, began)
     phase: Phase = "joint" if setting == "own_pairs" else "all"
     result, spent, disagreement = _own_pairs(case, options, solver, nfe, generator, phase)
     return Fitted(result, spent, time.process_time() - began, disagreement)
@@ -179,23 +182,30 @@ def _own_pairs(
 
 
 def _everything(
-    case: ReferenceCase, options: Options, solver: str, nfe: int, generator: torch.Generator
-) -> tuple[FitResult, int, float]:
-    """The fit, evaluations in all, and the teacher's disagreement with itself."""
+    case: ReferenceCase, options: Options, solver: str, nfe: int, generator: torch.Generator, began: float
+) -> Fitted:
+    """As many pairs as the evaluations allow, and the fit."""
     allowed, settings, flow = limit(case, solver, nfe), options.everything, case.flow
     teacher = replace(options.teacher, nfe=settings.teacher_nfe)
-    pairs = run_teacher(flow, flow.prior(settings.pairs, generator), teacher)
+    apart = 2 * teacher.nfe * teacher.checked
+    first = nfe * settings.few * 2 * settings.few_steps
+    n = (allowed - apart - first) // (teacher.nfe + nfe * settings.steps)
+    if n < settings.few:
+        raise ValueError(f"the published code's {allowed} evaluations at {nfe} NFE do not suffice for everything")
+    pairs = run_teacher(flow, flow.prior(n, generator), teacher)
     spent = pairs.network_evaluations
     student = replace(get_solver(solver), data_mean=flow.data_mean(pairs.end))
     config = replace(
         options.fit,
+        optimiser="gauss-newton",
         initial_grid=settings.start,
         phases=("all",),
         coefficient_depth=student.steps(nfe),
         first_batch=settings.few,
         first_steps=settings.few_steps,
+        curvature_batch=settings.few,
         max_evaluations=allowed - spent,
     )
     result = fit(flow, pairs, pairs.take(slice(0, settings.choose)), student, nfe, config)
     spent += result.network_evaluations
-    return result, spent, float(pairs.disagreement.median())
+    return Fitted(result, spent, time.process_time() - began, float(pairs.disagreement.median()), n)

@@ -51,6 +51,8 @@ class CaseRow:
         reference_mse_best: its best seed's.
         reference_fd_feat, reference_network_evaluations, reference_cpu_seconds: means over its seeds.
         coefficients: learned with the grid, as Coefficients.to_dict has them; None leaves the solver as published.
+        direction_evaluations: those of the fit in Jacobians, times the directions of these.
+        pairs: of our own teacher, for `everything`.
         data_mean: with which the first step is taken, (1, 8, 8); None where the network is asked.
     """
 
@@ -73,6 +75,8 @@ class CaseRow:
     reference_cpu_seconds: float
     coefficients: dict[str, Any] | None = None
     data_mean: list[Any] | None = None
+    direction_evaluations: int = 0
+    pairs: int | None = None
 
 
 def case_row(
@@ -101,6 +105,8 @@ def case_row(
         reference_network_evaluations=fmean([run.network_evaluations for run in published]),
         reference_cpu_seconds=fmean([run.cpu_seconds for run in published]),
         coefficients=None if coefficients is None else coefficients.to_dict(),
+        direction_evaluations=fitted.result.direction_evaluations,
+        pairs=fitted.pairs,
         data_mean=None if student.data_mean is None else student.data_mean["x"].tolist(),
     )
 

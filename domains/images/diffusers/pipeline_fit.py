@@ -9,11 +9,13 @@ from typing import Literal, final
 
 from domains.images.diffusers.load import pipeline_flow
 from domains.images.diffusers.pipeline import read_pipeline
+from domains.images.export import Target
 from domains.images.fits import learn_grid
 from domains.images.metrics.distances import get_distance
 from domains.images.models.options import ModelOptions
 from domains.images.settings import BATCH, FIT_PAIRS, SOLVER, TEACHER, Learn
 from ld3.learn import FitConfig, FitResult, Teacher
+from ld3.solvers import Solver
 from ld3_diffusers.config_options import Component
 from ld3_diffusers.learned_scheduler import LearnedScheduler
 
@@ -39,12 +41,13 @@ def fit_pipeline(
     resolution: int | None = None,
     end: Literal["clean", "level"] | None = None,
     distance: str = "mse",
-    solver: str = SOLVER,
+    solver: str | Solver = SOLVER,
     learn: Learn | FitConfig = "joint",
     pairs: int = FIT_PAIRS,
     seed: int = 0,
     batch: int = BATCH,
     teacher: Teacher = TEACHER,
+    target: Target = "diffusers",
     folder: Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> PipelineFit:
@@ -55,7 +58,7 @@ def fit_pipeline(
         prompts: texts to learn on, in turn; none for a pipeline without prompts.
         nfe: network evaluations an image.
         guidance, negative_prompt, labels, resolution, end, distance: as `ModelOptions` has them.
-        solver, learn, pairs, seed, batch, teacher, folder, on_progress: as :func:`domains.images.learn_grid` has them.
+        solver, learn, pairs, seed, batch, teacher, target, folder, on_progress: as :func:`domains.images.learn_grid` has them.
 
     Raises:
         ValueError: before anything is computed, naming the part or option that is not supported or does not fit.
@@ -82,6 +85,7 @@ def fit_pipeline(
         seed=seed,
         batch=batch,
         teacher=teacher,
+        target=target,
         folder=folder,
         on_progress=on_progress,
     )
