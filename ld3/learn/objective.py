@@ -122,7 +122,8 @@ class Objective(Generic[State]):
             return self.flow.residual(integrate(self.flow, pairs.start, grid, solver, noise=noise), pairs.end)
 
         def along(direction: Tensor) -> tuple[Tensor, Tensor]:
-            return jvp(residual, (start,), (direction,))
+            found = jvp(residual, (start,), (direction,))
+            return found[0], found[1]
 
         directions = torch.eye(len(variables), dtype=torch.float64)
         values, found = (part.double().cpu() for part in vmap(along, chunk_size=_DIRECTIONS)(directions))

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from ld3.learn import FitConfig, Pairs, Phase, Point, fit
 from ld3.learn.objective import mean_of_all
-from ld3.learn.quasi_newton import QuasiNewton, Variable
+from ld3.learn.quasi_newton import QuasiNewton
+from ld3.learn.variables import Variable
 from ld3.solvers import get_solver
 
 SOLVER = get_solver("dpmpp_2m")

@@ -72,7 +72,7 @@ def test_mistakes_are_refused_before_the_network_runs() -> None:
     ):
         with pytest.raises(ValueError, match=why):
             images.learn_grid(model, nfe, solver=solver, learn=learn, pairs=4)  # type: ignore[arg-type]
-    for target, learn, solver, why in (
+    for target, kind, rule, why in (
         ("comfyui", "all", "dpmpp_2m", "a list of levels and no levels of the network's own: learn 'times'"),
         ("comfyui", "coefficients", "dpmpp_2m", "no coefficients: learn 'times' for it, not 'coefficients'"),
         ("k-diffusion", "times", "unipc_bh1_3", "k-diffusion has no sampler .* unipc_bh1_3: give solver one of ddim"),
@@ -80,7 +80,7 @@ def test_mistakes_are_refused_before_the_network_runs() -> None:
         ("k-diffusion", "times", replace(get_solver("ddim"), data_mean={"x": torch.zeros(3)}), "or --for json"),
     ):
         with pytest.raises(ValueError, match=why):
-            images.learn_grid(model, 4, solver=solver, learn=learn, target=target, pairs=4)  # type: ignore[arg-type]
+            images.learn_grid(model, 4, solver=rule, learn=kind, target=target, pairs=4)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="pairs must be at least 2"):
         images.learn_grid(model, 4, pairs=1)
     grid = HAND_MADE["edm"](model.clock, 3)

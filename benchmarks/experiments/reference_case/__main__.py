@@ -86,7 +86,9 @@ def _check(options: Options, case: ReferenceCase) -> None:
     for n in options.nfe:
         if n not in known:
             raise mistake("nfe", f"the published code was not run with {n} evaluations", f"choose of {known}")
-    study.check_numbers(test_starts=(options.test_starts, 1), fd_samples=(options.fd_samples, 2))
+    study.check_numbers(test_starts=(options.test_starts, 1), fd_samples=(options.fd_samples, 0))
+    if options.fd_samples == 1:
+        raise mistake("fd-samples", "got 1", "give 0 for no Fréchet distance, or at least 2")
     if options.page is not None:
         check_page("page", options.page, options.block)
     prepare_folder(options.out)

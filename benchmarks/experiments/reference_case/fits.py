@@ -11,7 +11,7 @@ with_coefficients: the same, but the fit to all pairs learns the solver's coeffi
 
 everything: pairs of our own, as many as the evaluations allow, and a student with weights over all answers whose first
 step is taken with the mean of the teacher's ends, so that the network is asked one step later. Gauss-Newton steps, on a
-few of the pairs and then on all.
+few of the pairs and then on all; at many evaluations a search by BFGS, with the curvature of one on a few pairs.
 
 An evaluation is one sample once through the network. A gradient adds none, here as in the published code's count, and
 neither do the directions of a Jacobian; how many of these there were is kept as well.
@@ -66,12 +66,20 @@ class Everything:
     """Of the setting `everything`."""
 
     teacher_nfe: int
+    gauss_newton: int
+    """steps are Gauss-Newton's up to this many network evaluations a sample; beyond, there is so much to learn that a
+    Jacobian costs more time than BFGS's whole fit"""
     few: int
-    """pairs of the first search, and of every Jacobian"""
+    """pairs of Gauss-Newton's first search, and of every Jacobian"""
     few_steps: int
-    """gradients of the first search"""
+    """gradients of this first search"""
     steps: int
-    """gradients of the search on all pairs for which evaluations are set aside"""
+    """gradients on all pairs for which evaluations are set aside"""
+    pairs_bfgs: int
+    few_bfgs: int
+    """pairs of BFGS's first search"""
+    few_steps_bfgs: int
+    """gradients of that one"""
     choose: int
     """of the pairs, that have to agree that a search has led nearer"""
     start: str
@@ -104,7 +112,7 @@ class Options:
     test_starts: int = 2000
     """how many of the test set are used"""
     fd_samples: int = 10_000
-    """samples of a Fréchet distance"""
+    """samples of a Fréchet distance; 0 = none is taken"""
 
 
 @final
@@ -184,26 +192,29 @@ def _own_pairs(
 def _everything(
     case: ReferenceCase, options: Options, solver: str, nfe: int, generator: torch.Generator, began: float
 ) -> Fitted:
-    """As many pairs as the evaluations allow, and the fit."""
+    """Of Gauss-Newton, on as many pairs as the evaluations allow; or of BFGS."""
     allowed, settings, flow = limit(case, solver, nfe), options.everything, case.flow
     teacher = replace(options.teacher, nfe=settings.teacher_nfe)
-    apart = 2 * teacher.nfe * teacher.checked
-    first = nfe * settings.few * 2 * settings.few_steps
-    n = (allowed - apart - first) // (teacher.nfe + nfe * settings.steps)
-    if n < settings.few:
-        raise ValueError(f"the published code's {allowed} evaluations at {nfe} NFE do not suffice for everything")
+    few, few_steps, n = settings.few_bfgs, settings.few_steps_bfgs, settings.pairs_bfgs
+    second_order = nfe <= settings.gauss_newton
+    if second_order:
+        few, few_steps = settings.few, settings.few_steps
+        left = allowed - 2 * teacher.nfe * teacher.checked - nfe * few * 2 * few_steps
+        n = left // (teacher.nfe + nfe * settings.steps)
+        if n < few:
+            raise ValueError(f"the published code's {allowed} evaluations at {nfe} NFE do not suffice for everything")
     pairs = run_teacher(flow, flow.prior(n, generator), teacher)
     spent = pairs.network_evaluations
     student = replace(get_solver(solver), data_mean=flow.data_mean(pairs.end))
     config = replace(
         options.fit,
-        optimiser="gauss-newton",
+        optimiser="gauss-newton" if second_order else "bfgs",
         initial_grid=settings.start,
         phases=("all",),
         coefficient_depth=student.steps(nfe),
-        first_batch=settings.few,
-        first_steps=settings.few_steps,
-        curvature_batch=settings.few,
+        first_batch=few,
+        first_steps=few_steps,
+        curvature_batch=few if second_order else 0,
         max_evaluations=allowed - spent,
     )
     result = fit(flow, pairs, pairs.take(slice(0, settings.choose)), student, nfe, config)

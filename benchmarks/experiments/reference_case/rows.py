@@ -41,7 +41,8 @@ class CaseRow:
         nfe: network evaluations a sample.
         seed: of the fit.
         mse: mean squared distance of pixels to the teacher, over the test starts; None if one is not finite.
-        fd_pixel, fd_feat: Fréchet distance to real digits, in pixels and in the classifier's features; None likewise.
+        fd_pixel, fd_feat: Fréchet distance to real digits, in pixels and in the classifier's features; None likewise,
+            or where none was asked for.
         network_evaluations, cpu_seconds: of fit and teacher.
         teacher_disagreement: median mse of our own teacher to the same one at twice the steps; None with the pairs of
             the case.
@@ -112,7 +113,10 @@ def case_row(
 
 
 def case_frechet(case: ReferenceCase, grid: Grid, solver: Solver, n: int) -> tuple[float, float] | tuple[None, None]:
-    """Fréchet distances to real digits, in pixels and in the classifier's features; None if a sample is not finite."""
+    """Fréchet distances to real digits, in pixels and in the classifier's features; None for both if a sample is not
+    finite, or there are none."""
+    if n == 0:
+        return None, None
     start = case.flow.prior(n, torch.Generator().manual_seed(_FD_SEED))
     images = case.flow.decode(case.sample(start, grid, solver)).float()
     if not images.isfinite().all():
@@ -126,7 +130,7 @@ def cells(rows: Sequence[CaseRow]) -> Iterator[tuple[str, ...]]:
     for (setting, solver, nfe), group in groupby(rows, lambda row: (row.setting, row.solver, row.nfe)):
         seeds = list(group)
         first, mses = seeds[0], [_mse(row) for row in seeds]
-        features = [math.inf if row.fd_feat is None else row.fd_feat for row in seeds]
+        features = [row.fd_feat for row in seeds if row.fd_feat is not None]
         yield (
             setting,
             solver,
@@ -134,7 +138,7 @@ def cells(rows: Sequence[CaseRow]) -> Iterator[tuple[str, ...]]:
             spread(mses),
             f"{first.reference_mse:.5f}",
             f"{fmean(mses) / first.reference_mse:.2f}",
-            f"{fmean(features):.2f}",
+            f"{fmean(features):.2f}" if len(features) == len(seeds) else "-",
             f"{first.reference_fd_feat:.2f}",
             f"{fmean([row.network_evaluations for row in seeds]):.0f}",
             f"{first.reference_network_evaluations:.0f}",

@@ -58,7 +58,8 @@ def fit_pipeline(
         prompts: texts to learn on, in turn; none for a pipeline without prompts.
         nfe: network evaluations an image.
         guidance, negative_prompt, labels, resolution, end, distance: as `ModelOptions` has them.
-        solver, learn, pairs, seed, batch, teacher, target, folder, on_progress: as :func:`domains.images.learn_grid` has them.
+        solver, learn, pairs, seed, batch, teacher, target, folder, on_progress: as
+            :func:`domains.images.learn_grid` has them.
 
     Raises:
         ValueError: before anything is computed, naming the part or option that is not supported or does not fit.
