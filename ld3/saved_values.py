@@ -23,23 +23,43 @@ def write_saved(path: Path | str, schema: str, version: int, values: Mapping[str
     os.replace(part, path)
 
 
-def read_saved(path: Path | str, schema: str, version: int, names: Collection[str], what: str) -> Mapping[str, object]:
-    """The values that `write_saved` wrote.
-
-    Args:
-        names: of the values that there may be.
-        what: they are, for the message.
-
-    Raises:
-        OSError: if the file cannot be read.
-        ValueError: if it holds no JSON object, or one of another schema or version or with other values.
-    """
+def _read_saved(path: Path | str, schema: str, version: int, names: Collection[str], what: str) -> Mapping[str, object]:
     content = table("the file", json.loads(Path(path).read_text()))
     if (content.get("schema"), content.get("version")) != (schema, version):
         raise ValueError("it is of another schema or version")
     if unknown := sorted(content.keys() - {"schema", "version", *names}):
         raise ValueError(f"{unknown[0]} is no part of {what}")
     return content
+
+
+def load_saved(
+    path: Path | str,
+    schema: str,
+    version: int,
+    names: Collection[str],
+    what: str,
+    read: Callable[[Mapping[str, object]], Value],
+) -> Value:
+    """What `read` makes of the values that `write_saved` wrote.
+
+    Args:
+        names: of the values that there may be.
+        what: they are, for the message: a fit, a warp.
+        read: raises one of the usual errors for values that it cannot take.
+
+    Raises:
+        ValueError: in one line, naming the file, if it holds anything else: the first value that is missing, of another
+            type, or does not go with the others.
+    """
+    try:
+        return read(_read_saved(path, schema, version, names, what))
+    except (OSError, KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise ValueError(f"{path} is no {what.partition(' ')[2]} saved by ld3: {_cause_of(error)}") from error
+
+
+def mean_lists(mean: Mapping[str, Tensor] | None) -> dict[str, list[Any]] | None:
+    """A solver's `data_mean` as JSON has it; :func:`tensors_of` reads it back."""
+    return None if mean is None else {factor: value.tolist() for factor, value in mean.items()}
 
 
 def without_infinities(content: object) -> object:
@@ -51,7 +71,7 @@ def without_infinities(content: object) -> object:
     return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
-def cause_of(error: Exception) -> str:
+def _cause_of(error: Exception) -> str:
     """What is wrong with a file, in one line."""
     reason = error.strerror if isinstance(error, OSError) else None
     return reason or str(error).partition("\n")[0]
@@ -142,7 +162,7 @@ def tensors_of(name: str, value: object) -> dict[str, Tensor] | None:
     try:
         found = {key: torch.tensor(entry, dtype=torch.float64) for key, entry in table(name, value).items()}
     except (TypeError, RuntimeError) as error:
-        raise ValueError(f"{name} must hold tables of numbers; {cause_of(error)}") from error
+        raise ValueError(f"{name} must hold tables of numbers; {_cause_of(error)}") from error
     if not all(entry.isfinite().all() for entry in found.values()):
         raise ValueError(f"{name} must hold finite numbers")
     return found

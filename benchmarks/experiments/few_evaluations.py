@@ -9,24 +9,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from statistics import fmean
 from typing import Any, Final
 
-import torch
 from rich.console import Console
 from torch import Tensor
 
-from benchmarks.common.store import Store, finite
-from benchmarks.common.tables import Table, check_page
+from benchmarks.common.store import finite
+from benchmarks.common.tables import Table
 from benchmarks.experiments import study
 from benchmarks.experiments.reference_case.case import ReferenceCase, load_case
 from benchmarks.experiments.reference_case.rows import case_frechet, spread
-from domains.options import check_nfe, find_solver, prepare_folder
+from benchmarks.experiments.reference_case.same_pairs import PACKAGES, SamePairs
 from domains.progress import WorkProgress
 from ld3 import HAND_MADE, Grid, Solver
-from ld3.learn import FitConfig, Pairs, Phase, Teacher, fit, run_teacher
+from ld3.learn import Pairs, Phase, fit
 
 BLOCK: Final = "few evaluations"
 STUDENTS: Final[dict[str, Phase | None]] = {
@@ -36,60 +34,29 @@ STUDENTS: Final[dict[str, Phase | None]] = {
     "general student": "all",
 }
 
-_FORMAT: Final = 1  # of what is kept; raise it when the code that makes it changes
+_FORMAT: Final = 2  # of what is kept; raise it when the code that makes it changes
 _GENERAL: Final = "general student"
 _FITS: Final = "fits"
 
 
-@dataclass(frozen=True)
-class Options:
-    """Options of the study."""
-
-    fit: FitConfig
-    teacher: Teacher
-    out: Path
-    """folder for the results; a study that was interrupted there goes on"""
-    nfe: tuple[int, ...]
-    """network evaluations a sample"""
-    seeds: tuple[int, ...]
-    """of the pairs; one fit each"""
-    pairs: int
-    """that every fit of a seed learns from"""
-    solver: str
-    """a name of ld3.solvers"""
-    fd_samples: int = 10_000
-    """samples of a Fréchet distance"""
-    page: Path | None = None
-    """Markdown page with the markers of the table"""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study with the command line's arguments; the exit status."""
-    return study.run_study("few_evaluations", Options, compare, __doc__, arguments)
+    return study.run_study("few_evaluations", SamePairs, compare, __doc__, arguments)
 
 
-def compare(options: Options, log: Console) -> int:
+def compare(options: SamePairs, log: Console) -> int:
     """Fit, evaluate, write and print.
 
     Raises:
         InputError: for an option that makes no sense.
     """
-    solver = find_solver(options.solver)
-    check_nfe("nfe", options.nfe, solver)
-    study.check_each_once(nfe=options.nfe, seeds=options.seeds)
-    study.check_numbers(pairs=(options.pairs, 1), fd_samples=(options.fd_samples, 2))
-    if options.page is not None:
-        check_page("page", options.page, BLOCK)
-    prepare_folder(options.out)
+    solver = options.check(BLOCK)
     case = load_case()
-    settings = (asdict(options.fit), asdict(options.teacher), options.pairs, options.fd_samples, solver.name)
-    kept = study.Kept(Store(options.out / "cache"), _FORMAT, case.fingerprint(), *settings)
-    work = float(len(STUDENTS) * len(options.seeds) * sum(options.nfe) * options.pairs * options.fit.steps)
+    kept = options.kept(case, _FORMAT)
     rows: list[dict[str, Any]] = []
-    with WorkProgress(log, {_FITS: work}, {}) as bar, bar.stage(_FITS):
+    with WorkProgress(log, {_FITS: options.work(len(STUDENTS))}, {}) as bar, bar.stage(_FITS):
         for seed in options.seeds:
-            start = case.flow.prior(options.pairs, torch.Generator().manual_seed(seed))
-            pairs = run_teacher(case.flow, start, options.teacher)
+            pairs = options.taught(case, seed)
             for nfe in options.nfe:
                 for name in STUDENTS:
 
@@ -97,13 +64,19 @@ def compare(options: Options, log: Console) -> int:
                         return _figures(case, options, *_student(case, options, solver, name, nfe, pairs, bar))
 
                     rows.append({"nfe": nfe, "student": name, "seed": seed, **kept("student", (nfe, name, seed), make)})
-    study.write_results(options.out, "ld3.few_evaluations.results", options, ("torch", "numpy", "scipy"), rows=rows)
+    study.write_results(options.out, "ld3.few_evaluations.results", options, PACKAGES, rows=rows)
     study.publish(options.page, BLOCK, block(options, rows))
     return 0
 
 
 def _student(
-    case: ReferenceCase, options: Options, solver: Solver, name: str, nfe: int, pairs: Pairs[Tensor], bar: WorkProgress
+    case: ReferenceCase,
+    options: SamePairs,
+    solver: Solver,
+    name: str,
+    nfe: int,
+    pairs: Pairs[Tensor],
+    bar: WorkProgress,
 ) -> tuple[Grid, Solver]:
     phase = STUDENTS[name]
     if phase is None:
@@ -120,7 +93,7 @@ def _student(
     return found.grid, found.student()
 
 
-def _figures(case: ReferenceCase, options: Options, grid: Grid, solver: Solver) -> dict[str, float | None]:
+def _figures(case: ReferenceCase, options: SamePairs, grid: Grid, solver: Solver) -> dict[str, float | None]:
     end = case.sample(case.test_start, grid, solver)
     distances = case.flow.distance(end, case.test_end)
     return {
@@ -130,7 +103,7 @@ def _figures(case: ReferenceCase, options: Options, grid: Grid, solver: Solver) 
     }
 
 
-def block(options: Options, rows: Sequence[dict[str, Any]]) -> str:
+def block(options: SamePairs, rows: Sequence[dict[str, Any]]) -> str:
     """How the figures were made, and the table, as Markdown."""
     headings = ("NFE", "student", "mse", "median over images", "FD feat.")
     lines = []

@@ -1,16 +1,16 @@
 """What a student is like that minimises another loss: ``python -m benchmarks.experiments.losses``.
 
 The general student on the reference case, fitted to one and the same pairs by the distance of pixels, by that of a
-classifier's features, by the distance of the two sets (energy distance in features), and by sums of them. Writes
-results.json to --out, and the table between the markers of --page.
+classifier's features, by the distance of the two sets (energy distance in features), by sums of them, and with an
+adversary. Writes results.json to --out, and the table between the markers of --page.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from statistics import fmean
 from typing import Any, Final, final
 
@@ -18,49 +18,39 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from benchmarks.common.store import Store, finite
-from benchmarks.common.tables import Table, check_page
+from benchmarks.common.store import finite
+from benchmarks.common.tables import Table
 from benchmarks.experiments import study
 from benchmarks.experiments.reference_case.case import SHAPE, ReferenceCase, ReferenceFlow, load_case
 from benchmarks.experiments.reference_case.rows import case_frechet, spread
+from benchmarks.experiments.reference_case.same_pairs import PACKAGES, SamePairs
+from domains.images.metrics.adversary import adversarial
 from domains.images.metrics.distances import Distance, combined, energy_distance, feature_distance, mean_squared
-from domains.options import check_nfe, find_solver, prepare_folder
 from domains.progress import WorkProgress
 from ld3 import EDM, EuclideanFlow, Solver, integrate
 from ld3.fingerprint import fingerprint
-from ld3.learn import FitConfig, Pairs, Teacher, fit, run_teacher
+from ld3.learn import FitConfig, FitResult, Pairs, fit
 
 BLOCK: Final = "losses"
+ADVERSARIAL: Final = "pixels, then also an adversary"
 HEADINGS: Final = ("NFE", "loss", "pixels", "features", "energy distance", "FD feat. to real digits")
 
-_FORMAT: Final = 1  # of what is kept; raise it when the code that makes it changes
+_FORMAT: Final = 2  # of what is kept; raise it when the code that makes it changes
 _FITS: Final = "fits"
 
 
-@dataclass(frozen=True)
-class Options:
+@dataclass(frozen=True, kw_only=True)
+class Options(SamePairs):
     """Options of the study."""
 
-    fit: FitConfig
-    teacher: Teacher
-    out: Path
-    """folder for the results; a study that was interrupted there goes on"""
-    nfe: tuple[int, ...]
-    """network evaluations a sample"""
-    seeds: tuple[int, ...]
-    """of the pairs; one fit each"""
-    pairs: int
-    """that every fit of a seed learns from; all are in one chunk, as distances of sets need them"""
     feature_weight: float
     """of the distance of features, where pixels count 1"""
     energy_weight: float
     """of the energy distance likewise"""
-    solver: str
-    """a name of ld3.solvers"""
-    fd_samples: int = 10_000
-    """samples of a Fréchet distance"""
-    page: Path | None = None
-    """Markdown page with the markers of the table"""
+    adversary_weight: float
+    """of the adversarial term likewise"""
+    adversary: FitConfig
+    """of the search with the adversarial term, which goes on from the fit by pixels"""
 
 
 @final
@@ -90,6 +80,7 @@ def losses(case: ReferenceCase, options: Options) -> dict[str, Distance]:
         "energy distance": energy,
         "pixels and features": combined({pixels: 1.0, features: options.feature_weight}),
         "pixels and energy distance": combined({pixels: 1.0, energy: options.energy_weight}),
+        ADVERSARIAL: pixels,
     }
 
 
@@ -104,39 +95,38 @@ def compare(options: Options, log: Console) -> int:
     Raises:
         InputError: for an option that makes no sense.
     """
-    solver = find_solver(options.solver)
-    check_nfe("nfe", options.nfe, solver)
-    study.check_each_once(seeds=options.seeds)
-    study.check_numbers(pairs=(options.pairs, 2), fd_samples=(options.fd_samples, 2))
-    if options.page is not None:
-        check_page("page", options.page, BLOCK)
-    prepare_folder(options.out)
+    solver = options.check(BLOCK)
     case = load_case()
     known = losses(case, options)
-    kept = study.Kept(Store(options.out / "cache"), _FORMAT, case.fingerprint(), asdict(options.fit), options.pairs)
+    kept = options.kept(case, _FORMAT)
     rows: list[dict[str, Any]] = []
-    work = float(len(known) * len(options.seeds) * sum(options.nfe) * options.pairs * options.fit.steps)
-    with WorkProgress(log, {_FITS: work}, {}) as bar, bar.stage(_FITS):
+    with WorkProgress(log, {_FITS: options.work(len(known))}, {}) as bar, bar.stage(_FITS):
         for seed in options.seeds:
-            pairs = run_teacher(
-                case.flow, case.flow.prior(options.pairs, torch.Generator().manual_seed(seed)), options.teacher
-            )
+            pairs = options.taught(case, seed)
             for nfe in options.nfe:
                 for name, distance in known.items():
 
                     def make(
-                        nfe: int = nfe, distance: Distance = distance, pairs: Pairs[Tensor] = pairs
+                        nfe: int = nfe,
+                        name: str = name,
+                        distance: Distance = distance,
+                        pairs: Pairs[Tensor] = pairs,
+                        seed: int = seed,
                     ) -> dict[str, float | None]:
-                        return _figures(case, options, solver, nfe, distance, pairs, bar)
+                        found = _fitted(case, options, solver, nfe, distance, pairs, bar)
+                        if name == ADVERSARIAL:
+                            found = _with_adversary(case, options, found, pairs, seed, bar)
+                        return _figures(case, options, found)
 
-                    inputs = (solver.name, nfe, distance.name, seed, asdict(options.teacher), options.fd_samples)
+                    more = (options.adversary_weight, asdict(options.adversary)) if name == ADVERSARIAL else ()
+                    inputs = (nfe, distance.name, seed, *more)
                     rows.append({"nfe": nfe, "loss": name, "seed": seed, **kept("loss", inputs, make)})
-    study.write_results(options.out, "ld3.losses.results", options, ("torch", "numpy", "scipy"), rows=rows)
+    study.write_results(options.out, "ld3.losses.results", options, PACKAGES, rows=rows)
     study.publish(options.page, BLOCK, block(options, rows))
     return 0
 
 
-def _figures(
+def _fitted(
     case: ReferenceCase,
     options: Options,
     solver: Solver,
@@ -144,12 +134,28 @@ def _figures(
     distance: Distance,
     pairs: Pairs[Tensor],
     bar: WorkProgress,
-) -> dict[str, float | None]:
-    """Distances to the teacher on the test starts, and the Fréchet distance to real digits."""
+) -> FitResult:
     student = replace(solver, data_mean=case.flow.data_mean(pairs.end))
     config = replace(options.fit, chunk=options.pairs, coefficient_depth=student.steps(nfe))
     flow = MeasuredFlow(case.flow, distance)
-    found = fit(flow, pairs, pairs, student, nfe, config, on_progress=study.counted(bar))
+    return fit(flow, pairs, pairs, student, nfe, config, on_progress=study.counted(bar))
+
+
+def _with_adversary(
+    case: ReferenceCase, options: Options, found: FitResult, pairs: Pairs[Tensor], seed: int, bar: WorkProgress
+) -> FitResult:
+    """From a fit by pixels on, with the adversarial term; the energy distance of the pairs chooses the student."""
+    student, pixels = found.student(), Distance("pixels", mean_squared)
+    both = adversarial(pixels, options.adversary_weight, _energy(case), math.prod(SHAPE), seed)
+    config = replace(
+        options.adversary, chunk=options.pairs, initial_grid="pixels", coefficient_depth=found.grid.n_steps
+    )
+    flow, grids = MeasuredFlow(case.flow, both), {"pixels": found.grid}
+    return fit(flow, pairs, pairs, student, found.nfe, config, starting_grids=grids, on_progress=study.counted(bar))
+
+
+def _figures(case: ReferenceCase, options: Options, found: FitResult) -> dict[str, float | None]:
+    """Distances to the teacher on the test starts, and the Fréchet distance to real digits."""
     with torch.no_grad():
         end = integrate(case.flow, case.test_start, found.grid, found.student())
         measures = {

@@ -17,6 +17,7 @@ from domains.docking.settings import SOLVER
 from ld3.fingerprint import fingerprint
 from ld3.grids import HAND_MADE, Grid
 from ld3.learn import FitResult
+from ld3.saved_values import mean_lists
 from ld3.solvers import Noise, Solver, get_solver, integrate
 
 DIFFDOCK_STEPS: Final = 20
@@ -61,8 +62,12 @@ def grid_sampler(grid: Grid, solver: Solver, score_scale: float | None = None) -
 
     key = fingerprint("grid", solver.name, solver.coefficients, solver.data_mean, grid.solver, grid.network)
     weights = solver.coefficients and solver.coefficients.to_dict()
-    mean = None if solver.data_mean is None else {factor: value.tolist() for factor, value in solver.data_mean.items()}
-    settings = {"solver": solver.name, "coefficients": weights, "data_mean": mean, "grid": grid.to_dict()}
+    settings = {
+        "solver": solver.name,
+        "coefficients": weights,
+        "data_mean": mean_lists(solver.data_mean),
+        "grid": grid.to_dict(),
+    }
     return Sampler(solve, key, solver.evaluations(grid.n_steps), score_scale, settings)
 
 

@@ -106,6 +106,15 @@ class FinalTest:
         return cls(value_of(content, "units", count), value_of(content, "against", text), verdict, found)
 
 
+def read_test(name: str, value: object) -> FinalTest | None:
+    """The test of a saved fit, or None where there was none.
+
+    Raises:
+        ValueError: naming the value that is missing or of another type.
+    """
+    return None if value is None else FinalTest.from_dict(table(name, value))
+
+
 def judge(learned: Tensor, by_hand: Tensor, bound: bool, groups: Tensor | None, against: str) -> FinalTest:
     """The verdict on losses of the same pairs.
 

@@ -10,15 +10,15 @@ from typing import Any, Final
 from torch import Tensor
 
 from ld3.grids.grid import Grid
-from ld3.learn.final_test import FinalTest
+from ld3.learn.final_test import FinalTest, read_test
 from ld3.path_points import FactorPath
 from ld3.saved_values import (
-    cause_of,
     count,
+    load_saved,
     loss,
     losses,
+    mean_lists,
     number,
-    read_saved,
     rows,
     table,
     tensors_of,
@@ -147,7 +147,7 @@ class FitResult:
         plain = {
             **vars(self),
             "coefficients": coefficients,
-            "data_mean": None if self.data_mean is None else {f: v.tolist() for f, v in self.data_mean.items()},
+            "data_mean": mean_lists(self.data_mean),
             "curve": [asdict(point) for point in self.curve],
             "path": {factor: asdict(part) for factor, part in self.path.items()},
             "test": None if self.test is None else self.test.to_dict(),
@@ -162,10 +162,8 @@ class FitResult:
             ValueError: in one line, naming the file, if it holds anything else: the first value that is missing, of
                 another type, or does not go with the others.
         """
-        try:
-            return _read(read_saved(path, SCHEMA, VERSION, [field.name for field in fields(cls)], "a fit"))
-        except (OSError, KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
-            raise ValueError(f"{path} is no fit saved by ld3: {cause_of(error)}") from error
+        names = [field.name for field in fields(cls)]
+        return load_saved(path, SCHEMA, VERSION, names, "a fit", _read)
 
 
 def _grid(_: str, value: object) -> Grid:
@@ -183,10 +181,6 @@ def _coefficients(name: str, value: object) -> Coefficients | None:
     if value is None:
         return None
     return Coefficients.from_dict({part: table(part, rows) for part, rows in table(name, value).items()})
-
-
-def _test(name: str, value: object) -> FinalTest | None:
-    return None if value is None else FinalTest.from_dict(table(name, value))
 
 
 def _curve(name: str, value: object) -> tuple[Point, ...]:
@@ -209,7 +203,7 @@ _READERS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "loss_hand_made": loss,
     "loss_initial": loss,
     "loss_learned": loss,
-    "test": _test,
+    "test": read_test,
     "curve": _curve,
     "network_evaluations": count,
     "gradient_evaluations": count,

@@ -10,15 +10,15 @@ from typing import Any, Final, final
 from torch import Tensor
 
 from ld3.grids.grid import Grid
-from ld3.learn.final_test import FinalTest
+from ld3.learn.final_test import FinalTest, read_test
 from ld3.learn.warp import Warp
 from ld3.learn.warp_coefficients import WarpCoefficients
 from ld3.saved_values import (
-    cause_of,
     count,
+    load_saved,
     losses,
+    mean_lists,
     number,
-    read_saved,
     sequence,
     table,
     tensors_of,
@@ -99,12 +99,11 @@ class WarpFit:
         """Write the result as JSON, null for losses that are infinite; replaces `path` atomically."""
         test = None if self.test is None else self.test.to_dict()
         weights = None if self.coefficients is None else self.coefficients.to_dict()
-        mean = None if self.data_mean is None else {f: v.tolist() for f, v in self.data_mean.items()}
         plain = {
             **vars(self),
             "warp": self.warp.to_dict(),
             "coefficients": weights,
-            "data_mean": mean,
+            "data_mean": mean_lists(self.data_mean),
             "test": test,
         }
         write_saved(path, SCHEMA, VERSION, plain)
@@ -117,10 +116,8 @@ class WarpFit:
             ValueError: in one line, naming the file, if it holds anything else: the first value that is missing, of
                 another type, or does not go with the others.
         """
-        try:
-            return _read(read_saved(path, SCHEMA, VERSION, [field.name for field in fields(cls)], "a fit of a warp"))
-        except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise ValueError(f"{path} is no warp saved by ld3: {cause_of(error)}") from error
+        names = [field.name for field in fields(cls)]
+        return load_saved(path, SCHEMA, VERSION, names, "a warp", _read)
 
 
 def _warp(_: str, value: object) -> Warp:
@@ -143,7 +140,7 @@ _READERS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "initial_grid": text,
     "loss_initial": losses,
     "loss_learned": losses,
-    "test": lambda name, value: None if value is None else FinalTest.from_dict(table(name, value)),
+    "test": read_test,
     "iterations": count,
     "network_evaluations": count,
     "gradient_evaluations": count,

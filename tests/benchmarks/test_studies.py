@@ -18,8 +18,9 @@ from flows import GaussianFlow
 from rich.console import Console
 
 from benchmarks.common.store import Store
-from benchmarks.experiments import ball, coefficients, few_evaluations, losses, warp
+from benchmarks.experiments import ball, coefficients, losses, warp
 from benchmarks.experiments.reference_case import fits as reference_case
+from benchmarks.experiments.reference_case import same_pairs
 from benchmarks.experiments.study import Kept, command_line, defaults, gits_jumps, run_study, write_results
 from domains.progress import WorkProgress
 from ld3 import VPLinear
@@ -27,7 +28,7 @@ from ld3 import VPLinear
 STUDIES: dict[str, Any] = {
     "ball": ball.Options,
     "coefficients": coefficients.Options,
-    "few_evaluations": few_evaluations.Options,
+    "few_evaluations": same_pairs.SamePairs,
     "losses": losses.Options,
     "reference_case": reference_case.Options,
     "warp": warp.Options,

@@ -298,8 +298,12 @@ def test_a_sample_that_breaks_costs_nobody_the_fit() -> None:
     config = WarpConfig(iterations=3, scale=1.0, initial_grid="edm")
     fitted = fit_warp(torn, train, valid, SOLVER, (4,), config)
     assert fitted.failed > 0
-    assert all(parameter.isfinite().all() for parameter in fitted.warp.parameters())
-    assert 0 < fitted.loss_learned[4] < 1
+    # The samples that do not break are as near to their ends as the loss says; those that do count 1.
+    end = integrate(torn, valid.start, *fitted.student(4))
+    distance = torn.distance(end, valid.end)
+    losses = torch.where(distance.isfinite(), distance / (distance + 1.0), 1.0)
+    assert fitted.loss_learned[4] == pytest.approx(losses.mean().item(), rel=1e-6)
+    assert fitted.loss_learned[4] < fitted.loss_initial[4]
 
 
 def test_bad_fits_and_files_are_refused(tmp_path: Path) -> None:

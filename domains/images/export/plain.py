@@ -9,6 +9,7 @@ from pathlib import Path
 from domains.images.export.expressible import noise_levels
 from ld3.learn.result import FitResult
 from ld3.path_points import PathPoints
+from ld3.saved_values import mean_lists
 
 
 def plain_json(fit: FitResult, path: Path) -> str:
@@ -26,7 +27,7 @@ def plain_json(fit: FitResult, path: Path) -> str:
         "score_scale": fit.grid.score_scale,
         "clean_end": fit.grid.clean_end,
         "coefficients": coefficients,
-        "data_mean": None if fit.data_mean is None else {name: mean.tolist() for name, mean in fit.data_mean.items()},
+        "data_mean": mean_lists(fit.data_mean),
         "factors": factors,
     }
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
