@@ -15,7 +15,8 @@ import torch
 
 from benchmarks.experiments.reference_case.__main__ import main
 from benchmarks.experiments.reference_case.case import DATA, load_case
-from benchmarks.experiments.reference_case.fits import SHARE, Options, fit_case
+from benchmarks.experiments.reference_case.fits import SHARE, Options, fit_case, limit
+from benchmarks.experiments.reference_case.rows import HEADINGS, CaseRow, cells
 from benchmarks.experiments.study import defaults
 from ld3 import HAND_MADE, SOLVERS, Grid, get_solver, integrate
 from ld3.grids.gits import gits
@@ -148,6 +149,8 @@ def test_the_page_has_the_figures_and_their_command(out: Path, results: dict[str
     ("arguments", "said"),
     [
         (("--nfe", "7"), "--nfe: the published code was not run with 7 evaluations; choose of [4, 5, 6, 8, 10]"),
+        (("--solvers", "ddim"), "--solvers: the published code was not run with ddim; choose of unipc_bh1_3, ipndm_3"),
+        (("--fd-samples", "1"), "--fd-samples: got 1; give 0 for no Fréchet distance, or at least 2"),
         (("--nfe", "4", "4"), "--nfe: got 4 4; give at least 1, each once"),
         (("--seeds",), "--seeds: got none"),
         (("--seeds", "-1"), "--seeds: got -1"),
@@ -181,6 +184,23 @@ def test_the_denoiser_does_what_its_case_says() -> None:
     (row,) = [h for h in case.hand_made if (h.solver, h.nfe, h.grid) == ("unipc_bh1_3", 4, "edm")]
     assert case.mse(HAND_MADE["edm"](case.flow.clock, 4), solver) == pytest.approx(row.mse, rel=1e-4)
     assert [len(case.fits["unipc_bh1_3", nfe]) for nfe in (4, 5, 6, 8, 10)] == [3] * 5
+
+
+def test_without_frechet_distances_there_are_none_in_the_table(results: dict[str, Any]) -> None:
+    rows = [CaseRow(**{**row, "fd_pixel": None, "fd_feat": None}) for row in results["everything"]]
+    for line, group in zip(cells(rows), (rows[:2], rows[2:]), strict=True):
+        assert line[HEADINGS.index("FD feat.")] == "-"
+        assert line[HEADINGS.index("mse")].startswith(f"{fmean([row.mse or 0.0 for row in group]):.5f} (")
+
+
+@pytest.mark.slow
+def test_everything_is_nearer_than_any_other_setting_within_the_published_evaluations() -> None:
+    case, options = load_case(), defaults(Options, "reference_case")
+    fitted = fit_case(case, options, "everything", "ipndm_3", 4, 0)
+    assert fitted.network_evaluations <= limit(case, "ipndm_3", 4)
+    assert case.mse(fitted.result.grid, fitted.result.student()) < 0.0010  # 0.0014 was the best without it
+    assert fitted.pairs is not None
+    assert fitted.pairs > 400
 
 
 @pytest.mark.slow

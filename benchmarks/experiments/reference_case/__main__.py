@@ -59,7 +59,11 @@ def compare(options: Options, log: Console) -> int:
     _check(options, case)
     kept = study.Kept(Store(options.out / "cache"), _FORMAT, case.fingerprint(), options.fd_samples)
     plan = [
-        (s, name, n, seed) for s in options.settings for name in FITTED for n in options.nfe for seed in options.seeds
+        (s, name, n, seed)
+        for s in options.settings
+        for name in options.solvers
+        for n in options.nfe
+        for seed in options.seeds
     ]
     rows: list[CaseRow] = []
     with WorkProgress(log, _work(options, case), {}) as bar:
@@ -81,8 +85,11 @@ def compare(options: Options, log: Console) -> int:
 
 
 def _check(options: Options, case: ReferenceCase) -> None:
+    for name in options.solvers:
+        if name not in FITTED:
+            raise mistake("solvers", f"the published code was not run with {name}", f"choose of {', '.join(FITTED)}")
     known = sorted({n for solver, n in case.fits if solver in FITTED})
-    study.check_each_once(settings=options.settings, nfe=options.nfe, seeds=options.seeds)
+    study.check_each_once(settings=options.settings, solvers=options.solvers, nfe=options.nfe, seeds=options.seeds)
     for n in options.nfe:
         if n not in known:
             raise mistake("nfe", f"the published code was not run with {n} evaluations", f"choose of {known}")
@@ -98,7 +105,7 @@ def _work(options: Options, case: ReferenceCase) -> dict[str, float]:
     """Stage -> its network evaluations, at most."""
     trials = sum(n for solver in SOLVERS.values() for n in options.nfe if n % solver.nfe_per_step == 0)
     plan: dict[str, float] = {_HAND_MADE: options.hand_made * trials * (len(HAND_MADE) + 1) * len(case.test_start)}
-    fits = len(options.seeds) * sum(limit(case, name, n) for name in FITTED for n in options.nfe)
+    fits = len(options.seeds) * sum(limit(case, name, n) for name in options.solvers for n in options.nfe)
     return plan | {setting: fits / (SHARE if setting == "same_pairs" else 1) for setting in options.settings}
 
 

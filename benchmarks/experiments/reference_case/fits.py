@@ -97,6 +97,8 @@ class Options:
     everything: Everything
     settings: tuple[Setting, ...]
     """which fits are made"""
+    solvers: tuple[str, ...]
+    """of ours, with which fits are made"""
     nfe: tuple[int, ...]
     """network evaluations a sample"""
     seeds: tuple[int, ...]
