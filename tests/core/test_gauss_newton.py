@@ -156,15 +156,23 @@ def test_it_ends_lower_than_bfgs_after_as_many_evaluations() -> None:
 
 
 def test_a_first_search_and_a_curvature_of_few_pairs() -> None:
-    train, valid = pairs(mixture(), 48, 0), pairs(mixture(), 32, 1)
-    config = dataclasses.replace(CONFIG, first_batch=12, first_steps=6, curvature_batch=16)
+    """Every gradient costs the batch, every Jacobian the few pairs; the check before the fit one."""
+    train, valid = pairs(mixture(), 24, 0), pairs(mixture(), 24, 1)
+    config = dataclasses.replace(CONFIG, first_batch=8, first_steps=5, curvature_batch=6, steps=6, validate_every=1000)
     found = fitted(config, train, valid)
-    assert found.loss_learned < 0.1 * found.loss_hand_made
+    assert found.loss_learned < 0.5 * found.loss_hand_made
+    numbers = 4 + 4 + 1 + 4 * 2  # times, levels, the first level's offset, two weights a step
+    pairs_in_jacobians = found.direction_evaluations / 4 / numbers
+    assert pairs_in_jacobians % 1 == 0
+    assert (pairs_in_jacobians - 1) % 2 == 0  # one for the check, then 6 at a time
+    gradients = [5 * 8, 6 * 24]
+    assert found.gradient_evaluations == 4 * (sum(gradients) + pairs_in_jacobians)
 
 
 def test_a_fit_that_was_interrupted_goes_on_to_the_same_end(tmp_path: Path) -> None:
-    train, valid = pairs(mixture(), 16, 0), pairs(mixture(), 16, 1)
-    whole = fitted(CONFIG, train, valid)
+    train, valid = pairs(mixture(), 8, 0), pairs(mixture(), 8, 1)
+    config = dataclasses.replace(CONFIG, steps=7)
+    whole = fitted(config, train, valid)
 
     class _Stop(Exception):
         pass
@@ -174,8 +182,8 @@ def test_a_fit_that_was_interrupted_goes_on_to_the_same_end(tmp_path: Path) -> N
             raise _Stop
 
     with pytest.raises(_Stop):
-        fit(mixture(), train, valid, SOLVER, 4, CONFIG, folder=tmp_path, on_progress=stop)
-    resumed = fitted(CONFIG, train, valid, tmp_path)
+        fit(mixture(), train, valid, SOLVER, 4, config, folder=tmp_path, on_progress=stop)
+    resumed = fitted(config, train, valid, tmp_path)
     assert resumed.loss_learned == whole.loss_learned
     assert resumed.network_evaluations == whole.network_evaluations
     assert resumed.direction_evaluations == whole.direction_evaluations

@@ -184,7 +184,7 @@ WRONG_WARPS: list[tuple[str, object, str]] = [
     ("iterations", -1, "iterations must be a whole number"),
     ("seconds", None, "seconds must be a finite number"),
     ("flow", ..., "flow is missing"),
-    ("extra", 1, "extra is no part of a fit of a warp"),
+    ("extra", 1, "extra is no part of a warp"),
     ("version", 7, "another schema or version"),
     ("warp", [], "warp must be an object"),
     ("warp.version", 7, "got ('ld3.warp', 7)"),

@@ -38,8 +38,8 @@ def check_target(target: str, solver: Solver, config: FitConfig, *, straight: bo
             raise ValueError(f"{target} takes a list of levels and no {what}: learn 'times' for it, not {phase!r}")
     samplers = {"ddim": "euler"} if straight else _LISTS[target]
     if solver.name not in samplers:
-        path = "on straight paths " if straight else ""
+        path = " on straight paths" if straight else ""
         raise ValueError(
-            f"{target} has no sampler that takes the steps of {solver.name} {path}: give solver one of "
+            f"{target} has no sampler that takes the steps of {solver.name}{path}: give solver one of "
             f"{', '.join(samplers)}"
         )
