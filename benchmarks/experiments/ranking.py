@@ -22,13 +22,13 @@ from benchmarks.common.store import Store
 from benchmarks.common.tables import check_page
 from benchmarks.experiments import study
 from benchmarks.experiments.ranking_options import Options, Sets, check, drawn, read_sets, split_of
-from benchmarks.experiments.ranking_poses import Scored, score_poses
+from benchmarks.experiments.ranking_poses import Scored, score_poses, top
 from benchmarks.experiments.ranking_refinement import refinements
-from benchmarks.experiments.ranking_rows import KNOWN, MEAN, Row, best_ranker, grouped, rank_rows, top
+from benchmarks.experiments.ranking_rows import KNOWN, MEAN, Row, best_ranker, grouped, rank_rows
 from benchmarks.experiments.ranking_tables import ranking_block, refinement_block, vina_block
 from benchmarks.experiments.ranking_validity import KINDS, Checker, Weights
 from benchmarks.experiments.ranking_vina import dock_in_turn, vina_rows
-from benchmarks.experiments.ranking_weights import Fitted, cross_fitted, fitted, store_weights
+from benchmarks.experiments.ranking_weights import Fitted, cross_fitted, fitted, records_of, store_weights
 from domains import docking
 from domains.bootstrap import bootstrap_interval
 from domains.docking.networks.weights import DockingModel
@@ -135,7 +135,7 @@ class _Study:
         names = {name: [found.name for found in own] for name, own in vina.items()}
         self._write(rows, weights, chosen, tried, names, beside)
         if options.store:
-            self._store(weights["refined"], chosen)
+            self._store(weights["refined"], chosen, {name: own[first] for name, own in tables.items()})
         # A table of nothing would take the place of one that another command made.
         study.publish(options.page, BLOCK, ranking_block(options, rows, chosen, sizes))
         if tried:
@@ -205,19 +205,25 @@ class _Study:
                     new[key] = replace(new[key], valid=float(np.mean(valid)), valid_near=interval)
         return list(new.values())
 
-    def _store(self, weights: Fitted, chosen: str) -> None:
+    def _store(self, weights: Fitted, chosen: str, tables: Mapping[str, Sequence[Scored]]) -> None:
         options = self.options
         count = len(self.sets.train) if options.fitted_on == "training" else None
         what = {"training": "training complexes", "known": KNOWN, "unseen": "complexes of unseen targets"}
         of = what[options.fitted_on]
         size = len(self.sets.splits[split_of(options.fitted_on)]) if options.fitted_on != "training" else count
-        how = (
-            f"{size} {of}, refined poses, {options.samples[0]} a complex, {options.nfe[0]} NFE, pocket "
-            f"{options.pocket}, conformers {options.conformer}"
+        setting = (
+            f"{options.samples[0]} refined poses, {options.nfe[0]} NFE, pocket {options.pocket}, conformers "
+            f"{options.conformer}"
         )
         path = weights_path(options.weights)
         command = study.command_line("ranking", options)
-        store_weights(path, command, how, what[options.chosen_on], chosen, weights.final)
+        records = {
+            kind: records_of(tables[split_of(kind)], chosen, weights)
+            for kind in ("known", "unseen")
+            if tables[split_of(kind)]
+        }
+        fitted_on = f"{size} {of}, {setting}"
+        store_weights(path, command, fitted_on, what[options.chosen_on], chosen, weights.final, setting, records)
         self.log.print(f"stored in {path}", markup=False)
 
     def _write(

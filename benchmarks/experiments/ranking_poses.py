@@ -121,3 +121,8 @@ def _read(complex_: Complex, plain: Mapping[str, Any]) -> Scored:
 def combined(scored: Scored, kind: str, weights: Mapping[str, float]) -> NDArray[np.float64]:
     """Σ weight x score, (S,)."""
     return np.sum([weight * scored.scores[kind][name] for name, weight in weights.items()], axis=0)
+
+
+def top(scored: Scored, kind: str, weights: Mapping[str, float]) -> int:
+    """Place of the best pose."""
+    return int(combined(scored, kind, weights).argmax())

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.experiments.ranking_poses import PLAIN, Scored, combined
+from benchmarks.experiments.ranking_poses import PLAIN, Scored, top
 from benchmarks.experiments.ranking_weights import Fitted
 from domains.bootstrap import Interval, bootstrap_difference, bootstrap_interval
 from domains.docking.training.clusters import Clusters
@@ -44,11 +44,6 @@ class Row:
     valid: float | None = None
     valid_near: Interval | None = None
     cpu_seconds: float | None = None
-
-
-def top(scored: Scored, kind: str, weights: Mapping[str, float]) -> int:
-    """Place of the best pose."""
-    return int(combined(scored, kind, weights).argmax())
 
 
 def grouped(

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.common.store import Store
-from benchmarks.experiments.ranking_poses import Scored
-from benchmarks.experiments.ranking_rows import MEAN, top
+from benchmarks.experiments.ranking_poses import Scored, top
+from benchmarks.experiments.ranking_rows import MEAN
 from benchmarks.experiments.ranking_weights import Fitted
 from domains.docking.poses.validity import check_all
 from domains.docking.structures.complexes import Complex

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.docking.vina import dock_by_vina
-from benchmarks.experiments.ranking_poses import Scored
-from benchmarks.experiments.ranking_rows import MEAN, Row, grouped, rank_rows, top
+from benchmarks.experiments.ranking_poses import Scored, top
+from benchmarks.experiments.ranking_rows import MEAN, Row, grouped, rank_rows
 from benchmarks.experiments.ranking_validity import Checker, Weights
 from benchmarks.experiments.study import Kept
 from domains.bootstrap import bootstrap_interval

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Final, final
 
 from benchmarks.common.store import write_text
-from benchmarks.experiments.ranking_poses import PLAIN, Scored
+from benchmarks.experiments.ranking_poses import PLAIN, Scored, top
 from domains.docking.ranking.combination import fit_weights
+from domains.docking.ranking.consensus import symmetries
+from domains.docking.ranking.track_record import TrackRecord, agreement, track_records
 from domains.docking.training.clusters import Clusters
 
 _PARTS: Final = 5
@@ -64,12 +66,33 @@ def _all(table: Sequence[Scored], kind: str) -> Weights:
     return {" + ".join(own): fit_weights(scores, near, own) for own in names}
 
 
-def store_weights(path: Path, command: str, fitted_on: str, chosen_on: str, chosen: str, weights: Weights) -> None:
-    """Write the weights of the chosen ranker where `ld3 dock` finds them."""
+def records_of(table: Sequence[Scored], chosen: str, weights: Fitted) -> list[TrackRecord]:
+    """How often the first refined pose was right, by how many agreed with it."""
+    shares, right = [], []
+    for scored in table:
+        first = top(scored, "refined", weights.of(scored.complex.name, chosen))
+        shares.append(agreement(scored.positions["refined"], first, symmetries(scored.complex)))
+        right.append(bool(scored.rmsd["refined"][first] < 2.0))
+    return track_records(shares, right)
+
+
+def store_weights(
+    path: Path,
+    command: str,
+    fitted_on: str,
+    chosen_on: str,
+    chosen: str,
+    weights: Weights,
+    setting: str,
+    records: Mapping[str, Sequence[TrackRecord]],
+) -> None:
+    """Write the weights of the chosen ranker, and how often it was right, where `ld3 dock` finds them."""
     content = {
         "command": command,
         "fitted_on": fitted_on,
         "chosen": f"{chosen}: most first poses within 2 Å on {chosen_on}",
         "weights": weights.get(chosen, {chosen: 1.0}),
+        "setting": setting,
+        "records": {kind: [record.plain() for record in own] for kind, own in records.items()},
     }
     write_text(path, json.dumps(content, indent=2) + "\n")

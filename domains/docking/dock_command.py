@@ -165,7 +165,10 @@ class _Run:
             return CANNOT_RUN
         if self.command.report:
             self._write_report()
-        print_table([self.contents[found.name] for found in self.complexes if found.name in self.contents])
+        done = [self.contents[found.name] for found in self.complexes if found.name in self.contents]
+        print_table(done)
+        for sentence in done[0].get("expectation", ()) if len(self.complexes) == 1 else ():
+            print(sentence)
         self.log.print(f"written to {self.command.out}", markup=False)
         return 0
 

@@ -15,6 +15,7 @@ from domains.docking.docked_ligands import Docked
 from domains.docking.docked_poses import DockedPoses
 from domains.docking.engine import Cache, OnProgress
 from domains.docking.networks.weights import DockingModel, load_model
+from domains.docking.outlook import outlook_of
 from domains.docking.ranked_docking import DockPlan, dock_ranked
 from domains.docking.ranked_poses import RankedPoses
 from domains.docking.ranking.combination import Combination
@@ -196,6 +197,7 @@ def plan_of(options: DockOptions) -> tuple[DockPlan, list[str]]:
         check=options.check,
         processes=2,
         tags=tags,
+        outlook=outlook_of(model),
     )
     return plan, remarks
 

@@ -52,6 +52,7 @@ def write_ligand(folder: Path, found: RankedPoses, key: str, config: Mapping[str
         "smiles": Chem.MolToSmiles(complex_.ligand.mol),
         "protein": {"file": str(complex_.protein.path), "report": str(complex_.protein.report)},
         "pocket": {"spec": complex_.pocket.spec, "residues": list(complex_.pocket.residue_ids)},
+        "expectation": list(found.expectation),
         "remarks": list(complex_.remarks),
         "failed_samples": list(found.failed),
         "poses": rows,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from domains.docking.engine import OnProgress, dock, size
 from domains.docking.networks.weights import DockingModel
+from domains.docking.outlook import Outlook
 from domains.docking.poses.validity import check_all
 from domains.docking.ranked_poses import RankedPoses
 from domains.docking.ranking.combination import Combination
@@ -44,6 +45,7 @@ class DockPlan:
         check: whether PoseBusters is asked about every pose.
         processes: of PoseBusters.
         tags: of every pose: nfe, seed, grid, weights.
+        outlook: what can be expected of the poses; None = nothing is said.
     """
 
     model: DockingModel
@@ -56,6 +58,7 @@ class DockPlan:
     check: bool
     processes: int
     tags: Mapping[str, str]
+    outlook: Outlook | None = None
 
     def __post_init__(self) -> None:
         for name in ("samples", "conformers", "processes"):
@@ -213,6 +216,7 @@ def _finished(
         validities=None,
         failed=tuple(np.flatnonzero(~finite).tolist()),
         tags=plan.tags,
+        outlook=plan.outlook,
         seconds={"dock": seconds, "refine": times[1] - times[0], "rank": times[2] - times[1]},
     )
 

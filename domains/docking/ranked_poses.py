@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
 
+from domains.docking.outlook import Outlook
 from domains.docking.poses.files import posed
 from domains.docking.poses.metrics import clusters, symmetric_rmsd
 from domains.docking.poses.validity import Validity
 from domains.docking.ranking.consensus import CUTOFF, symmetries
 from domains.docking.ranking.ranker import PoseScores
+from domains.docking.ranking.track_record import agreement
 from domains.docking.structures.complexes import Complex
 from domains.docking.structures.symmetry import keeping_bond_orders
 
@@ -64,6 +66,7 @@ class RankedPoses:
         failed: samples whose coordinates are not finite.
         tags: what all of them have in common: nfe, seed, grid, weights.
         seconds: stage -> wall time.
+        outlook: what can be expected of them; None = nothing is said.
     """
 
     complex: Complex
@@ -75,6 +78,7 @@ class RankedPoses:
     failed: tuple[int, ...]
     tags: Mapping[str, str]
     seconds: Mapping[str, float]
+    outlook: Outlook | None = None
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -114,6 +118,14 @@ class RankedPoses:
     def best_cluster_size(self) -> int:
         """Poses in the cluster of the best one, itself included."""
         return int((self.clusters == 1).sum())
+
+    @property
+    def expectation(self) -> tuple[str, ...]:
+        """What a person should know about the best pose, in sentences."""
+        if self.outlook is None:
+            return ()
+        share = agreement(self.positions, 0, symmetries(self.complex))
+        return self.outlook.sentences(self.complex.protein, round(share * len(self)), len(self))
 
     @property
     def rmsd(self) -> NDArray[np.float64] | None:

@@ -4,7 +4,8 @@ Denoising score matching (:mod:`domains.docking.poses.diffusion`) on bound poses
 (domains/docking/weights/demo.yaml has those of the demo model); options on the command line come before it. Writes to
 --out, every few minutes and when stopped: ``state.pt`` (everything needed to go on: run the same command again),
 ``weights.safetensors`` (the exponential moving average of the weights), ``log.jsonl`` (losses by step, and success
-rates of redocking), ``config.yaml`` (all settings), ``remarks.txt`` (what was left out or changed in reading).
+rates of redocking), ``config.yaml`` (all settings), ``remarks.txt`` (what was left out or changed in reading) and
+``weights.proteins.npz`` (the proteins that were trained on, so that docking can say whether another one is new).
 """
 
 from __future__ import annotations
@@ -19,15 +20,18 @@ import torch
 from rich.console import Console
 
 from domains.docking.engine import dock
+from domains.docking.networks.shipped import find_weights
 from domains.docking.networks.weights import DockingModel
 from domains.docking.poses.metrics import success
 from domains.docking.samplers import hand_made_sampler
 from domains.docking.structures.batch import ComplexBatch, collate
 from domains.docking.structures.complexes import Complex, read
 from domains.docking.structures.remarks import print_reading
+from domains.docking.training.clusters import Clusters
 from domains.docking.training.config import TrainConfig
 from domains.docking.training.conformers import matched_conformers
 from domains.docking.training.data import BatchSampler, Split, cluster_weights, read_split
+from domains.docking.training.known_proteins import known_of, proteins_path, read_known
 from domains.docking.training.run import Run, losses_of, new_run, train_step
 from domains.errors import InputError, InputProblem
 from domains.long_runs import append_row, forget_after, stop_on_signals
@@ -148,6 +152,7 @@ def main(config: TrainConfig, stop: Callable[[], bool]) -> None:
     prepare_output(config.out, config)
     print_reading([*parts.all, *embedded], problems, console, keep=config.out / "remarks.txt")
     console.print(str(parts))
+    _write_known(config, [*parts.train, *(embedded if config.embedded_weight else ())], parts.clusters)
     weights = cluster_weights(parts.train, parts.clusters, config.balance)
     if config.embedded_weight:
         console.print(f"trained on as well: {', '.join(c.name for c in embedded)}")
@@ -165,6 +170,20 @@ def main(config: TrainConfig, stop: Callable[[], bool]) -> None:
             train(run, sampler, validation_sets(parts), config, progress, stop)
     if run.step < config.steps:
         console.print(f"stopped at step {run.step}; the same command goes on from here")
+
+
+def _write_known(config: TrainConfig, complexes: Sequence[Complex], clusters: Clusters) -> None:
+    """The proteins that these weights, and those that they start from, were trained on, beside them.
+
+    Of a start that nobody knows the proteins of, nothing is said.
+    """
+    known = known_of(((c.name, c.protein) for c in complexes), clusters)
+    if config.start is not None:
+        before = read_known(find_weights(config.start))
+        if before is None:
+            return
+        known = before.and_others(known)
+    known.save(proteins_path(config.out / "weights.safetensors"))
 
 
 def cli(arguments: Sequence[str] | None = None) -> None:

@@ -16,8 +16,8 @@ from benchmarks.docking.vina import VinaPoses
 from benchmarks.experiments import ranking_validity, ranking_vina
 from benchmarks.experiments.ranking import main
 from benchmarks.experiments.ranking_options import drawn
-from benchmarks.experiments.ranking_poses import PLAIN, Scored
-from benchmarks.experiments.ranking_rows import BEST, KNOWN, MEAN, UNSEEN, best_ranker, grouped, rank_rows, top
+from benchmarks.experiments.ranking_poses import PLAIN, Scored, top
+from benchmarks.experiments.ranking_rows import BEST, KNOWN, MEAN, UNSEEN, best_ranker, grouped, rank_rows
 from benchmarks.experiments.ranking_validity import Checker
 from benchmarks.experiments.ranking_vina import dock_in_turn, vina_rows
 from benchmarks.experiments.ranking_weights import Fitted, cross_fitted
@@ -170,7 +170,9 @@ def test_the_study_stores_what_it_chose_beside_the_weights(tmp_path: Path, capsy
     assert all(row["cpu_seconds"] > 0 for row in rows if row["poses"] == "refined")
     stored = stored_weights(weights)
     assert stored.own and stored.path == tmp_path / "small.ranking.json" and stored.weights.keys() <= set(PLAIN)
-    assert "pocket point-of-ligand, conformers rdkit" in json.loads(stored.path.read_text())["fitted_on"]
+    assert stored.setting == "2 refined poses, 2 NFE, pocket point-of-ligand, conformers rdkit"
+    for kind in ("known", "unseen"):
+        assert sum(record.ligands for record in stored.records[kind]) == 1
 
 
 def test_weights_of_rankers_are_those_beside_the_network_or_the_demo_ones(tmp_path: Path) -> None:
@@ -178,9 +180,9 @@ def test_weights_of_rankers_are_those_beside_the_network_or_the_demo_ones(tmp_pa
     found = stored_weights(network)
     assert (found.own, found.path.name) == (False, "demo.ranking.json")
     assert stored_weights(None) == found
-    assert stored_weights(SHIPPED["demo"]) == (found.weights, found.path, True)
+    assert stored_weights(SHIPPED["demo"]) == found._replace(own=True)
     weights_path(network).write_text(json.dumps({"weights": {"vina": 1}}))
-    assert stored_weights(network) == ({"vina": 1.0}, tmp_path / "mine.ranking.json", True)
+    assert stored_weights(network)[:3] == ({"vina": 1.0}, tmp_path / "mine.ranking.json", True)
     weights_path(network).write_text('{"weights": 3}')
     with pytest.raises(InputError, match=r"mine\.ranking\.json: it holds no weights of rankers .*--store"):
         stored_weights(network)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from domains.docking.networks.shipped import SHIPPED, find_weights
+from domains.docking.ranking.track_record import TrackRecord, read_records
 from domains.docking.structures.text_files import read_text
 from domains.errors import InputError, InputProblem
 
@@ -17,11 +18,15 @@ class StoredWeights(NamedTuple):
     """weights  name of a ranker -> its weight.
     path     of the file.
     own      whether they were chosen for these weights of the network, and not for others.
+    records  "known" and "unseen" targets -> how often first poses were right, of the weights that the file is beside.
+    setting  in which the records were made, in words.
     """
 
     weights: dict[str, float]
     path: Path
     own: bool
+    records: dict[str, list[TrackRecord]]
+    setting: str
 
 
 def weights_path(network: Path | str) -> Path:
@@ -44,10 +49,11 @@ def stored_weights(network: Path | None) -> StoredWeights:
     own = None if network is None else weights_path(network)
     path = own if own is not None and own.is_file() else weights_path(_OTHERWISE)
     try:
-        found = json.loads(read_text(path, "weights of rankers"))["weights"]
-        weights = {str(name): float(weight) for name, weight in found.items()}
+        content = json.loads(read_text(path, "weights of rankers"))
+        weights = {str(name): float(weight) for name, weight in content["weights"].items()}
+        records = read_records(content.get("records", {}))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         remedy = "make it again with benchmarks.experiments.ranking --store, or remove it"
         message = f"it holds no weights of rankers ({type(error).__name__}: {error})"
         raise InputError(InputProblem(str(path), "", message, remedy)) from error
-    return StoredWeights(weights, path, path == own)
+    return StoredWeights(weights, path, path == own, records, str(content.get("setting", "")))

@@ -60,6 +60,7 @@ def page(results: Results) -> str:
 <section class="card"><h2>Ligand<small class="which"></small></h2><div class="picture" id="picture"></div>
 <p class="smiles" id="smiles"></p></section>
 </div>
+{_expectation(run)}
 <section class="card late"><h2>What was read with a remark</h2>{_remarks(run)}</section>
 <section class="card late"><h2>How it was made</h2><dl class="made">{_list(_made(results))}</dl></section>
 </div>
@@ -143,6 +144,11 @@ def _made(results: Results) -> list[tuple[str, object]]:
     tags = [(name, best.GetProp(name)) for name in ("nfe", "seed", "grid", "weights") if best.HasProp(name)]
     timed = [(f"seconds, {name}", f"{value:.2f}") for name, value in seconds.items()]
     return [*tags, *timed, *run.get("versions", {}).items()]
+
+
+def _expectation(run: Mapping[str, Any]) -> str:
+    lines = "".join(f"<li>{escape(str(line))}</li>" for line in run.get("expectation", ()))
+    return f'<section class="card"><h2>How sure it is</h2><ul>{lines}</ul></section>' if lines else ""
 
 
 def _remarks(run: Mapping[str, Any]) -> str:

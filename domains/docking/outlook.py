@@ -1,0 +1,84 @@
+"""What can be expected of a ligand's poses: whether the protein is new to the weights, and how often that went well."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, final
+
+from domains.docking.networks.weights import DockingModel
+from domains.docking.ranking.stored_weights import StoredWeights, stored_weights
+from domains.docking.ranking.track_record import record_at
+from domains.docking.structures.protein import Protein
+from domains.docking.training.known_proteins import KnownProteins, Nearest, read_known
+
+KNOWN: Final = "known"
+UNSEEN: Final = "unseen"
+
+_MEANS: Final = {
+    KNOWN: "targets that these weights were trained on, with other ligands",
+    UNSEEN: "targets unlike all that these weights were trained on",
+}
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Outlook:
+    """Knows what a model was trained on, and how often its first poses were right.
+
+    Attributes:
+        known: proteins of its training; None where nobody has written them down.
+        stored: what was chosen and counted for its weights.
+    """
+
+    known: KnownProteins | None
+    stored: StoredWeights
+    _nearest: dict[str, Nearest | None] = field(default_factory=dict)
+
+    def familiarity(self, protein: Protein) -> tuple[str | None, str]:
+        """ "known", "unseen" or None for not known here, and that in words."""
+        if self.known is None:
+            return None, "Which proteins these weights were trained on is not written down beside them."
+        key = str(protein.path)
+        if key not in self._nearest:
+            self._nearest[key] = self.known.nearest(protein)
+        nearest = self._nearest[key]
+        if nearest is None:
+            return None, "The protein is too short to say whether these weights were trained on one like it."
+        share = f"{100 * nearest.share:.0f}% of its six-residue words"
+        if nearest.is_known:
+            return (
+                KNOWN,
+                f"Known target: these weights were trained on this protein or one alike ({nearest.name}, {share}).",
+            )
+        return UNSEEN, (
+            f"Unseen target: these weights were trained on no protein like this one (the nearest, {nearest.name}, has "
+            f"{share})."
+        )
+
+    def sentences(self, protein: Protein, agreeing: int, poses: int) -> tuple[str, ...]:
+        """What a person should know about the first of `poses`, of which `agreeing` ended within 2 Å of it."""
+        kind, familiar = self.familiarity(protein)
+        found = [familiar, f"{agreeing} of {poses} poses ended within 2 Å of the first one, itself included."]
+        records = self.stored.records if self.stored.own else {}
+        for one in (kind,) if kind else (KNOWN, UNSEEN):
+            record = record_at(records.get(one, ()), agreeing / poses)
+            if record is not None:
+                found.append(
+                    f"With such agreement the first pose was within 2 Å of the known one for {record} ligands of "
+                    f"{_MEANS[one]} ({self.stored.setting})."
+                )
+        if kind == UNSEEN:
+            found.append(
+                "Take the pose for a proposal: look at the other clusters too, dock more poses (--samples 40), or "
+                "fine-tune on known poses of this protein (python -m domains.docking.train --from general)."
+            )
+        return tuple(found)
+
+
+def outlook_of(model: DockingModel) -> Outlook:
+    """What lies beside a model's weights.
+
+    Raises:
+        InputError: if one of these files cannot be used.
+    """
+    return Outlook(read_known(model.path), stored_weights(model.path))
