@@ -28,7 +28,8 @@ IN_SAMPLE, KNOWN_TARGETS, UNSEEN_TARGETS, USER = (
 
 SPLIT_MEANS: Mapping[str, str] = {
     IN_SAMPLE: "the network was trained on these complexes",
-    KNOWN_TARGETS: "the network knows other ligands of these targets, and the score scale was chosen on this split",
+    KNOWN_TARGETS: "the network knows other ligands of these targets; numbers such as the score scale may have been "
+    "chosen on this split",
     UNSEEN_TARGETS: "training has seen no complex of these targets",
     USER: "it is not known here whether the network has seen such complexes",
 }
