@@ -174,9 +174,16 @@ def test_a_folder_without_results_is_refused(docked: Path, tmp_path: Path, capsy
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 @pytest.mark.slow
 def test_a_browser_shows_it(docked: Path, tmp_path: Path) -> None:
-    """The script comes to its end, in 3-D, with a row for each pose and the contacts of the first."""
+    """The script comes to its end, in 3-D, with a row for each pose and the contacts of the first; also where
+    PoseBusters had no answer for a pose, and was not asked about another.
+    """
     assert CHROMIUM is not None
-    path = write_report(docked)
+    folder = tmp_path / "docked"
+    shutil.copytree(docked, folder)
+    first, second, third, _ = (folder / "poses.sdf").read_text().split("$$$$\n")
+    said = [f"{pose}>  <valid>\n{valid}\n\n" for pose, valid in ((first, "not known"), (second, "yes"))]
+    (folder / "poses.sdf").write_text("$$$$\n".join([*said, third, ""]))
+    path = write_report(folder)
     options = ("--headless", "--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader", "--dump-dom")
     quiet = ("--disable-background-networking", f"--user-data-dir={tmp_path}", "--virtual-time-budget=8000")
     command = [CHROMIUM, *options, *quiet, path.as_uri()]
@@ -186,5 +193,6 @@ def test_a_browser_shows_it(docked: Path, tmp_path: Path) -> None:
     data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL).group(1))  # type: ignore[union-attr]
     table = page[page.index('id="poses"') :]
     assert table[: table.index("</table>")].count("<tr data-pose") == 3
+    assert table.count('class="words yes"') == 1 and table.count(">not known<") == 1
     rows = page[page.index('id="contacts"') :]
     assert rows[: rows.index("</tbody>")].count("<tr>") == len(data["poses"][0]["contacts"]) > 0

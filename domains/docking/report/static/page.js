@@ -139,7 +139,7 @@
         cell.dataset.value = value;
         if (place === 0) cell.append(make("span", undefined, `swatch ${look(pose)}`));
         cell.append(name === "failed_checks" ? value.replaceAll("_", " ") : value);
-        if (name === "valid") cell.classList.add(value);
+        if (name === "valid" && ["yes", "no"].includes(value)) cell.classList.add(value);
         cell.title = value;
         row.append(cell);
       });
