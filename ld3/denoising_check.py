@@ -5,6 +5,9 @@ formula), so that what it leaves unexplained is orthogonal to it: E⟨d, -σ̂ z
 the two is 1 for a right flow. It is -1 where the sign is wrong, σ̂² where a score stands for a displacement, and so on;
 a flow that seems to have made one of the usual mistakes is mended on trial, and the mistake is named if that helps.
 
+It is a law about samples of the data. A network that does not sample its data well points from its own samples to where
+the data are, whatever small noise was added, and then r falls towards 0 with the noise: it has to be tried on data.
+
 The law holds exactly where noise adds up, on R^n and on tori, and near enough for a check on rotations below one rad.
 """
 
@@ -80,6 +83,10 @@ def _cause(flow: ProbabilityFlow[State], n: int, seed: int, data: State | None, 
     """The usual mistake without which the law holds best, in words."""
     best = math.inf
     words = "none of the usual mistakes explains it: is the network trained, and given the levels that it expects?"
+    if data is None:
+        words += (
+            " Or are the samples that it was tried on, the flow's own, unlike its data? Give some of these as data."
+        )
     for name, mend in (_OF_ARRAYS if isinstance(flow, ArrayFlow) else _OF_TANGENTS).items():
         if mend is _turned and not any(
             v.shape[-2:] == (3, 3) for v in tensors(flow.prior(1, _generator(seed))).values()
