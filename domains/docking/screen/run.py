@@ -202,6 +202,8 @@ def read_job(options: ScreenOptions) -> tuple[Job, list[str]]:
     _, problems = plan.model.prepare([receptor.with_ligand(from_smiles(_PROBE, "probe", 0), str(options.protein))])
     if problems:
         raise InputError(problems[0])
+    if plan.outlook is not None:
+        remarks = [*remarks, plan.outlook.familiarity(receptor.protein)[1]]
     if is_whole(receptor.pocket) and not plan.model.network.docks_to_whole_protein:
         remarks = [*remarks, NOT_BLIND]
     return Job(receptor, plan, options.stereo, options.ligand_seconds), remarks
