@@ -20,3 +20,19 @@ def shared(path: str) -> Path:
     if not (SHARED / path).exists():
         pytest.skip(f"shared/{path} is not beside the repository")
     return SHARED / path
+
+
+@pytest.fixture(scope="session")
+def diffdock_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A release of DiffDock with its confidence model and ESM-2: tiny and random, in the form of the real one."""
+    from language_models import write_language_model, write_release
+
+    folder = write_release(tmp_path_factory.mktemp("workdir"))
+    write_language_model(folder)
+    return folder
+
+
+@pytest.fixture
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Embeddings are kept apart from the user's."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "kept"))

@@ -8,22 +8,12 @@ from pathlib import Path
 
 import pytest
 from conftest import data
-from language_models import write_language_model, write_release
+from language_models import write_release
 
 from benchmarks.docking.__main__ import main
 from domains.docking.poses.low_temperature_sde import PUBLISHED
 
-
-@pytest.fixture(scope="module")
-def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = write_release(tmp_path_factory.mktemp("workdir"))
-    write_language_model(folder)
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "kept"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture
@@ -44,14 +34,14 @@ def words(weights: Path, targets: Path, out: Path) -> list[str]:
 
 @pytest.mark.slow
 def test_all_samplers_dock_with_a_release_and_a_bond_without_a_place_is_named(
-    release: Path, targets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    diffdock_release: Path, targets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = targets / "odd" / "ligands.sdf"
     lines = file.read_text().splitlines()
     bond = 4 + int(lines[3][:3])
     lines[bond] = f"{lines[bond][:6]}  9{lines[bond][9:]}"  # dative
     file.write_text("\n".join(lines) + "\n")
-    assert main(words(release, targets, tmp_path / "out")) == 0
+    assert main(words(diffdock_release, targets, tmp_path / "out")) == 0
     assert "odd" in capsys.readouterr().err
     found = json.loads((tmp_path / "out" / "results.json").read_text())
     assert found["complete"] and found["score_scale"] == 1
@@ -101,3 +91,29 @@ def test_without_the_language_model_nothing_is_computed(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
     assert main(words(write_release(tmp_path), targets, tmp_path / "out")) == 2
     assert "ESM-2 650M, which is not on this machine" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_protein_too_long_for_memory_is_named_and_the_others_go_on(
+    diffdock_release: Path,
+    targets: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a machine with 10 MB left: 268 residues do not fit, the first 40 of them do. Alone, they end with status 2."""
+    left = tmp_path / "meminfo"
+    left.write_text("MemAvailable: 10000 kB\n")
+    monkeypatch.setattr("domains.memory._MEMINFO", left)
+    protein = targets / "odd" / "protein.pdb"
+    kept = [line for line in protein.read_text().splitlines() if line[:4] == "ATOM"]
+    residues = list(dict.fromkeys(line[21:27] for line in kept))[:40]
+    protein.write_text("\n".join(line for line in kept if line[21:27] in residues) + "\n")
+    assert main(words(diffdock_release, targets, tmp_path / "out")) == 0
+    assert "a pose in 268 residues takes about" in capsys.readouterr().err
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert list(found["seeds"]["complexes"]) == ["odd/6o5u_ligand"]
+    shutil.rmtree(targets / "odd")
+    assert main(words(diffdock_release, targets, tmp_path / "alone")) == 2
+    said = capsys.readouterr().err
+    assert "--pocket point:X,Y,Z,RADIUS" in said and not list((tmp_path / "alone").glob("*.json"))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from language_models import write_language_model, write_release
+from language_models import write_release
 from pyarrow import dataset
 from rdkit import Chem
 
@@ -23,25 +23,27 @@ PROTEIN, LIGAND = DATA / "6o5u_protein.pdb", DATA / "6o5u_ligand.sdf"
 SMILES = "CC(=O)Nc1ccc(O)cc1"
 
 
-@pytest.fixture(scope="module")
-def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = write_release(tmp_path_factory.mktemp("workdir"))
-    write_language_model(folder)
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "kept"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def poses_of(file: Path) -> list[Chem.Mol]:
     return list(Chem.SDMolSupplier(str(file)))
 
 
-def test_a_smiles_is_docked_blind_and_ranked_by_the_confidence_model(release: Path, tmp_path: Path) -> None:
+def test_a_smiles_is_docked_blind_and_ranked_by_the_confidence_model(diffdock_release: Path, tmp_path: Path) -> None:
     """No pocket is given: starts spread over the whole protein; the order is that of the confidence model's logits."""
-    words = ["dock", str(PROTEIN), SMILES, "--weights", str(release), "--nfe", "2", "--samples", "3", "--no-check"]
+    words = [
+        "dock",
+        str(PROTEIN),
+        SMILES,
+        "--weights",
+        str(diffdock_release),
+        "--nfe",
+        "2",
+        "--samples",
+        "3",
+        "--no-check",
+    ]
     assert main([*words, "--out", str(tmp_path / "out")]) == 0
     run = json.loads((tmp_path / "out" / "run.json").read_text())
     assert run["pocket"]["spec"] == "whole protein: 268 residues"
@@ -50,15 +52,26 @@ def test_a_smiles_is_docked_blind_and_ranked_by_the_confidence_model(release: Pa
     assert logits == [float(mol.GetProp("score")) for mol in mols] == sorted(logits, reverse=True)
     assert len(mols) == 3 and "rmsd" not in mols[0].GetPropsAsDict()
     # The same from Python, and the tags of a logit are the model's own.
-    found = dock(PROTEIN, SMILES, weights=release, nfe=2, samples=3, check=False)
+    found = dock(PROTEIN, SMILES, weights=diffdock_release, nfe=2, samples=3, check=False)
     assert [pose.score for pose in found.poses] == pytest.approx(logits, abs=1e-3)
 
 
-def test_a_pocket_is_respected_whatever_its_file_is_called(release: Path, tmp_path: Path) -> None:
+def test_a_pocket_is_respected_whatever_its_file_is_called(diffdock_release: Path, tmp_path: Path) -> None:
     """Around a file called ligand_of_mine.sdf; a known pose gives RMSDs; another ranker can be asked for."""
     reference = tmp_path / "ligand_of_mine.sdf"
     reference.write_bytes(LIGAND.read_bytes())
-    words = ["dock", str(PROTEIN), str(LIGAND), "--weights", str(release), "--nfe", "2", "--samples", "2", "--no-check"]
+    words = [
+        "dock",
+        str(PROTEIN),
+        str(LIGAND),
+        "--weights",
+        str(diffdock_release),
+        "--nfe",
+        "2",
+        "--samples",
+        "2",
+        "--no-check",
+    ]
     more = ["--pocket", f"{reference}:9", "--known-poses", "--ranking", "consensus", "--out", str(tmp_path / "out")]
     assert main([*words, *more]) == 0
     run = json.loads((tmp_path / "out" / "run.json").read_text())
@@ -66,11 +79,11 @@ def test_a_pocket_is_respected_whatever_its_file_is_called(release: Path, tmp_pa
     assert all(mol.HasProp("rmsd") and mol.HasProp("score_consensus") for mol in poses_of(tmp_path / "out/poses.sdf"))
 
 
-def test_a_library_is_screened_blind(release: Path, tmp_path: Path) -> None:
+def test_a_library_is_screened_blind(diffdock_release: Path, tmp_path: Path) -> None:
     """Each ligand's score is the confidence model's of its best pose, as `dock` gives it for the same conformer."""
     library = tmp_path / "library.smi"
     library.write_text(f"{SMILES} paracetamol\nOCCN1CCCC1 pyrrolidine\nnonsense\n")
-    words = ["screen", str(PROTEIN), str(library), "--out", str(tmp_path / "out"), "--weights", str(release)]
+    words = ["screen", str(PROTEIN), str(library), "--out", str(tmp_path / "out"), "--weights", str(diffdock_release)]
     assert main([*words, "--nfe", "2", "--samples", "2", "--no-refine"]) == 0
     rows = dataset.dataset(tmp_path / "out" / "parts").to_table().to_pylist()
     assert [row["status"] for row in rows] == ["docked", "docked", "failed"]
@@ -99,3 +112,21 @@ def test_without_the_language_model_the_command_says_what_to_get(
     for words in (["dock", str(PROTEIN), SMILES], ["screen", str(PROTEIN), str(library)]):
         assert main([*words, *given]) == 2
         assert "hf download facebook/esm2_t33_650M_UR50D" in capsys.readouterr().err
+
+
+def test_a_protein_too_long_for_memory_ends_with_the_option_that_crops(
+    diffdock_release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a machine with 10 MB left a pose in 268 residues does not fit; one in a pocket of them does."""
+    left = tmp_path / "meminfo"
+    left.write_text("MemTotal: 20000 kB\nMemAvailable: 10000 kB\n")
+    monkeypatch.setattr("domains.memory._MEMINFO", left)
+    out = tmp_path / "out"
+    words = ["dock", str(PROTEIN), str(LIGAND), "--weights", str(diffdock_release), "--nfe", "2", "--samples", "1"]
+    words += ["--no-check", "--out", str(out)]
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert "a pose in 268 residues takes about" in said and "--pocket point:X,Y,Z,RADIUS" in said
+    assert not (out / "poses.sdf").exists()
+    assert main([*words, "--pocket", f"{LIGAND}:6"]) == 0
+    assert len(poses_of(out / "poses.sdf")) == 1

@@ -186,7 +186,8 @@ def load_weights(path: Path, language_model: Path | None = None) -> DockingModel
             finite.
     """
     path = find_weights(path)
-    places = [path, path.parent] if language_model is None else [language_model]
+    beside = [path, path.parent] if path.is_dir() else [path.parent]
+    places = beside if language_model is None else [language_model]
     embedder = LanguageModel(places)
     if path.is_dir() or (path.suffix == ".pt" and (path.parent / PARAMETERS).is_file()):
         return _of_release(path, embedder)
