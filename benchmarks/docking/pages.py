@@ -27,6 +27,7 @@ from benchmarks.docking.options import Options as RunOptions
 from benchmarks.docking.report import SCHEMA
 from benchmarks.docking.summary import MethodRow
 from benchmarks.docking.table import CAPTION, sentences, table
+from domains.docking.networks.shipped import SHIPPED
 from ld3.grids import HAND_MADE
 
 BLOCKS: Final[Mapping[str, str]] = {
@@ -103,10 +104,17 @@ def block(results: Mapping[str, Any], picture: str) -> str:
 
 
 def _origin(results: Mapping[str, Any], row: MethodRow) -> str:
-    command = made_by("benchmarks.docking", RunOptions, results["config"], ("out", "device"))
+    config = {**results["config"], "weights": _by_name(results["config"]["weights"])}
+    command = made_by("benchmarks.docking", RunOptions, config, ("out", "device"))
     split = f"{results['split']}: {SPLIT_MEANS[results['split']]}"
     size = f"{row.n_complexes} complexes, {row.n_poses} poses a line, {row.n_checked} of them checked by PoseBusters"
     return f"{split[0].upper()}{split[1:]}. {size}; score scale {results['score_scale']:g}. {command}"
+
+
+def _by_name(weights: str) -> str:
+    """What shipped weights are called, whose file was given; other weights as they were given."""
+    names = {path.parts[-3:]: name for name, path in SHIPPED.items()}
+    return names.get(Path(weights).parts[-3:], weights)
 
 
 def summary(runs: Mapping[str, Mapping[str, Any]]) -> str:
