@@ -27,7 +27,7 @@ from benchmarks.docking.options import Options as RunOptions
 from benchmarks.docking.report import SCHEMA
 from benchmarks.docking.summary import MethodRow
 from benchmarks.docking.table import CAPTION, sentences, table
-from domains.docking.networks.shipped import SHIPPED
+from domains.docking.networks import shipped
 from ld3.grids import HAND_MADE
 
 BLOCKS: Final[Mapping[str, str]] = {
@@ -113,7 +113,7 @@ def _origin(results: Mapping[str, Any], row: MethodRow) -> str:
 
 def _by_name(weights: str) -> str:
     """What shipped weights are called, whose file was given; other weights as they were given."""
-    names = {path.parts[-3:]: name for name, path in SHIPPED.items()}
+    names = {path.parts[-3:]: name for name, path in shipped.SHIPPED.items()}
     return names.get(Path(weights).parts[-3:], weights)
 
 
