@@ -87,7 +87,7 @@ class Report:
     def title(self) -> str:
         """Model, split and size, for the table and the pictures."""
         options, n = self._options, len(self._inputs.complexes)
-        model = f"model {options.weights.stem}, score scale {self.clock.score_scale:g}"
+        model = f"model {options.weights.name.removesuffix('.safetensors')}, score scale {self.clock.score_scale:g}"
         return f"{model}, {self._inputs.split}: {n} complex{'es' if n != 1 else ''} x {options.samples} poses"
 
     @property

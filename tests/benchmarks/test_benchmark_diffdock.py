@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import data
 from language_models import write_release
+from small_receptors import around_ligand
 
 from benchmarks.docking.__main__ import main
 from domains.docking.poses.low_temperature_sde import PUBLISHED
@@ -101,14 +102,12 @@ def test_a_protein_too_long_for_memory_is_named_and_the_others_go_on(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """On a machine with 10 MB left: 268 residues do not fit, the first 40 of them do. Alone, they end with status 2."""
+    """On a machine with 10 MB left: 268 residues do not fit, those around the ligand do; alone, status 2."""
     left = tmp_path / "meminfo"
     left.write_text("MemAvailable: 10000 kB\n")
     monkeypatch.setattr("domains.memory._MEMINFO", left)
     protein = targets / "odd" / "protein.pdb"
-    kept = [line for line in protein.read_text().splitlines() if line[:4] == "ATOM"]
-    residues = list(dict.fromkeys(line[21:27] for line in kept))[:40]
-    protein.write_text("\n".join(line for line in kept if line[21:27] in residues) + "\n")
+    protein.write_text(around_ligand(protein, targets / "odd" / "ligands.sdf", 4.0))
     assert main(words(diffdock_release, targets, tmp_path / "out")) == 0
     assert "a pose in 268 residues takes about" in capsys.readouterr().err
     found = json.loads((tmp_path / "out" / "results.json").read_text())

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from language_models import write_release
+from language_models import write_language_model, write_release, write_release_of_published_size
 from pyarrow import dataset
 from rdkit import Chem
+from small_receptors import around_ligand
 
 from domains.command import main
 from domains.docking import dock
+from domains.docking.convert import cli as convert
 
 DATA = Path(__file__).parents[1] / "data"
 PROTEIN, LIGAND = DATA / "6o5u_protein.pdb", DATA / "6o5u_ligand.sdf"
@@ -130,3 +132,25 @@ def test_a_protein_too_long_for_memory_ends_with_the_option_that_crops(
     assert not (out / "poses.sdf").exists()
     assert main([*words, "--pocket", f"{LIGAND}:6"]) == 0
     assert len(poses_of(out / "poses.sdf")) == 1
+
+
+@pytest.mark.slow
+def test_a_release_of_the_published_size_docks_and_converts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """30 million random weights and a confidence model of its size, on the residues around the ligand: the folder and
+    the file that it becomes dock to the same poses, with the same logits."""
+    release = write_release_of_published_size(tmp_path)
+    write_language_model(tmp_path)
+    receptor = tmp_path / "receptor.pdb"
+    receptor.write_text(around_ligand(PROTEIN, LIGAND, 4.0))
+    file = tmp_path / "diffdock_l.safetensors"
+    convert([str(release), str(file)])
+    said = capsys.readouterr().out
+    assert "score network of 30,222,796 numbers, with its confidence model" in " ".join(said.split())
+    found = []
+    for weights in (release, file):
+        words = ["dock", str(receptor), str(LIGAND), "--weights", str(weights), "--nfe", "2", "--samples", "2"]
+        assert main([*words, "--no-check", "--no-refine", "--out", str(tmp_path / weights.stem)]) == 0
+        found.append(poses_of(tmp_path / weights.stem / "poses.sdf"))
+    for mine, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(mine.GetConformer().GetPositions(), other.GetConformer().GetPositions())
+        assert mine.GetProp("score_confidence") == other.GetProp("score_confidence")
