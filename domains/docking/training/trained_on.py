@@ -33,14 +33,16 @@ class TrainedOn:
 
 
 def trained_on(weights: Path) -> TrainedOn | None:
-    """From NAME.yaml beside NAME.safetensors, or from the config.yaml of a training's folder; None where neither is.
+    """From NAME.yaml beside NAME.safetensors, or the config.yaml beside a training's weights.safetensors; None without.
 
     Of weights that others were the start of, what both were kept from.
 
     Raises:
         InputError: if that file, or a list that it names, cannot be read.
     """
-    places = (weights.with_suffix(".yaml"), weights.with_name("config.yaml"))
+    places = [weights.with_suffix(".yaml")]
+    if weights.name == "weights.safetensors":  # another file may lie beside anybody's config.yaml
+        places.append(weights.with_name("config.yaml"))
     path = next((place for place in places if place.is_file()), None)
     if weights.is_dir() or path is None:
         return None
