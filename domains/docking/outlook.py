@@ -62,7 +62,7 @@ class Outlook:
         records = self.stored.records if self.stored.own else {}
         for one in (kind,) if kind else (KNOWN, UNSEEN):
             record = record_at(records.get(one, ()), agreeing / poses)
-            if record is not None:
+            if record is not None and record.ligands:
                 found.append(
                     f"With such agreement the first pose was within 2 Å of the known one for {record} ligands of "
                     f"{_MEANS[one]} ({self.stored.setting})."

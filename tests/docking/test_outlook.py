@@ -63,9 +63,10 @@ def test_a_protein_is_known_by_a_share_of_its_words(tmp_path: Path) -> None:
     both = known.and_others(known_of([("c/2", of("DDDDDDD")), ("d/1", of("MMMMMM"))], Clusters()))
     assert both.words.keys() == {"a", "c", "d"}
     assert both.nearest(of("DDDDDD")) == ("c", 1.0) == both.nearest(of("GGGGGG"))
-    path.write_bytes(b"no archive")
-    with pytest.raises(InputError, match=r"mine\.proteins\.npz: it holds no list of proteins"):
-        read_known(tmp_path / "mine.safetensors")
+    for damaged in (b"no archive", path.read_bytes()[:200]):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"mine\.proteins\.npz: it holds no list of proteins"):
+            read_known(tmp_path / "mine.safetensors")
 
 
 def test_records_count_every_ligand_once_by_its_agreement() -> None:
@@ -112,6 +113,7 @@ def test_where_it_is_not_known_both_records_are_said_and_those_of_other_weights_
     assert "is not written down" in unsure[0]
     assert [("trained on, with" in line, "unlike all" in line) for line in unsure[2:]] == [(True, False), (False, True)]
     assert len(Outlook(None, stored._replace(own=False)).sentences(of("WWWWWWW"), 6, 10)) == 2
+    assert len(Outlook(None, stored).sentences(of("WWWWWWW"), 3, 10)) == 2, "no ligand had such an agreement"
 
 
 @pytest.mark.slow

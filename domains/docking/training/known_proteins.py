@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple, final
+from zipfile import BadZipFile
 
 import gemmi
 import numpy as np
@@ -132,7 +133,7 @@ def read_known(weights: Path | None) -> KnownProteins | None:
         with np.load(path, allow_pickle=False) as content:
             names, cluster, words = content["names"].tolist(), content["cluster"], content["words"]
         return KnownProteins({str(name): words[cluster == i] for i, name in enumerate(names)})
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, BadZipFile) as error:
         message = f"it holds no list of proteins ({error})"
         raise InputError(InputProblem(str(path), "", message, "remove it, or make it again")) from error
 
