@@ -100,7 +100,7 @@ def test_what_is_said_depends_on_what_the_weights_have_seen(stored: StoredWeight
     known = KnownProteins({"kinases": words_of(of("ACDGMWACDGMW"))})
     seen = Outlook(known, stored).sentences(of("ACDGMWA"), 6, 10)
     assert seen[0].startswith("Known target: ") and "(kinases, 100% of its six-residue words)" in seen[0]
-    assert "6 of 10 poses" in seen[1] and "1 of 1 (100% [2, 100]) ligands of targets that these weights" in seen[2]
+    assert "6 of 10 poses" in seen[1] and "1 of 1 (100% [3, 100]) ligands of targets that these weights" in seen[2]
     assert len(seen) == 3
     new = Outlook(known, stored).sentences(of("WWWWWWW"), 5, 10)
     assert new[0].startswith("Unseen target: ") and "kinases, has 0%" in new[0]
@@ -137,5 +137,5 @@ def test_the_command_line_and_the_page_say_it(tmp_path: Path, capsys: pytest.Cap
     assert "Known target: these weights were trained on this protein or one alike (odd, 100%" in printed
     assert len(said) == 3 and all(sentence in printed for sentence in said)
     page = (out / "report.html").read_text()
-    assert "How sure it is" in page and "1 of 1 (100% [2, 100]) ligands of targets" in page
+    assert "How sure it is" in page and "1 of 1 (100% [3, 100]) ligands of targets" in page
     assert known_proteins.main(["--data", str(tmp_path / "data"), "--weights", str(tmp_path / "no.safetensors")]) == 2

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Final, NamedTuple, final
 from zipfile import BadZipFile
@@ -130,7 +131,7 @@ def read_known(weights: Path | None) -> KnownProteins | None:
     if path is None or not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as content:
+        with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as content:
             names, cluster, words = content["names"].tolist(), content["cluster"], content["words"]
         return KnownProteins({str(name): words[cluster == i] for i, name in enumerate(names)})
     except (OSError, KeyError, ValueError, BadZipFile) as error:
