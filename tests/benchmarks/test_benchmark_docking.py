@@ -293,7 +293,8 @@ def test_splits_are_named_for_what_the_weights_know(weights: Path, complexes: Pa
     assert load(Options(complexes=complexes), model()).split == USER
     lists = {
         "validation_ligands.txt": (KNOWN_TARGETS, KNOWN_TARGETS),
-        "validation_targets.txt": (UNSEEN_TARGETS, UNSEEN_TARGETS),
+        # Of two of these the general model saw a protein that is like it.
+        "validation_targets.txt": (UNSEEN_TARGETS, USER),
         "validation_clusters.txt": (USER, UNSEEN_TARGETS),
     }
     for file, splits in lists.items():
