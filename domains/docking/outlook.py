@@ -14,6 +14,8 @@ from domains.docking.training.known_proteins import KnownProteins, Nearest, read
 KNOWN: Final = "known"
 UNSEEN: Final = "unseen"
 
+_SOME: Final = 0.01
+
 _MEANS: Final = {
     KNOWN: "targets that these weights were trained on, with other ligands",
     UNSEEN: "targets unlike all that these weights were trained on",
@@ -50,10 +52,8 @@ class Outlook:
                 KNOWN,
                 f"Known target: these weights were trained on this protein or one alike ({nearest.name}, {share}).",
             )
-        return UNSEEN, (
-            f"Unseen target: these weights were trained on no protein like this one (the nearest, {nearest.name}, has "
-            f"{share})."
-        )
+        near = f"the nearest, {nearest.name}, has {share}" if nearest.share >= _SOME else "none shares 1% of its words"
+        return UNSEEN, f"Unseen target: these weights were trained on no protein like this one ({near})."
 
     def sentences(self, protein: Protein, agreeing: int, poses: int) -> tuple[str, ...]:
         """What a person should know about the first of `poses`, of which `agreeing` ended within 2 Å of it."""

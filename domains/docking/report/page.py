@@ -52,6 +52,7 @@ def page(results: Results) -> str:
 <div class="column">
 <section class="card"><h2>{table}<small>a click chooses, best first</small></h2>
 <div class="scroll"><table id="poses"><thead></thead><tbody></tbody></table></div></section>
+{_expectation(run)}
 <div class="pair">
 <section class="card"><h2>Contacts<small class="which"></small></h2>
 <div class="scroll"><table>
@@ -60,7 +61,6 @@ def page(results: Results) -> str:
 <section class="card"><h2>Ligand<small class="which"></small></h2><div class="picture" id="picture"></div>
 <p class="smiles" id="smiles"></p></section>
 </div>
-{_expectation(run)}
 <section class="card late"><h2>What was read with a remark</h2>{_remarks(run)}</section>
 <section class="card late"><h2>How it was made</h2><dl class="made">{_list(_made(results))}</dl></section>
 </div>
