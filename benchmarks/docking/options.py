@@ -51,7 +51,7 @@ class Options:
     """folder for the results; a run that was interrupted there goes on"""
     weights: Path = GENERAL
     """general or demo, which come with the toolkit, a file of domains.docking.train, or a DiffDock release"""
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """of the network's matrix products (autocast); geometry and solver keep float32"""
     pocket: str = "ligand"
     """where to dock: ligand, ligand:RADIUS, point-of-ligand (within 12 Å of the mean of its atoms),

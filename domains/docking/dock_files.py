@@ -71,7 +71,7 @@ def dock(
     grid: Path | str | None = None,
     seed: int = 0,
     device: str = "cpu",
-    precision: Literal["float32", "bfloat16"] = "float32",
+    precision: Literal["float32", "bfloat16", "float16"] = "float32",
     drop: Sequence[str] = (),
     keep: Sequence[str] = (),
     template: Sequence[str] = (),

@@ -39,8 +39,8 @@ class DockOptions:
     """of all random numbers"""
     device: str = "cpu"
     """as torch writes it: cpu, cuda, cuda:1"""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """of the network's matrix products; bfloat16 moves poses by hundredths of an ångström, a few of them far"""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """of the matrix products; bfloat16 moves poses by hundredths of an ångström, float16 by less, a few of them far"""
     template: tuple[str, ...] = ()
     """SMILES of ligands whose bond orders are lost in their files"""
     stereo: Literal["one", "enumerate"] = "one"

@@ -312,9 +312,12 @@ def test_a_protein_too_long_for_memory_is_named_and_the_others_go_on() -> None:
     assert "--pocket point:X,Y,Z,RADIUS" in problem.remedy
 
 
-def test_half_precision_changes_a_step_by_little(release: Path, complex_6o5u: Complex) -> None:
+@pytest.mark.parametrize(("precision", "least", "most"), [("bfloat16", 1e-5, 0.1), ("float16", 1e-6, 0.02)])
+def test_half_precision_changes_a_step_by_little(
+    release: Path, complex_6o5u: Complex, precision: str, least: float, most: float
+) -> None:
     """The outputs are float32, away from the full ones by rounding of half precision, and kept apart in caches."""
-    full, half = docking.load_model(release), docking.load_model(release, precision="bfloat16")
+    full, half = docking.load_model(release), docking.load_model(release, precision=precision)
     found = []
     for model in (full, half):
         (group,) = make_groups(model, [complex_6o5u], 2, seed=0)
@@ -327,8 +330,8 @@ def test_half_precision_changes_a_step_by_little(release: Path, complex_6o5u: Co
     for factor, d in exact.items():
         assert rounded[factor].dtype == torch.float32
         away = float((rounded[factor] - d).abs().max() / d.abs().max())
-        assert 1e-5 < away < 0.1
-    with pytest.raises(ValueError, match="precision must be one of float32, bfloat16"):
+        assert least < away < most
+    with pytest.raises(ValueError, match="precision must be one of float32, bfloat16, float16"):
         docking.load_model(release, precision="half")
 
 

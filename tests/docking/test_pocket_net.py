@@ -9,6 +9,8 @@ import torch
 from docking_models import batch, complexes, double, moved_poses, network
 from torch import Tensor
 
+from domains import docking
+from domains.docking.engine import make_groups
 from domains.docking.networks.pocket_net.heads import project, torque_about_bonds
 from domains.docking.networks.pocket_net.network import distinct_pockets
 from domains.docking.networks.pocket_net.tensor_field import (
@@ -147,3 +149,19 @@ def test_a_pocket_is_encoded_once_however_many_ligands_go_there() -> None:
         alone = network().encode(double(collate([found]))).pocket[0]
         torch.testing.assert_close(together[k, : len(alone)], alone, rtol=0.0, atol=1e-12)
         assert (together[k, len(alone) :] == 0).all()
+
+
+@pytest.mark.parametrize(("precision", "most"), [("bfloat16", 0.06), ("float16", 0.01)])
+def test_half_precision_of_the_demo_weights(precision: str, most: float) -> None:
+    """Their vectors grow beyond 255 before a layer brings them back, and the square of that has no float16."""
+    exact, half = docking.load_model("demo"), docking.load_model("demo", precision=precision)
+    found, _ = docking.read()
+    answers = []
+    for model in (exact, half):
+        (group,) = make_groups(model, found[:1], 4, seed=0)
+        flow = group.flow()
+        with torch.no_grad():
+            answers.append(flow.displacement(group.start, flow.clock.levels(torch.tensor(0.5, dtype=F64))))
+    for factor, wanted in answers[0].items():
+        away = float((answers[1][factor] - wanted).abs().max() / wanted.abs().max())
+        assert 0 < away < most

@@ -231,9 +231,12 @@ def _ranker(network: DiffDock, confidence: ConfidenceModel) -> ConfidenceRanker:
     return ConfidenceRanker(confidence, network.language_model, knn_only_graph=network.config.knn_only_graph)
 
 
-PRECISIONS: Final[Mapping[str, torch.dtype | None]] = {"float32": None, "bfloat16": torch.bfloat16}
-"""What command lines call :attr:`DockingModel.precision`. float16 is not among them: with the demo network a step in it
-is wrong by 15 to 130%, without a NaN that would tell."""
+PRECISIONS: Final[Mapping[str, torch.dtype | None]] = {
+    "float32": None,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+"""What command lines call :attr:`DockingModel.precision`."""
 
 
 def load_model(
@@ -250,7 +253,7 @@ def load_model(
             as workdir/v1.1.
         device: cpu, cuda, cuda:1.
         language_model: folder of ESM-2, where it does not lie as :func:`load_weights` looks for it.
-        precision: of the network's matrix products: float32 or bfloat16.
+        precision: of the network's matrix products: float32, bfloat16 or float16.
 
     Raises:
         InputError: as :func:`load_weights`.

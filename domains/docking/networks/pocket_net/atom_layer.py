@@ -80,5 +80,7 @@ class AtomLayer(nn.Module):
         out = self.update(torch.cat([s + noise, around_s, env_s, products / 3.0], -1))
         ds, gate_keep, gate_around, gate_env = out.split([self.s, self.v, self.v, self.v], -1)
         v = v + gate_keep.unsqueeze(-2) * mixed + gate_around.unsqueeze(-2) * around_v + gate_env.unsqueeze(-2) * env_v
-        scale = (v.square().mean((-1, -2), keepdim=True) + 1.0).rsqrt()
-        return F.layer_norm(s + ds, (self.s,)), v * scale
+        # In float16 squares of lengths above 255 are infinite, and vectors divided by their root silently zero.
+        wide = v.to(torch.promote_types(v.dtype, torch.float32))
+        scale = (wide.square().mean((-1, -2), keepdim=True) + 1.0).rsqrt()
+        return F.layer_norm(s + ds, (self.s,)), (wide * scale).to(v.dtype)
