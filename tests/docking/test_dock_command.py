@@ -54,7 +54,9 @@ def run(capsys: pytest.CaptureFixture[str], out: Path, *words: str | Path) -> Ru
 
 
 def coordinates(file: Path) -> NDArray[np.float64]:
-    return np.stack([mol.GetConformer().GetPositions() for mol in Chem.SDMolSupplier(str(file))])
+    """Of all poses, by sample: scores of clashing poses after optimisation can change places by rounding."""
+    mols = sorted(Chem.SDMolSupplier(str(file)), key=lambda mol: int(mol.GetProp("sample")))
+    return np.stack([mol.GetConformer().GetPositions() for mol in mols])
 
 
 def test_two_files_become_ranked_poses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
