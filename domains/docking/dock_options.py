@@ -28,8 +28,8 @@ class DockOptions:
     """molecules to keep; without either, those bound in a pocket that is not put around the ligand are left out"""
     nfe: int = 10
     """network evaluations a pose"""
-    samples: int = 10
-    """poses a ligand"""
+    samples: int = 40
+    """poses a ligand; the more, the likelier is a right one among them"""
     weights: Path = GENERAL
     """general or demo, which come with the toolkit, a file of domains.docking.train, or the folder of a DiffDock
     release"""

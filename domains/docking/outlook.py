@@ -69,7 +69,7 @@ class Outlook:
                 )
         if kind == UNSEEN:
             found.append(
-                "Take the pose for a proposal: look at the other clusters too, dock more poses (--samples 40), or "
+                "Take the pose for a proposal: look at the other clusters too, dock more poses (--samples 100), or "
                 "fine-tune on known poses of this protein (python -m domains.docking.train --from general)."
             )
         return tuple(found)

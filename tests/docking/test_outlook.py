@@ -107,7 +107,7 @@ def test_what_is_said_depends_on_what_the_weights_have_seen(stored: StoredWeight
     some = Outlook(known, stored).sentences(of("ACDGMWGGGGGGGG"), 5, 10)[0]  # 1 of 7 words
     assert "Unseen" in some and "(the nearest, kinases, has 14% of its six-residue words)" in some
     assert "for 1 of 2 (50% [1, 99]) ligands of targets unlike all" in new[2] and "(10 poses)" in new[2]
-    assert "--samples 40" in new[3] and "--from general" in new[3]
+    assert "--samples 100" in new[3] and "--from general" in new[3]
 
 
 def test_where_it_is_not_known_both_records_are_said_and_those_of_other_weights_never(stored: StoredWeights) -> None:
