@@ -90,13 +90,17 @@ def _source(command: Dock) -> Any:  # noqa: ANN401
 
 
 def print_table(contents: Sequence[Mapping[str, Any]]) -> None:
-    """On standard output: all poses of one ligand, or the best one of each."""
+    """On standard output: the best pose of each cluster of one ligand's, or the best one of each ligand."""
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
     alone = len(contents) == 1
-    rows = contents[0]["poses"] if alone else [content["summary"] for content in contents]
+    poses = contents[0]["poses"] if alone else [content["summary"] for content in contents]
+    best: dict[str, Mapping[str, str]] = {}
+    for place, row in enumerate(poses):
+        best.setdefault(row.get("cluster") or f"none, {place}" if alone else str(place), row)
+    rows = list(best.values())
     wanted = ("rank", "name", "score", "cluster", "cluster_size", "poses", "valid", "rmsd")
     columns = [
         name
@@ -105,6 +109,8 @@ def print_table(contents: Sequence[Mapping[str, Any]]) -> None:
         if any(row.get(name) for row in rows)
     ]
     table = Table(title=contents[0]["name"] if alone else "best poses", box=SIMPLE)
+    if len(rows) < len(poses):
+        table.caption = f"the best pose of each cluster; all {len(poses)} are in poses.sdf"
     for column in columns:
         table.add_column(column, justify="left" if column == "name" else "right")
     for row in rows:

@@ -18,6 +18,7 @@ from rdkit.Chem import rdDepictor, rdDistGeom, rdMolAlign
 
 from domains.command import main
 from domains.docking import dock, load_model
+from domains.docking.dock_command import print_table
 from domains.docking.poses.metrics import symmetric_rmsd
 from domains.docking.ranked_poses import RankedPoses
 from domains.docking.ranking.ranker import PoseScores
@@ -267,3 +268,14 @@ def test_conformers_share_the_samples(tmp_path: Path) -> None:
     lengths = np.linalg.norm(by_sample[:, bonds[0]] - by_sample[:, bonds[1]], axis=-1)
     np.testing.assert_allclose(lengths[1], lengths[3], atol=1e-3)
     assert np.abs(lengths[0] - lengths[1]).max() > 0.005
+
+
+def test_the_table_has_the_best_pose_of_each_cluster(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"rank": str(i), "score": f"{9 - i}.0", "cluster": cluster} for i, cluster in enumerate("1121342", 1)]
+    print_table([{"name": "lig", "poses": rows}])
+    printed = capsys.readouterr().out
+    ranks = [words[0] for words in map(str.split, printed.splitlines()) if len(words) == 3 and words[0].isdigit()]
+    assert ranks == ["1", "3", "5", "6"]
+    assert "the best pose of each cluster; all 7 are in poses.sdf" in " ".join(printed.split())
+    print_table([{"name": "a", "summary": rows[0]}, {"name": "b", "summary": rows[1]}])
+    assert "of each cluster" not in capsys.readouterr().out
