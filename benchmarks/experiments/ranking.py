@@ -212,8 +212,8 @@ class _Study:
         of = what[options.fitted_on]
         size = len(self.sets.splits[split_of(options.fitted_on)]) if options.fitted_on != "training" else count
         setting = (
-            f"{options.samples[0]} refined poses, {options.nfe[0]} NFE, pocket {options.pocket}, conformers "
-            f"{options.conformer}"
+            f"{options.samples[0]} refined poses, ranked by {chosen}, {options.nfe[0]} NFE, pocket {options.pocket}, "
+            f"conformers {options.conformer}"
         )
         path = weights_path(options.weights)
         command = study.command_line("ranking", options)

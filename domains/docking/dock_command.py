@@ -98,9 +98,9 @@ def print_table(contents: Sequence[Mapping[str, Any]]) -> None:
     alone = len(contents) == 1
     poses = contents[0]["poses"] if alone else [content["summary"] for content in contents]
     best: dict[str, Mapping[str, str]] = {}
-    for place, row in enumerate(poses):
-        best.setdefault(row.get("cluster") or f"none, {place}" if alone else str(place), row)
-    rows = list(best.values())
+    for row in poses if alone else ():
+        best.setdefault(row["cluster"], row)
+    rows = list(best.values()) if alone else poses
     wanted = ("rank", "name", "score", "cluster", "cluster_size", "poses", "valid", "rmsd")
     columns = [
         name

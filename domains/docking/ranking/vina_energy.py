@@ -79,40 +79,18 @@ class Pairs:
 
 
 @final
-class _Between(torch.autograd.Function):
-    """Σ over pairs of (S, A, 3) positions with (P, 3) others that do not move, (S,)."""
+class _WithSlope(torch.autograd.Function):
+    """Energies (S,) of positions (S, A, 3), with the derivatives (S, A, 3) that came with them."""
 
     @staticmethod
-    def forward(ctx: Any, positions: Tensor, others: Tensor, pairs: Pairs) -> Tensor:  # noqa: ANN401
-        r = torch.cdist(positions, others.expand(len(positions), -1, -1), compute_mode="donot_use_mm_for_euclid_dist")
-        energy, slope = pairs.energy(r)
-        pull = slope / r.clamp(min=_TOUCHING)
-        ctx.save_for_backward(pull.sum(2, keepdim=True) * positions - pull @ others)
-        return energy.sum((1, 2))
+    def forward(ctx: Any, positions: Tensor, energy: Tensor, slope: Tensor) -> Tensor:  # noqa: ANN401
+        ctx.save_for_backward(slope)
+        return energy
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
-        (own,) = ctx.saved_tensors
-        return gradients[0][:, None, None] * own, None, None
-
-
-@final
-class _Within(torch.autograd.Function):
-    """Σ over pairs among (S, A, 3) positions with their weights (A, A), (S,)."""
-
-    @staticmethod
-    def forward(ctx: Any, positions: Tensor, weights: Tensor, pairs: Pairs) -> Tensor:  # noqa: ANN401
-        r = (positions.unsqueeze(2) - positions.unsqueeze(1)).norm(dim=-1)
-        energy, slope = pairs.energy(r)
-        pull = weights * slope / r.clamp(min=_TOUCHING)
-        pull = pull + pull.transpose(1, 2)
-        ctx.save_for_backward(pull.sum(2, keepdim=True) * positions - pull @ positions)
-        return (weights * energy).sum((1, 2))
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
-        (own,) = ctx.saved_tensors
-        return gradients[0][:, None, None] * own, None, None
+        (slope,) = ctx.saved_tensors
+        return gradients[0][:, None, None] * slope, None, None
 
 
 @final
@@ -145,11 +123,21 @@ class VinaEnergy:
 
     def between(self, positions: Tensor) -> Tensor:
         """Ligand with protein, (S,), of poses (S, A, 3) relative to `origin`."""
-        return _sum(_Between, positions, self._protein, self._between)
+        x, others = positions.detach(), self._protein
+        mode = "donot_use_mm_for_euclid_dist"  # which loses digits
+        r = torch.cdist(x, others.expand(len(x), -1, -1), compute_mode=mode)
+        energy, slope = self._between.energy(r)
+        pull = slope / r.clamp(min=_TOUCHING)
+        return _with_slope(positions, energy.sum((1, 2)), pull.sum(2, keepdim=True) * x - pull @ others)
 
     def within(self, positions: Tensor) -> Tensor:
         """Ligand with itself, (S,): pairs that torsions move against each other."""
-        return _sum(_Within, positions, self._free, self._within)
+        x = positions.detach()
+        r = (x.unsqueeze(2) - x.unsqueeze(1)).norm(dim=-1)
+        energy, slope = self._within.energy(r)
+        pull = self._free * slope / r.clamp(min=_TOUCHING)
+        pull = pull + pull.transpose(1, 2)
+        return _with_slope(positions, (self._free * energy).sum((1, 2)), pull.sum(2, keepdim=True) * x - pull @ x)
 
     def __call__(self, positions: Tensor) -> Tensor:
         """Both, (S,): what is minimised."""
@@ -160,8 +148,8 @@ class VinaEnergy:
         return self.between(positions) / (1 + TORSION * self.ligand.n_torsions)
 
 
-def _sum(function: type[torch.autograd.Function], *arguments: object) -> Tensor:
-    total: Tensor = function.apply(*arguments)
+def _with_slope(positions: Tensor, energy: Tensor, slope: Tensor) -> Tensor:
+    total: Tensor = _WithSlope.apply(positions, energy, slope)  # type: ignore[no-untyped-call]
     return total
 
 
