@@ -15,7 +15,6 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ld3 import EDM, HAND_MADE, Grid, ProbabilityFlow
-from ld3.grids import edm
 from ld3.learn import (
     FitConfig,
     FitResult,
@@ -327,6 +326,32 @@ def test_teacher_errors_name_the_argument() -> None:
         run_teacher(flow, start[:0], Teacher())
 
 
+@pytest.mark.parametrize("left", [0, 5, 200])
+def test_a_truncated_teacher_run_is_named_and_computed_again(tmp_path: Path, left: int) -> None:
+    flow, teacher = mixture(), Teacher(nfe=8, checked=1)
+    start = flow.prior(96, torch.Generator().manual_seed(0))
+    whole = run_teacher(flow, start, teacher, tmp_path)
+    (end,) = tmp_path.glob("*/end.safetensors")
+    end.write_bytes(end.read_bytes()[:left])
+    with pytest.warns(UserWarning, match=r"end\.safetensors cannot be read .* computed again"):
+        again = run_teacher(flow, start, teacher, tmp_path)
+    assert torch.equal(again.end, whole.end)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+def test_a_teacher_on_a_full_disk_is_an_os_error(tmp_path: Path) -> None:
+    flow = mixture()
+    start = flow.prior(8, torch.Generator().manual_seed(0))
+    run_teacher(flow, start, Teacher(nfe=8, checked=1), tmp_path)
+    (folder,) = tmp_path.iterdir()
+    for path in folder.iterdir():
+        path.unlink()
+    for name in ("start", "end"):
+        (folder / f"{name}.part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        run_teacher(flow, start, Teacher(nfe=8, checked=1), tmp_path)
+
+
 # --- fit -------------------------------------------------------------------------------------------------------------
 
 ADAM = FitConfig(optimiser="adam", shared_clock=True, phases=("times", "joint"), patience=3)
@@ -364,72 +389,6 @@ def test_fit_counts_every_evaluation() -> None:
     result = fit(flow, train, valid, SOLVER, 4, dataclasses.replace(QUICK, radius=0.05, batch=6, chunk=5, steps=10))
     assert result.network_evaluations == flow.evaluations
     assert result.gradient_evaluations == 4 * 6 * 20
-
-
-@pytest.mark.parametrize("anneal", [False, True])
-@pytest.mark.parametrize("last_phase", ["joint", "all"])
-def test_interrupted_fit_goes_on_to_the_same_result(
-    setting: tuple[MixtureFlow, Pairs[Tensor], Pairs[Tensor]], tmp_path: Path, anneal: bool, last_phase: Phase
-) -> None:
-    flow, train, valid = setting
-    phases: tuple[Phase, ...] = ("times", last_phase)
-    config = dataclasses.replace(QUICK, radius=0.02, batch=32, patience=2, anneal=anneal, phases=phases)
-    whole = fit(flow, train, valid, SOLVER, 4, config)
-
-    class Killed(Exception):
-        pass
-
-    def kill_at(step: int, phase: str) -> None:
-        def progress(point: Point) -> None:
-            if (point.step, point.phase) == (step, phase):
-                raise Killed
-
-        with pytest.raises(Killed):
-            fit(flow, train, valid, SOLVER, 4, config, folder=tmp_path, on_progress=progress)
-
-    kill_at(0, "start")
-    kill_at(15, "times")
-    last = whole.curve[-2]
-    kill_at(last.step, last.phase)
-    resumed = fit(flow, train, valid, SOLVER, 4, config, folder=tmp_path)
-    assert resumed.grid.to_json() == whole.grid.to_json()
-    assert (resumed.coefficients is not None) == (last_phase == "all")
-    if resumed.coefficients is not None and whole.coefficients is not None:
-        assert resumed.coefficients.to_dict() == whole.coefficients.to_dict()
-    assert [(p.step, p.train, p.valid) for p in resumed.curve] == [(p.step, p.train, p.valid) for p in whole.curve]
-    assert resumed.network_evaluations == whole.network_evaluations
-
-
-def test_a_saved_fit_is_that_of_its_candidate_grids(
-    setting: tuple[MixtureFlow, Pairs[Tensor], Pairs[Tensor]], tmp_path: Path
-) -> None:
-    """Of their levels: a grid that has changed under its old name leads to another fit."""
-    flow, train, valid = setting
-    config = dataclasses.replace(QUICK, steps=0)
-    for rho, files in ((5.0, 1), (5.0, 1), (6.0, 2)):
-        mine = {"mine": edm(flow.clock, 4, rho)}
-        fit(flow, train, valid, SOLVER, 4, config, starting_grids=mine, folder=tmp_path)
-        assert len(list(tmp_path.iterdir())) == files
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
-def test_a_full_disk_is_an_os_error(setting: tuple[MixtureFlow, Pairs[Tensor], Pairs[Tensor]], tmp_path: Path) -> None:
-    flow, train, valid = setting
-    config = dataclasses.replace(QUICK, steps=0)
-    fit(flow, train, valid, SOLVER, 4, config, folder=tmp_path / "fits")
-    (saved,) = (tmp_path / "fits").iterdir()
-    saved.unlink()
-    saved.with_suffix(".part").symlink_to("/dev/full")
-    with pytest.raises(OSError, match="No space left"):
-        fit(flow, train, valid, SOLVER, 4, config, folder=tmp_path / "fits")
-    run_teacher(flow, train.start, Teacher(nfe=8, checked=1), tmp_path / "teacher")
-    (folder,) = (tmp_path / "teacher").iterdir()
-    for path in folder.iterdir():
-        path.unlink()
-    for name in ("start", "end"):
-        (folder / f"{name}.part").symlink_to("/dev/full")
-    with pytest.raises(OSError, match="No space left"):
-        run_teacher(flow, train.start, Teacher(nfe=8, checked=1), tmp_path / "teacher")
 
 
 def test_chunks_and_checkpointing_change_nothing(setting: tuple[MixtureFlow, Pairs[Tensor], Pairs[Tensor]]) -> None:
@@ -675,24 +634,3 @@ def test_ball_measures_a_kept_shift_anew() -> None:
     assert ball.loss.item() == 3.0
     turn(2.5)  # a proposal that is better than that
     assert ball.kept["x"].abs().sum() > 0
-
-
-@pytest.mark.parametrize("left", [0, 5, 200])
-def test_a_truncated_file_of_the_cache_is_named_and_computed_again(
-    setting: tuple[MixtureFlow, Pairs[Tensor], Pairs[Tensor]], tmp_path: Path, left: int
-) -> None:
-    flow, train, valid = setting
-    teacher = Teacher(nfe=8, checked=1)
-    whole = run_teacher(flow, train.start, teacher, tmp_path / "teacher")
-    (end,) = (tmp_path / "teacher").glob("*/end.safetensors")
-    end.write_bytes(end.read_bytes()[:left])
-    with pytest.warns(UserWarning, match=r"end\.safetensors cannot be read .* computed again"):
-        again = run_teacher(flow, train.start, teacher, tmp_path / "teacher")
-    assert torch.equal(again.end, whole.end)
-    config = dataclasses.replace(QUICK, steps=2)
-    first = fit(flow, train, valid, SOLVER, 4, config, folder=tmp_path / "fit")
-    (saved,) = (tmp_path / "fit").iterdir()
-    saved.write_bytes(saved.read_bytes()[:left])
-    with pytest.warns(UserWarning, match=r"fit-.*\.pt cannot be read .* begins anew"):
-        second = fit(flow, train, valid, SOLVER, 4, config, folder=tmp_path / "fit")
-    assert second.grid == first.grid
