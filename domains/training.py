@@ -99,15 +99,21 @@ def follow(average: nn.Module, network: nn.Module, step: int, ema: float) -> Non
         mean.lerp_(value, 1 - keep)
 
 
-def save_state(out: Path, parts: Mapping[str, Part], generator: torch.Generator, numbers: Mapping[str, float]) -> None:
-    """Write state.pt in `out`, atomically: networks and optimiser, all randomness, and the run's own numbers."""
-    state = {name: part.state_dict() for name, part in parts.items()}
+def save_state(
+    out: Path, parts: Mapping[str, Part], numbers: Mapping[str, float], generator: torch.Generator | None = None
+) -> None:
+    """Write state.pt in `out`, atomically: networks and optimiser, the run's own numbers, and the state of a generator
+    and of torch's own, where the run draws from them.
+    """
+    state: dict[str, Any] = {name: part.state_dict() for name, part in parts.items()}
+    if generator is not None:
+        state |= {"generator": generator.get_state(), "torch": torch.get_rng_state()}
     part = out / "state.part"
-    torch.save({**state, "generator": generator.get_state(), "torch": torch.get_rng_state(), **numbers}, part)
+    torch.save({**state, **numbers}, part)
     os.replace(part, out / "state.pt")
 
 
-def load_state(path: Path, parts: Mapping[str, Part], generator: torch.Generator) -> dict[str, Any]:
+def load_state(path: Path, parts: Mapping[str, Part], generator: torch.Generator | None = None) -> dict[str, Any]:
     """Put back what `save_state` wrote; the state, for the run's own numbers.
 
     Raises:
@@ -117,8 +123,9 @@ def load_state(path: Path, parts: Mapping[str, Part], generator: torch.Generator
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         for name, part in parts.items():
             part.load_state_dict(state[name])
-        generator.set_state(state["generator"])
-        torch.set_rng_state(state["torch"])  # dropout has no generator of its own
+        if generator is not None:
+            generator.set_state(state["generator"])
+            torch.set_rng_state(state["torch"])  # dropout has no generator of its own
     except Exception as error:  # torch raises whatever its readers raise
         message = f"the run cannot be continued ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
         remedy = "give the options that it was started with, or another --out"

@@ -41,6 +41,7 @@ from domains.docking.train import train
 from domains.docking.training.clusters import Clusters
 from domains.docking.training.config import TrainConfig
 from domains.docking.training.data import SPLITS, BatchSampler, Split, cluster_weights, read_split
+from domains.docking.training.examples import noisy_example
 from domains.docking.training.run import Run, losses_of, new_run
 from domains.long_runs import stop_on_signals
 from domains.options import mistake, prepare_folder
@@ -290,7 +291,7 @@ def complex_losses(run: Run, complexes: Sequence[Complex], config: TrainConfig) 
     found = {}
     for own in complexes:
         generator = torch.Generator().manual_seed(seed_of(config.seed, "loss", own.name))
-        losses = losses_of(run.average, collate([own]), _LOSS_POSES, config.noise, generator)
+        losses = losses_of(run.average, noisy_example(collate([own]), _LOSS_POSES, config.noise, generator))
         found[own.name] = {factor: loss.item() for factor, loss in losses.items()}
     return found
 

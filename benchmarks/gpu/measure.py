@@ -15,6 +15,7 @@ from domains.docking.poses.flow import DockingFlow
 from domains.docking.structures.batch import collate
 from domains.docking.structures.complexes import Complex
 from domains.docking.training.config import TrainConfig
+from domains.docking.training.examples import noisy_example
 from domains.docking.training.run import new_run, train_step
 from domains.fit_cost import seconds_a_call
 from domains.images.edm.denoiser import DenoiserConfig, edm_denoiser
@@ -113,13 +114,13 @@ def image_training(
 
 
 def docking_training(config: TrainConfig, members: list[Complex], steps: int) -> Row:
-    """Training steps a second of the docking network, on these complexes; noise is drawn on the CPU, as in training."""
+    """Training steps a second of the docking network, on noisy poses of these complexes that lie ready on the CPU."""
     run = new_run(config)
-    batch = collate(members)
+    example = noisy_example(collate(members), config.poses, config.noise, torch.Generator().manual_seed(config.seed))
     device = torch.device(config.device)
 
     def step() -> None:
-        train_step(run, batch, config)
+        train_step(run, example, config)
 
     detail = f"{len(members)} complexes x {config.poses} poses, {config.precision}"
     return Row("docking training", steps / timed(step, steps, device), "steps/s", detail)

@@ -31,6 +31,7 @@ from domains.docking.training.clusters import Clusters
 from domains.docking.training.config import TrainConfig
 from domains.docking.training.conformers import matched_conformers
 from domains.docking.training.data import BatchSampler, Split, cluster_weights, read_split
+from domains.docking.training.examples import examples, noisy_example
 from domains.docking.training.known_proteins import known_of, proteins_path, read_known
 from domains.docking.training.run import Run, losses_of, new_run, train_step
 from domains.errors import InputError, InputProblem
@@ -83,7 +84,8 @@ def validation_losses(run: Run, validation: Mapping[str, ValidationSet], config:
     generator = torch.Generator().manual_seed(_VALIDATION_SEED)
     out = {}
     for name, part in validation.items():
-        rows = [losses_of(run.average, batch, _VALIDATION_POSES, config.noise, generator) for batch in part.batches]
+        drawn = [noisy_example(batch, _VALIDATION_POSES, config.noise, generator) for batch in part.batches]
+        rows = [losses_of(run.average, example) for example in drawn]
         for factor in rows[0]:
             out[f"{name}/{factor}"] = float(torch.stack([row[factor] for row in rows]).mean())
     return out
@@ -113,24 +115,26 @@ def train(
     started = saved = time.monotonic()
     before = run.seconds
     smooth: dict[str, float] = {}
-    while run.step < config.steps and not stop():
-        for factor, value in train_step(run, sampler.draw(run.generator), config).items():
+    for example in examples(sampler, config, run.step):
+        if stop():
+            run.save(config)
+            break
+        for factor, value in train_step(run, example, config).items():
             smooth[factor] = 0.99 * smooth.get(factor, value) + 0.01 * value
         run.seconds = before + time.monotonic() - started
         progress.note(" ".join(f"{k} {v:.3f}" for k, v in smooth.items()))
         progress.evaluated(1)
         row: dict[str, object] = {"step": run.step, "seconds": run.seconds, "train": smooth}
         last = run.step == config.steps
+        if last or time.monotonic() - saved > 60 * config.save_minutes:
+            run.save(config)
+            saved = time.monotonic()
         if validate := last or run.step % config.validate_every == 0:
             row |= validation_losses(run, validation, config)
         if redock := last or run.step % config.dock_every == 0:
             row |= docking_success(run, validation, config)
         if validate or redock:
             append_row(config.out / "log.jsonl", row)
-        if time.monotonic() - saved > 60 * config.save_minutes:
-            run.save(config)
-            saved = time.monotonic()
-    run.save(config)
 
 
 def main(config: TrainConfig, stop: Callable[[], bool]) -> None:

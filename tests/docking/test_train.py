@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from domains.docking.networks.shipped import SHIPPED
 from domains.docking.networks.weights import load_weights
 from domains.docking.samplers import hand_made_sampler
 from domains.docking.structures.batch import collate
+from domains.docking.structures.complexes import Complex
 from domains.docking.structures.records import POSEBUSTERS_NAMES
 from domains.docking.structures.residues import ATOM_NAME_VOCABULARY
 from domains.docking.structures.text_files import read_names
@@ -31,6 +32,7 @@ from domains.docking.train import cli, load_data, main
 from domains.docking.training.clusters import Clusters
 from domains.docking.training.config import TrainConfig
 from domains.docking.training.data import BatchSampler, cluster_weights, split
+from domains.docking.training.examples import Example, noisy_example
 from domains.docking.training.pockets import PocketVariation
 from domains.docking.training.run import learning_rate, losses_of, new_run, train_step
 from domains.errors import InputError
@@ -92,6 +94,10 @@ def after(steps: int) -> Callable[[], bool]:
     return lambda: next(left)
 
 
+def noisy(config: TrainConfig, own: Sequence[Complex], seed: int = 0) -> Example:
+    return noisy_example(collate(own), config.poses, config.noise, torch.Generator().manual_seed(seed))
+
+
 def log(config: TrainConfig) -> list[dict[str, object]]:
     rows = [json.loads(line) for line in (config.out / "log.jsonl").read_text().splitlines()]
     return [{key: value for key, value in row.items() if key not in ("seconds", "train")} for row in rows]
@@ -125,6 +131,15 @@ def test_a_continued_run_ends_bit_by_bit_where_an_uninterrupted_one_does(config:
     assert {"ligands/success_2A", "targets/success_2A"} <= log(config)[-1].keys()
 
 
+def test_processes_that_draw_ahead_change_no_step(config: TrainConfig, tmp_path: Path) -> None:
+    main(config, never)
+    helped = replace(config, out=tmp_path / "helped", workers=2)
+    main(helped, after(3))
+    main(helped, never)
+    assert same_weights(helped, config)
+    assert log(helped) == log(config)
+
+
 def test_a_finished_run_is_left_as_it_is(config: TrainConfig) -> None:
     main(config, never)
     before = replace(config, out=config.out.with_name("before"))
@@ -137,10 +152,10 @@ def test_a_finished_run_is_left_as_it_is(config: TrainConfig) -> None:
 def test_weights_are_the_moving_average(config: TrainConfig) -> None:
     """w̄ <- k w̄ + (1 - k) w, k = min(ema, (1 + n)/(10 + n)) after n steps."""
     config = replace(config, ema=0.3, learning_rate=5.0)  # 0.01 to 0.04 in these steps of the warm-up
-    run, batch = new_run(config), collate(complexes()[:2])
+    run, example = new_run(config), noisy(config, complexes()[:2])
     expected = [value.clone() for value in run.average.parameters()]
     for n in range(1, 5):
-        train_step(run, batch, config)
+        train_step(run, example, config)
         k = min(0.3, (1 + n) / (10 + n))
         expected = [k * mean + (1 - k) * w.detach() for mean, w in zip(expected, run.network.parameters(), strict=True)]
     for mean, value in zip(run.average.parameters(), expected, strict=True):
@@ -156,16 +171,16 @@ def test_learning_rate_warms_up_and_decays(config: TrainConfig) -> None:
 def test_it_overfits_one_complex(config: TrainConfig) -> None:
     """Losses of fresh noise start at 1, the cost of knowing nothing, and fall well below."""
     fast = replace(config, learning_rate=2e-2, steps=10_000, poses=24, pocket=replace(SMALL, dropout=0.0), ema=0.9)
-    run, batch = new_run(fast), collate(complexes()[1:2])
+    run, own = new_run(fast), complexes()[1:2]
 
     def losses() -> dict[str, float]:
         with torch.no_grad():
-            found = losses_of(run.average, batch, 400, fast.noise, torch.Generator().manual_seed(1))
+            found = losses_of(run.average, noisy(replace(fast, poses=400), own, seed=1000))
         return {factor: value.item() for factor, value in found.items()}
 
     before = losses()
-    for _ in range(150):
-        train_step(run, batch, fast)
+    for seed in range(150):
+        train_step(run, noisy(fast, own, seed), fast)
     now = losses()
     assert min(before.values()) > 0.9
     assert now["tr"] < 0.5
@@ -175,21 +190,21 @@ def test_it_overfits_one_complex(config: TrainConfig) -> None:
 def test_half_precision_takes_nearly_the_same_steps(config: TrainConfig) -> None:
     """bfloat16 keeps eight bits: losses agree to some per cent, and are not the same."""
     config = replace(config, learning_rate=0.05, pocket=replace(SMALL, dropout=0.0))
-    batch = collate(complexes()[:2])
+    drawn = [noisy(config, complexes()[:2], seed) for seed in range(6)]
     losses = {}
     for precision in ("float32", "bf16"):
         own = replace(config, precision=precision)
         run = new_run(own)
-        losses[precision] = torch.tensor([list(train_step(run, batch, own).values()) for _ in range(6)])
+        losses[precision] = torch.tensor([list(train_step(run, example, own).values()) for example in drawn])
         assert all(parameter.dtype == torch.float32 for parameter in run.network.parameters())
     assert not torch.equal(losses["float32"], losses["bf16"])
     torch.testing.assert_close(losses["bf16"], losses["float32"], rtol=0.05, atol=0.05)
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run_and_keeps_the_weights(config: TrainConfig) -> None:
-    run, batch = new_run(config), collate(complexes()[:2])
+    run, (batch, poses) = new_run(config), noisy(config, complexes()[:2])
     before = [value.clone() for value in run.network.parameters()]
-    broken = replace(batch, pocket_positions=batch.pocket_positions * float("nan"))
+    broken = Example(replace(batch, pocket_positions=batch.pocket_positions * float("nan")), poses)
     with pytest.raises(FloatingPointError, match="step 0 is not finite, with 1ia1, 1of6"):
         train_step(run, broken, config)
     assert all(torch.equal(a, b) for a, b in zip(before, run.network.parameters(), strict=True))

@@ -75,6 +75,8 @@ class TrainConfig:
     """written into the weights file; chosen by domains.docking.score_scale afterwards"""
     seed: int = 0
     threads: int = 2
+    workers: int = 0
+    """processes beside this one that draw what the steps see, for a GPU that would wait for it; they change no step"""
     device: str = "cpu"
     """as torch writes it: cpu, cuda, cuda:1"""
     precision: Precision = "float32"
@@ -98,6 +100,8 @@ class TrainConfig:
         for name in ("balance", "pseudo_share", "conformer_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+        if self.workers < 0:
+            raise ValueError(f"workers must be at least 0, got {self.workers}")
         for name in ("embedded_weight", "weight_decay"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be at least 0 and finite, got {getattr(self, name)}")

@@ -12,10 +12,11 @@ from torch import Tensor
 from domains.docking.networks.registry import build
 from domains.docking.networks.score import ScoreNetwork
 from domains.docking.networks.weights import load_weights, save_weights
-from domains.docking.poses.diffusion import NoiseRange, denoising_losses, perturb
-from domains.docking.structures.batch import ComplexBatch
+from domains.docking.poses.diffusion import denoising_losses
 from domains.docking.training.config import Precision, TrainConfig
+from domains.docking.training.examples import Example
 from domains.errors import InputError, InputProblem
+from domains.seeds import seed_of
 from domains.training import Part, descend, follow, learning_rate, load_state, save_state
 
 _CLIP = 5.0  # largest norm of a step's gradient
@@ -29,14 +30,13 @@ class Run:
     network: ScoreNetwork[Any]
     average: ScoreNetwork[Any]
     optimiser: torch.optim.AdamW
-    generator: torch.Generator
     step: int = 0
     seconds: float = 0.0
 
     def save(self, config: TrainConfig) -> None:
         """Write state.pt and weights.safetensors in `config.out`, each atomically."""
         numbers = {"step": self.step, "seconds": self.seconds}
-        save_state(config.out, self._parts(), self.generator, numbers)
+        save_state(config.out, self._parts(), numbers)
         weights = config.out / "weights.safetensors"
         save_weights(weights, self.average.state_dict(), config.pocket, config.noise, config.score_scale)
 
@@ -46,7 +46,7 @@ class Run:
         Raises:
             InputError: if the file is damaged or belongs to another network.
         """
-        state = load_state(path, self._parts(), self.generator)
+        state = load_state(path, self._parts())
         self.step, self.seconds = state["step"], state["seconds"]
 
     def start_from(self, path: Path) -> None:
@@ -67,51 +67,40 @@ class Run:
 
 
 def new_run(config: TrainConfig) -> Run:
-    """A run at step 0; the initial weights, the draws and the dropout depend on `config.seed` alone."""
+    """A run at step 0; its weights depend on `config.seed` alone."""
     torch.manual_seed(config.seed)
     network = build(config.pocket).to(config.device)
     average = build(config.pocket).to(config.device)
     average.eval().requires_grad_(False)
     average.load_state_dict(network.state_dict())
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    return Run(network, average, optimiser, torch.Generator().manual_seed(config.seed))
+    return Run(network, average, optimiser)
 
 
-def losses_of(
-    network: ScoreNetwork[Any],
-    batch: ComplexBatch,
-    poses: int,
-    noise: NoiseRange,
-    generator: torch.Generator,
-    precision: Precision = "float32",
-) -> dict[str, Tensor]:
-    """Denoising losses, by factor, of `poses` noisy poses of each complex of a batch on the CPU.
-
-    The noise is drawn on the CPU whatever device the network is on, so that the same seed gives the same steps.
-    """
+def losses_of(network: ScoreNetwork[Any], example: Example, precision: Precision = "float32") -> dict[str, Tensor]:
+    """Denoising losses, by factor, of an example on any device."""
     device = next(network.parameters()).device
-    row = torch.arange(len(batch)).repeat(poses)
-    noisy = perturb(batch, row, noise, generator)
-    target = {factor: value.to(device) for factor, value in noisy.target.items()}
-    sigma = {factor: value.to(device) for factor, value in noisy.sigma.items()}
-    positions, row, batch = noisy.poses.positions.to(device), row.to(device), batch.to(device)
+    batch, noisy = example.to(device)
+    row, positions = noisy.poses
     encoding = network.encode(batch)
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-        scores = network.score(encoding, row, positions, sigma)
-    return denoising_losses(scores, target, batch.torsion_mask[row])
+        scores = network.score(encoding, row, positions, noisy.sigma)
+    return denoising_losses(scores, noisy.target, batch.torsion_mask[row])
 
 
-def train_step(run: Run, batch: ComplexBatch, config: TrainConfig) -> dict[str, float]:
-    """One step of the optimiser on the sum of the losses, which are returned.
+def train_step(run: Run, example: Example, config: TrainConfig) -> dict[str, float]:
+    """One step of the optimiser on the sum of the losses, which are returned; dropout depends on seed and step alone.
 
     Raises:
         FloatingPointError: if the gradient is not finite; the weights are as they were.
     """
     run.network.train()
-    losses = losses_of(run.network, batch, config.poses, config.noise, run.generator, config.precision)
-    loss = torch.stack(list(losses.values())).sum()
-    if not descend(loss, run.network, run.optimiser, learning_rate(run.step, config), _CLIP):
-        raise FloatingPointError(f"the gradient of step {run.step} is not finite, with {', '.join(batch.names)}")
+    torch.manual_seed(seed_of(config.seed, "dropout", str(run.step)))
+    losses = losses_of(run.network, example, config.precision)
+    loss = torch.stack(list(losses.values()))
+    if not descend(loss.sum(), run.network, run.optimiser, learning_rate(run.step, config), _CLIP):
+        names = ", ".join(example.batch.names)
+        raise FloatingPointError(f"the gradient of step {run.step} is not finite, with {names}")
     run.step += 1
     follow(run.average, run.network, run.step, config.ema)
-    return {factor: loss.item() for factor, loss in losses.items()}
+    return dict(zip(losses, loss.tolist(), strict=True))

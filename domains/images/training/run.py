@@ -37,7 +37,7 @@ class Run:
     def save(self, config: TrainConfig) -> None:
         """Write state.pt in `config.out`, atomically."""
         numbers = {"step": self.step, "seconds": self.seconds, "best_loss": self.best_loss}
-        save_state(config.out, self._parts(), self.generator, numbers)
+        save_state(config.out, self._parts(), numbers, self.generator)
 
     def keep_if_best(self, loss: float, config: TrainConfig) -> None:
         """Write weights.safetensors in `config.out` if no average had a lower validation loss."""
