@@ -78,8 +78,8 @@ def summarise(
 ) -> list[Row]:
     """One row a method, in the order of `found`, over all seeds."""
     asks = {trial.name: trial.asks for trial in trials}
-    near = {name: _by_complex([figures.near for figures in own]) for name, own in found.items()}
-    to_teacher = {name: _by_complex([figures.to_teacher for figures in own]) for name, own in found.items()}
+    near = {name: by_complex([figures.near for figures in own]) for name, own in found.items()}
+    to_teacher = {name: by_complex([figures.to_teacher for figures in own]) for name, own in found.items()}
 
     def minus_usual(
         values: Mapping[str, Sequence[NDArray[np.float64]]], name: str, statistic: Statistic
@@ -103,6 +103,6 @@ def summarise(
     ]
 
 
-def _by_complex(seeds: Sequence[Mapping[str, NDArray[Any]]]) -> list[NDArray[np.float64]]:
+def by_complex(seeds: Sequence[Mapping[str, NDArray[Any]]]) -> list[NDArray[np.float64]]:
     """One array a complex, seed after seed."""
     return [np.concatenate([own[name] for own in seeds]).astype(float) for name in seeds[0]]

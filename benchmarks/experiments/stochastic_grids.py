@@ -30,7 +30,7 @@ from domains.docking.docked_poses import DockedPoses
 from domains.docking.engine import dock_groups, make_groups
 from domains.docking.general_grids import general_fit
 from domains.docking.networks.weights import DockingModel
-from domains.docking.pose_fits import learn_on_bound_poses
+from domains.docking.pose_fits import learn_on_poses
 from domains.docking.poses.low_temperature_sde import PUBLISHED
 from domains.docking.poses.metrics import clusters, success
 from domains.docking.ranking.consensus import Consensus
@@ -176,7 +176,7 @@ def compare(options: Options, log: Console) -> int:
             for name, (solver, scale) in kinds.items():
                 phase: Phase = "coefficients" if name == DRIFT_SDE else "times"
                 with bar.stage(f"fit, {name}, {nfe} NFE"):
-                    fits[name, nfe] = learn_on_bound_poses(
+                    fits[name, nfe] = learn_on_poses(
                         replace(model, score_scale=scale),
                         train,
                         nfe,

@@ -1,8 +1,9 @@
-"""Learns a grid on bound poses instead of a teacher's: for stochastic samplers, whose noise no teacher shares.
+"""Learns a grid on poses of training complexes: on the bound ones, the teacher's, or both beside each other.
 
-The noise of every pair is drawn once and kept, which makes the end of a stochastic sampler a differentiable function of
-its grid. What is lowered is the mean of d/(d + s²), d the mean squared displacement of the atoms from the bound pose: a
-smooth count of the poses that miss it.
+Bound poses are the only ends that a stochastic sampler can learn from, whose noise no teacher shares. The noise of
+every pair is drawn once and kept, which makes the end of such a sampler a differentiable function of its grid. What is
+lowered is the mean of d/(d + s²), d the mean squared displacement of the atoms from the end: on bound poses, a smooth
+count of the poses that miss them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal, get_args
 
 import torch
 
@@ -17,21 +19,25 @@ from domains.docking.fits import fit_starts
 from domains.docking.networks.weights import DockingModel
 from domains.docking.poses.flow import DockingFlow
 from domains.docking.poses.pose import Poses, bound_poses
-from domains.docking.settings import FIT_POSES, fit_config, poses_at_once
+from domains.docking.settings import FIT_POSES, TEACHER, fit_config, poses_at_once
 from domains.docking.structures.complexes import Complex
 from domains.seeds import seed_of
 from ld3.grids import Grid
-from ld3.learn import FitConfig, FitResult, Pairs, Point, fit
+from ld3.learn import FitConfig, FitResult, Pairs, Point, fit, run_teacher
 from ld3.solvers import Solver
-from ld3.state import Tangent
+from ld3.state import Tangent, cat
+
+Ends = Literal["bound", "teacher"]
+"""Where a student ought to arrive: at the bound pose, or where the teacher arrives from the same start."""
 
 
-def learn_on_bound_poses(
+def learn_on_poses(
     model: DockingModel,
     complexes: Sequence[Complex],
     nfe: int,
     solver: Solver,
     *,
+    ends: Sequence[Ends] = ("bound",),
     poses: int = FIT_POSES,
     seed: int = 0,
     config: FitConfig | None = None,
@@ -47,6 +53,7 @@ def learn_on_bound_poses(
         complexes: with names of their own, and bound poses as their conformers.
         nfe: network evaluations a pose.
         solver: stochastic or not.
+        ends: that every start is to reach; with both, each counts half.
         poses: starts, dealt to the complexes; none is one that `dock` takes.
         seed: of starts, noise and batches.
         config: of the fit; the default for docking if None.
@@ -55,23 +62,44 @@ def learn_on_bound_poses(
         on_progress: called after every validation.
 
     Raises:
-        ValueError: if there are fewer than two complexes, one has no bound pose, or the solver cannot spend `nfe`.
+        ValueError: if there are fewer than two complexes, one has no bound pose, the solver cannot spend `nfe`, or is
+            stochastic and is to reach the teacher's ends.
     """
     if len(complexes) < 2:
         raise ValueError(f"complexes must be at least 2, to learn from and to choose by, got {len(complexes)}")
     if unknown := [c.name for c in complexes if c.reference is None]:
         raise ValueError(f"complexes must have bound poses, got {unknown[0]!r} without one")
-    flow, pairs = bound_pairs(model, complexes, poses, seed, solver.steps(nfe) if solver.spread else None)
-    groups = pairs.start.complex_row.cpu()
+    if not ends or len({*ends} & {*get_args(Ends)}) < len(ends):
+        raise ValueError(f"ends must be of {', '.join(get_args(Ends))}, each once, got {', '.join(ends) or 'none'}")
+    if solver.spread and "teacher" in ends:
+        raise ValueError(f"ends must be bound poses for the stochastic {solver.name}: a teacher has other noise")
+    flow, bound = bound_pairs(model, complexes, poses, seed, solver.steps(nfe) if solver.spread else None)
+    config = replace(config or fit_config(nfe), seed=seed, chunk=poses_at_once(model.device))
+    kinds = {"bound": bound}
+    if "teacher" in ends:
+        # That the teacher has converged is checked where it docks complexes.
+        teacher = replace(TEACHER, checked=1, chunk=config.chunk)
+        kinds["teacher"] = run_teacher(flow, bound.start, teacher, folder and folder / "teacher")
+    groups = bound.start.complex_row.cpu()
     names = groups.unique()
     drawn = names[torch.randperm(len(names), generator=torch.Generator().manual_seed(seed))]
     chosen_by = torch.isin(groups, drawn[: len(names) // 5 or 1])
-    learn, choose = (pairs.take(part.nonzero()[:, 0]) for part in (~chosen_by, chosen_by))
-    config = replace(config or fit_config(nfe), seed=seed, chunk=poses_at_once(model.device))
+    learn, choose = (
+        _together([kinds[kind].take(part.nonzero()[:, 0]) for kind in ends]) for part in (~chosen_by, chosen_by)
+    )
     given = {} if begin is None else {"given": begin}
     if begin is not None:
         config = replace(config, initial_grid="given")
     return fit(flow, learn, choose, solver, nfe, config, starting_grids=given, folder=folder, on_progress=on_progress)
+
+
+def _together(kinds: Sequence[Pairs[Poses]]) -> Pairs[Poses]:
+    """The pairs of all kinds, those of one start side by side."""
+    if len(kinds) == 1:
+        return kinds[0]
+    start, end = (cat([getattr(kind, name) for kind in kinds]) for name in ("start", "end"))
+    both = replace(kinds[0], start=start, end=end, groups=None)
+    return both.take(torch.arange(len(both)).view(len(kinds), -1).T.flatten())
 
 
 def bound_pairs(
