@@ -25,8 +25,8 @@ def write_saved(path: Path | str, schema: str, version: int, values: Mapping[str
 
 def _read_saved(path: Path | str, schema: str, version: int, names: Collection[str], what: str) -> Mapping[str, object]:
     content = table("the file", json.loads(Path(path).read_text()))
-    if (content.get("schema"), content.get("version")) != (schema, version):
-        raise ValueError("it is of another schema or version")
+    if (found := (content.get("schema"), content.get("version"))) != (schema, version):
+        raise ValueError(f"it is of schema {found[0]!r}, version {found[1]!r}, not {schema!r}, version {version}")
     if unknown := sorted(content.keys() - {"schema", "version", *names}):
         raise ValueError(f"{unknown[0]} is no part of {what}")
     return content

@@ -70,19 +70,22 @@ class Warp(nn.Module):
         for factor, nodes in self.init.solver.items():
             clock = 0 if self.shared else self.factors.index(factor)
             knots = scaled_gaps(nodes, self.gaps[clock] + share * self.drift[clock])
-            given = progress[:-1] + share * (self._network_progress(clock, progress[:-1]) - progress[:-1])
-            # The ends are exact, whatever the cubic rounds.
+            given = progress[:-1] + share * self._network_lead(clock, progress[:-1])
+            # The ends are exact, whatever the cubic rounds; and without a lead the network has the solver's levels.
             solver[factor] = torch.cat([nodes[:1], monotone_cubic(knots, progress[1:-1]), nodes[-1:]])
-            network[factor] = monotone_cubic(knots, given)
+            apart = monotone_cubic(knots, given) - monotone_cubic(knots, progress[:-1])
+            network[factor] = solver[factor][:-1] + apart
         init = self.init
         return Grid(solver, network, f"warp from {init.name}", init.score_scale, init.clean_end)
 
-    def _network_progress(self, clock: int, progress: Tensor) -> Tensor:
-        """R at `progress`."""
+    def _network_lead(self, clock: int, progress: Tensor) -> Tensor:
+        """R(s) - s at `progress`; zero to the last bit where nothing was learned."""
         even = torch.linspace(0, 1, self.init.n_steps + 1, dtype=torch.float64)
-        knots = scaled_gaps(even, self.network_gaps[clock])
+        gaps = self.network_gaps[clock]
+        knots = scaled_gaps(even, gaps)
         ahead = offset_share(self.first_offset[clock]) * knots[1:2]
-        return monotone_cubic(torch.cat([ahead, knots[1:]]), progress)
+        unmoved = monotone_cubic(scaled_gaps(even, torch.zeros_like(gaps)), progress)
+        return monotone_cubic(torch.cat([ahead, knots[1:]]), progress) - unmoved
 
     def to_dict(self) -> dict[str, object]:
         """Plain data for JSON that `from_dict` reads back without losing a digit."""

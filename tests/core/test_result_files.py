@@ -126,7 +126,7 @@ WRONG: list[tuple[str, object, str]] = [
     ("grid.network", None, "network must be an object"),
     ("grid.solver.x.0", "low", "solver['x'][0] must be a finite number, got 'low'"),
     ("extra", 1, "extra is no part of a fit"),
-    ("version", 3, "another schema or version"),
+    ("version", 3, "it is of schema 'ld3.fit', version 3, not 'ld3.fit'"),
 ]
 
 
@@ -185,7 +185,7 @@ WRONG_WARPS: list[tuple[str, object, str]] = [
     ("seconds", None, "seconds must be a finite number"),
     ("flow", ..., "flow is missing"),
     ("extra", 1, "extra is no part of a warp"),
-    ("version", 7, "another schema or version"),
+    ("version", 7, "it is of schema 'ld3.warp_fit', version 7, not"),
     ("warp", [], "warp must be an object"),
     ("warp.version", 7, "got ('ld3.warp', 7)"),
     ("warp.fewest", "4", "fewest must be a whole number"),
@@ -230,7 +230,7 @@ def test_files_that_are_none(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         ".": "Is a directory",
         "cut.json": "line ",
         "weights.safetensors": "can't decode",
-        "warp.json": "another schema or version",
+        "warp.json": "it is of schema 'ld3.warp_fit', version 4, not 'ld3.fit'",
     }
     for name, why in said.items():
         for arguments in (["show", str(tmp_path / name)], ["export", str(tmp_path / name), "--to", "json"]):

@@ -278,7 +278,8 @@ def test_what_is_not_to_be_learned_stays() -> None:
     train, valid, _ = pairs_of(flow, 16)
     config = WarpConfig(iterations=4, drift=False, network=False)
     fitted = fit_warp(flow, train, valid, SOLVER, (4, 6), config)
-    torch.testing.assert_close(fitted.warp(6).network["x"], fitted.warp(6).solver["x"][:-1], rtol=0, atol=1e-12)
+    for n in (1, 2, 6, 9):  # to the last bit, or exports would take them for levels of the network's own
+        assert torch.equal(fitted.warp(n).network["x"], fitted.warp(n).solver["x"][:-1])
     assert not fitted.warp.drift[0].any()
     assert fitted.warp.gaps[0].any()
 

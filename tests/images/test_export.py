@@ -28,6 +28,7 @@ from diffusers import (
 )
 from diffusers_models import load_diffusers
 from fits import SD, learned_weights, saved_fit
+from flows import GaussianFlow
 
 from benchmarks.images.__main__ import main as benchmark
 from domains.command import main
@@ -36,7 +37,17 @@ from domains.images.diffusers.flow import DiffusersFlow
 from domains.images.export import TARGETS
 from domains.images.models.options import ModelOptions
 from ld3 import EDM, VE, Clock, EuclideanFlow, Grid, RectifiedFlow, VPSteps, integrate
-from ld3.learn import Comparison, FinalTest, FitResult
+from ld3.learn import (
+    Comparison,
+    FinalTest,
+    FitConfig,
+    FitResult,
+    Teacher,
+    WarpConfig,
+    fit,
+    fit_warp,
+    run_teacher,
+)
 from ld3.path_points import trace
 from ld3.solvers import get_solver
 from ld3_diffusers.config_options import Component
@@ -453,6 +464,30 @@ def test_comfyui_ipndm_is_ours() -> None:
 
     ours = integrate(UnitGaussian(EDM(), (1,), dtype=F64), torch.full((1, 1), 80.0, dtype=F64), fit.grid, fit.student())
     assert ours.item() == pytest.approx(x, rel=1e-6)
+
+
+def test_a_warp_goes_to_other_samplers_at_any_number_of_steps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a fit of no steps, as the page on warps has it; 5 evaluations are none that it was fitted on."""
+    flow, solver = GaussianFlow(SD), get_solver("ddim")
+    pairs = run_teacher(flow, flow.prior(32, torch.Generator().manual_seed(0)), Teacher(nfe=32, chunk=64, checked=1))
+    learned = fit_warp(flow, pairs, pairs, solver, (3, 6), WarpConfig(iterations=5, network=False))
+    grid, config = learned.warp(5), FitConfig(initial_grid="warp", phases=("times",), steps=0)
+    kept = fit(flow, pairs, pairs, solver, 5, config, starting_grids={"warp": grid})
+    assert kept.loss_learned < min(kept.hand_made.values())
+    path = tmp_path / "warp_nfe5.json"
+    kept.save(path)
+    assert main(["export", str(path), "--to", "comfyui"]) == 0
+    levels = torch.tensor([float(word) for word in capsys.readouterr().out.split("\n")[0].split(",")], dtype=F64)
+    torch.testing.assert_close(-levels.log(), grid.solver["x"].detach(), rtol=1e-7, atol=1e-7)
+    assert main(["export", str(path), "--to", "diffusers"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if "sigmas" in line and "[" in line)
+    told = torch.tensor([float(word) for word in line[line.index("[") + 1 : line.index("]")].split(",")], dtype=F64)
+    torch.testing.assert_close(-told.log(), grid.solver["x"].detach()[: len(told)], rtol=1e-7, atol=1e-7)
+    learned.save(tmp_path / "warp.json")
+    assert main(["export", str(tmp_path / "warp.json"), "--to", "comfyui"]) == 2
+    assert "it is of schema 'ld3.warp_fit', version 4, not 'ld3.fit'" in capsys.readouterr().err
 
 
 def test_json_holds_everything() -> None:
