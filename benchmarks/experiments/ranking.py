@@ -223,7 +223,17 @@ class _Study:
             if tables[split_of(kind)]
         }
         fitted_on = f"{size} {of}, {setting}"
-        store_weights(path, command, fitted_on, what[options.chosen_on], chosen, weights.final, setting, records)
+        store_weights(
+            path,
+            command,
+            fitted_on,
+            what[options.chosen_on],
+            chosen,
+            weights.final,
+            setting,
+            options.samples[0],
+            records,
+        )
         self.log.print(f"stored in {path}", markup=False)
 
     def _write(

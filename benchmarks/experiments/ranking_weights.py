@@ -84,6 +84,7 @@ def store_weights(
     chosen: str,
     weights: Weights,
     setting: str,
+    poses: int,
     records: Mapping[str, Sequence[TrackRecord]],
 ) -> None:
     """Write the weights of the chosen ranker, and how often it was right, where `ld3 dock` finds them."""
@@ -93,6 +94,7 @@ def store_weights(
         "chosen": f"{chosen}: most first poses within 2 Å on {chosen_on}",
         "weights": weights.get(chosen, {chosen: 1.0}),
         "setting": setting,
+        "poses": poses,
         "records": {kind: [record.plain() for record in own] for kind, own in records.items()},
     }
     write_text(path, json.dumps(content, indent=2) + "\n")

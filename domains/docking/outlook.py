@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 from domains.docking.networks.weights import DockingModel
 from domains.docking.ranking.stored_weights import StoredWeights, stored_weights
@@ -20,6 +21,25 @@ _MEANS: Final = {
     KNOWN: "targets that these weights were trained on, with other ligands",
     UNSEEN: "targets unlike all that these weights were trained on",
 }
+
+
+class Made(NamedTuple):
+    """What poses of a ligand have to have in common with those that records were counted on.
+
+    agreeing  of the other poses, how many ended within 2 Å of the first.
+    poses     how many there are.
+    failed    that were docked beside them, and failed.
+    ranked_by what their scores are made of.
+    refined   whether they were.
+    whole     whether the pocket is the whole protein.
+    """
+
+    agreeing: int
+    poses: int
+    failed: int
+    ranked_by: Collection[str]
+    refined: bool
+    whole: bool
 
 
 @final
@@ -52,16 +72,26 @@ class Outlook:
                 KNOWN,
                 f"Known target: these weights were trained on this protein or one alike ({nearest.name}, {share}).",
             )
-        near = f"the nearest, {nearest.name}, has {share}" if nearest.share >= _SOME else "none shares 1% of its words"
+        none = "none shares 1% of its six-residue words"
+        near = f"the nearest, {nearest.name}, has {share}" if nearest.share >= _SOME else none
         return UNSEEN, f"Unseen target: these weights were trained on no protein like this one ({near})."
 
-    def sentences(self, protein: Protein, agreeing: int, poses: int) -> tuple[str, ...]:
-        """What a person should know about the first of `poses`, of which `agreeing` ended within 2 Å of it."""
+    def sentences(self, protein: Protein, made: Made) -> tuple[str, ...]:
+        """What a person should know about the first pose of a ligand."""
         kind, familiar = self.familiarity(protein)
-        found = [familiar, f"{agreeing} of {poses} poses ended within 2 Å of the first one, itself included."]
+        others = made.poses - 1
+        found = [familiar]
+        if others:
+            found.append(f"{made.agreeing} of the {others} other poses ended within 2 Å of the first one.")
         records = self.stored.records if self.stored.own else {}
-        for one in (kind,) if kind else (KNOWN, UNSEEN):
-            record = record_at(records.get(one, ()), agreeing / poses)
+        differs = self._differs(made)
+        if records and differs:
+            found.append(
+                f"How often first poses are right was counted on others ({self.stored.setting}), and says nothing "
+                f"about these: {', '.join(differs)}."
+            )
+        for one in () if differs else (kind,) if kind else (KNOWN, UNSEEN):
+            record = record_at(records.get(one, ()), made.agreeing / max(1, others))
             if record is not None and record.ligands:
                 found.append(
                     f"With such agreement the first pose was within 2 Å of the known one for {record} ligands of "
@@ -73,6 +103,17 @@ class Outlook:
                 "fine-tune on known poses of this protein (python -m domains.docking.train --from general)."
             )
         return tuple(found)
+
+    def _differs(self, made: Made) -> list[str]:
+        """Why the records say nothing about such poses; more of them are no reason."""
+        docked = made.poses + made.failed
+        reasons = {
+            f"{docked} pose{'s' * (docked > 1)} instead of {self.stored.poses}": docked < self.stored.poses,
+            "not refined": not made.refined,
+            f"ranked by {' + '.join(made.ranked_by)}": set(made.ranked_by) != set(self.stored.weights),
+            "docked to the whole protein": made.whole,
+        }
+        return [reason for reason, holds in reasons.items() if holds]
 
 
 def outlook_of(model: DockingModel) -> Outlook:

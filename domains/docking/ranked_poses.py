@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
 
-from domains.docking.outlook import Outlook
+from domains.docking.outlook import Made, Outlook
 from domains.docking.poses.files import posed
 from domains.docking.poses.metrics import clusters, symmetric_rmsd
 from domains.docking.poses.validity import Validity
@@ -18,6 +18,7 @@ from domains.docking.ranking.consensus import CUTOFF, symmetries
 from domains.docking.ranking.ranker import PoseScores
 from domains.docking.ranking.track_record import agreement
 from domains.docking.structures.complexes import Complex
+from domains.docking.structures.pocket import is_whole
 from domains.docking.structures.symmetry import keeping_bond_orders
 
 
@@ -124,8 +125,16 @@ class RankedPoses:
         """What a person should know about the best pose, in sentences."""
         if self.outlook is None:
             return ()
-        share = agreement(self.positions, 0, symmetries(self.complex))
-        return self.outlook.sentences(self.complex.protein, round(share * len(self)), len(self))
+        agreeing = round(agreement(self.positions, 0, symmetries(self.complex)) * (len(self) - 1))
+        made = Made(
+            agreeing=agreeing,
+            poses=len(self),
+            failed=len(self.failed),
+            ranked_by=tuple(self.scores.parts),
+            refined=self.moved is not None,
+            whole=is_whole(self.complex.pocket),
+        )
+        return self.outlook.sentences(self.complex.protein, made)
 
     @property
     def rmsd(self) -> NDArray[np.float64] | None:

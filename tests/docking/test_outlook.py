@@ -14,7 +14,7 @@ from benchmark_runs import write_complexes, write_weights
 from docking_models import complexes
 
 from domains.command import main
-from domains.docking.outlook import Outlook
+from domains.docking.outlook import Made, Outlook
 from domains.docking.ranking.stored_weights import StoredWeights, weights_path
 from domains.docking.ranking.track_record import SHARES, TrackRecord, agreement, record_at, track_records
 from domains.docking.structures.protein import Protein
@@ -83,39 +83,77 @@ def test_records_count_every_ligand_once_by_its_agreement() -> None:
         TrackRecord(0.0, 0.5, 2, 3)
 
 
-def test_agreement_counts_poses_within_two_angstroms_of_the_first() -> None:
+def test_agreement_counts_other_poses_within_two_angstroms_of_the_first() -> None:
     shift = np.array([0.0, 1.9, 2.1, -1.0], dtype=np.float32)
     positions = np.zeros((4, 3, 3), dtype=np.float32) + shift[:, None, None] * np.array([1, 0, 0], dtype=np.float32)
     one = np.arange(3)[None]
-    assert [agreement(positions, first, one) for first in (0, 2)] == [0.75, 0.5]
+    assert [agreement(positions, first, one) for first in (0, 2)] == pytest.approx([2 / 3, 1 / 3])
+    assert agreement(positions[:1], 0, one) == 0.0, "a pose does not agree with itself"
 
 
 @pytest.fixture
 def stored() -> StoredWeights:
     records = {"known": track_records([0.6], [True]), "unseen": track_records([0.6, 0.7, 0.1], [True, False, False])}
-    return StoredWeights({"vina": 1.0}, Path("x.ranking.json"), True, records, "10 poses")
+    return StoredWeights({"vina": 1.0}, Path("x.ranking.json"), True, records, "10 poses", 10)
+
+
+def made(
+    agreeing: int,
+    poses: int = 10,
+    *,
+    failed: int = 0,
+    ranked_by: tuple[str, ...] = ("vina",),
+    refined: bool = True,
+    whole: bool = False,
+) -> Made:
+    return Made(agreeing, poses, failed, ranked_by, refined, whole)
 
 
 def test_what_is_said_depends_on_what_the_weights_have_seen(stored: StoredWeights) -> None:
     known = KnownProteins({"kinases": words_of(of("ACDGMWACDGMW"))})
-    seen = Outlook(known, stored).sentences(of("ACDGMWA"), 6, 10)
+    seen = Outlook(known, stored).sentences(of("ACDGMWA"), made(6))
     assert seen[0].startswith("Known target: ") and "(kinases, 100% of its six-residue words)" in seen[0]
-    assert "6 of 10 poses" in seen[1] and "1 of 1 (100% [3, 100]) ligands of targets that these weights" in seen[2]
+    assert (
+        "6 of the 9 other poses" in seen[1]
+        and "1 of 1 (100% [3, 100]) ligands of targets that these weights" in seen[2]
+    )
     assert len(seen) == 3
-    new = Outlook(known, stored).sentences(of("WWWWWWW"), 5, 10)
-    assert new[0].startswith("Unseen target: ") and "(none shares 1% of its words)" in new[0]
-    some = Outlook(known, stored).sentences(of("ACDGMWGGGGGGGG"), 5, 10)[0]  # 1 of 7 words
+    new = Outlook(known, stored).sentences(of("WWWWWWW"), made(5))
+    assert new[0].startswith("Unseen target: ") and "(none shares 1% of its six-residue words)" in new[0]
+    some = Outlook(known, stored).sentences(of("ACDGMWGGGGGGGG"), made(5))[0]  # 1 of 7 words
     assert "Unseen" in some and "(the nearest, kinases, has 14% of its six-residue words)" in some
     assert "for 1 of 2 (50% [1, 99]) ligands of targets unlike all" in new[2] and "(10 poses)" in new[2]
     assert "--samples 100" in new[3] and "--from general" in new[3]
 
 
 def test_where_it_is_not_known_both_records_are_said_and_those_of_other_weights_never(stored: StoredWeights) -> None:
-    unsure = Outlook(None, stored).sentences(of("WWWWWWW"), 6, 10)
+    unsure = Outlook(None, stored).sentences(of("WWWWWWW"), made(6))
     assert "is not written down" in unsure[0]
     assert [("trained on, with" in line, "unlike all" in line) for line in unsure[2:]] == [(True, False), (False, True)]
-    assert len(Outlook(None, stored._replace(own=False)).sentences(of("WWWWWWW"), 6, 10)) == 2
-    assert len(Outlook(None, stored).sentences(of("WWWWWWW"), 3, 10)) == 2, "no ligand had such an agreement"
+    assert len(Outlook(None, stored._replace(own=False)).sentences(of("WWWWWWW"), made(6))) == 2
+    assert len(Outlook(None, stored).sentences(of("WWWWWWW"), made(3))) == 2, "no ligand had such an agreement"
+
+
+@pytest.mark.parametrize(
+    ("own", "reason"),
+    [
+        (made(3, 5), "5 poses instead of 10"),
+        (made(0, 1), "1 pose instead of 10"),
+        (made(6, refined=False), "not refined"),
+        (made(6, ranked_by=("consensus", "vina")), "ranked by consensus + vina"),
+        (made(6, whole=True), "docked to the whole protein"),
+    ],
+)
+def test_records_are_not_said_of_poses_that_were_made_otherwise(stored: StoredWeights, own: Made, reason: str) -> None:
+    """Of four poses one agrees with itself, which is a quarter; of forty a quarter is ten."""
+    said = " ".join(Outlook(None, stored).sentences(of("WWWWWWW"), own))
+    assert "With such agreement" not in said
+    assert f"counted on others (10 poses), and says nothing about these: {reason}." in said
+
+
+def test_more_poses_and_some_that_failed_are_as_good_as_those_of_the_records(stored: StoredWeights) -> None:
+    for own in (made(60, 100), made(5, 8, failed=2)):
+        assert any("With such agreement" in line for line in Outlook(None, stored).sentences(of("WWWWWWW"), own))
 
 
 @pytest.mark.slow
@@ -128,9 +166,9 @@ def test_the_command_line_and_the_page_say_it(tmp_path: Path, capsys: pytest.Cap
     assert known_proteins.main(["--data", str(tmp_path / "data"), "--weights", str(weights)]) == 0
     assert "1 clusters" in capsys.readouterr().out
     records = {"known": [own.plain() for own in track_records([0.1, 0.4, 0.6], [True, True, True])]}
-    content = {"weights": {"consensus": 1.0}, "records": records, "setting": "by hand"}
+    content = {"weights": {"consensus": 1.0}, "records": records, "setting": "by hand", "poses": 2}
     weights_path(weights).write_text(json.dumps(content))
-    few = ["--weights", str(weights), "--nfe", "2", "--samples", "2", "--no-check", "--no-refine"]
+    few = ["--weights", str(weights), "--nfe", "2", "--samples", "2", "--no-check"]
     out = tmp_path / "out"
     words = [str(folder / "protein.pdb"), str(folder / "ligands.sdf"), *few, "--out", str(out)]
     assert main(["dock", *words]) == 0

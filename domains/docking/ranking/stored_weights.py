@@ -20,6 +20,7 @@ class StoredWeights(NamedTuple):
     own      whether they were chosen for these weights of the network, and not for others.
     records  "known" and "unseen" targets -> how often first poses were right, of the weights that the file is beside.
     setting  in which the records were made, in words.
+    poses    that each of their ligands had, refined and ranked by `weights`; 0 where there are no records.
     """
 
     weights: dict[str, float]
@@ -27,6 +28,7 @@ class StoredWeights(NamedTuple):
     own: bool
     records: dict[str, list[TrackRecord]]
     setting: str
+    poses: int
 
 
 def weights_path(network: Path | str) -> Path:
@@ -52,8 +54,9 @@ def stored_weights(network: Path | None) -> StoredWeights:
         content = json.loads(read_text(path, "weights of rankers"))
         weights = {str(name): float(weight) for name, weight in content["weights"].items()}
         records = read_records(content.get("records", {}))
+        poses = int(content["poses"]) if records else 0
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         remedy = "make it again with benchmarks.experiments.ranking --store, or remove it"
         message = f"it holds no weights of rankers ({type(error).__name__}: {error})"
         raise InputError(InputProblem(str(path), "", message, remedy)) from error
-    return StoredWeights(weights, path, path == own, records, str(content.get("setting", "")))
+    return StoredWeights(weights, path, path == own, records, str(content.get("setting", "")), poses)

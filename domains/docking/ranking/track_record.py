@@ -15,7 +15,7 @@ from domains.docking.poses.metrics import symmetric_rmsd
 from domains.docking.ranking.consensus import CUTOFF
 
 SHARES: Final = (0.0, 0.25, 0.5, 1.0)
-"""Bounds of the share of poses within 2 Å of the first one, itself included."""
+"""Bounds of the share of the other poses within 2 Å of the first one."""
 
 
 @final
@@ -24,7 +24,7 @@ class TrackRecord:
     """Ligands whose pose is known, and whose poses agreed so much.
 
     Attributes:
-        least, most: share of the poses within 2 Å of the first: at least, and less than; 1 is in the last.
+        least, most: share of the other poses within 2 Å of the first: at least, and less than; 1 is in the last.
         ligands: how many there were.
         right: of how many the first pose was within 2 Å of the known one.
     """
@@ -52,8 +52,13 @@ class TrackRecord:
 
 
 def agreement(positions: NDArray[np.float32], first: int, permutations: NDArray[np.intp]) -> float:
-    """Share of poses (S, A, 3), Å, within 2 Å of the one that is placed first, itself included."""
-    return float((symmetric_rmsd(positions, positions[first], permutations) <= CUTOFF).mean())
+    """Share of poses (S, A, 3), Å, within 2 Å of the one that is placed first. That one does not count, or it would
+    agree with itself the more the fewer there are; 0 where there is no other.
+    """
+    others = np.delete(positions, first, axis=0)
+    if not len(others):
+        return 0.0
+    return float((symmetric_rmsd(others, positions[first], permutations) <= CUTOFF).mean())
 
 
 def track_records(shares: Sequence[float], right: Sequence[bool]) -> list[TrackRecord]:
