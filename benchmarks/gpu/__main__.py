@@ -94,9 +94,8 @@ def parts(
     def pocket(name: str) -> list[Row]:
         model = random_model(name, 0)
         model.network.to(place)
-        whole = workload(members[0], 1, ligands=False, seed=0)
-        prepared, _ = model.prepare(whole)
-        return [measure.docking(model, name, prepared, poses) for poses in options.poses]
+        own = workload(members[0], 1, ligands=False, seed=0)
+        return [measure.docking(model, name, own, poses) for poses in options.poses]
 
     def training() -> list[Row]:
         return [measure.docking_training(measure.train_config(Path(), device), members, 20)]
