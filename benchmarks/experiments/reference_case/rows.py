@@ -180,8 +180,10 @@ def best_of_all(rows: Sequence[CaseRow], hand: Sequence[HandMadeGrid]) -> Iterat
 
 
 def spread(values: Sequence[float]) -> str:
-    """Mean, lowest and highest."""
-    return f"{fmean(values):.5f} ({min(values):.5f} - {max(values):.5f})"
+    """Mean, lowest and highest, with a decimal more where they are small."""
+    decimals = 5 if fmean(values) >= 1e-3 else 6
+    mean, low, high = (f"{value:.{decimals}f}" for value in (fmean(values), min(values), max(values)))
+    return f"{mean} ({low} - {high})"
 
 
 def _mse(row: CaseRow | HandMadeGrid) -> float:
