@@ -42,13 +42,13 @@ _CHECKED: Final = 64  # poses that show whether the teacher has converged
 class LearnConfig:
     """Options of the fits."""
 
-    data: Path
-    """the training data: folder with NAME/protein.pdb and NAME/ligands.sdf"""
+    data: tuple[Path, ...]
+    """the training data: folders with NAME/protein.pdb and NAME/ligands.sdf"""
     others: Path | None = None
     """a second such folder, of complexes that the network was not trained on: half of the complexes come from it"""
     clusters: Path | None = None
-    """which proteins are alike, see domains.docking.train: of --others, those that are alike to one of --data are left
-    out"""
+    """which proteins are alike, see domains.docking.train: one complex of each cluster is then drawn before a
+    second one of any, and of --others those that are alike to one of --data are left out"""
     kept_out: Path = SPLITS / "validation_clusters.txt"
     """proteins of --others that are left out, and with --clusters all that are in a cluster with one of them"""
     weights: Path = GENERAL
@@ -148,7 +148,7 @@ def training_complexes(config: LearnConfig) -> tuple[list[Complex], list[InputPr
         InputError: if there are none.
     """
     clusters = Clusters() if config.clusters is None else read_clusters(config.clusters)
-    parts, problems = read_split([config.data], config.validation_ligands, config.validation_targets)
+    parts, problems = read_split(config.data, config.validation_ligands, config.validation_targets, config.clusters)
     if not parts.train:
         raise mistake("data", "every complex in it belongs to the validation split", "give more")
     others: list[Complex] = []
@@ -163,6 +163,7 @@ def training_complexes(config: LearnConfig) -> tuple[list[Complex], list[InputPr
     sure, unsure = (
         [part[i] for i in torch.randperm(len(part), generator=generator).tolist()] for part in (parts.train, others)
     )
+    sure = sure if config.clusters is None else one_of_each(sure, clusters)
     unsure = one_of_each(unsure, clusters)
     half = min(config.complexes // 2, len(unsure))
     chosen = sure[config.skip : config.skip + config.complexes - half]

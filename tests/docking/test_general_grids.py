@@ -78,7 +78,7 @@ def test_an_interrupted_run_goes_on(case: Case) -> None:
 def test_half_of_the_complexes_come_from_the_other_folder(case: Case, tmp_path: Path) -> None:
     others = write_complexes(tmp_path / "others", "1ia1", "1s3v")
     config = LearnConfig(
-        data=case.data,
+        data=(case.data,),
         others=others,
         complexes=2,
         validation_targets=tmp_path / "held.txt",
@@ -95,7 +95,7 @@ def test_of_the_other_folder_what_is_alike_or_kept_out_is_left_out(case: Case, t
     (tmp_path / "alike.txt").write_text("data/1of6\tothers/1ia1\n")
     (tmp_path / "out.txt").write_text("1s3v\n")
     config = LearnConfig(
-        data=case.data,
+        data=(case.data,),
         others=others,
         complexes=9,
         validation_targets=tmp_path / "held.txt",
@@ -136,7 +136,7 @@ def test_a_fit_may_start_from_the_times_beside_the_weights(
 def test_what_earlier_fits_have_used_is_skipped(case: Case, tmp_path: Path) -> None:
     data = write_complexes(tmp_path / "more", "1ia1", "1of6", "1s3v", "1uou")
     config = LearnConfig(
-        data=data, complexes=2, validation_targets=tmp_path / "held.txt", validation_ligands=tmp_path / "none.txt"
+        data=(data,), complexes=2, validation_targets=tmp_path / "held.txt", validation_ligands=tmp_path / "none.txt"
     )
     order = [c.name for c in training_complexes(replace(config, complexes=9))[0]]
     assert [c.name for c in training_complexes(replace(config, skip=1))[0]] == order[1:3]
