@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 class Dock(DockOptions):
     """Dock ligands into a protein and rank their poses."""
 
-    protein: Annotated[Path | None, tyro.conf.Positional] = None
+    protein: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="PROTEIN")] = None
     """a PDB or mmCIF file"""
-    ligand: Annotated[str | None, tyro.conf.Positional] = None
+    ligand: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="LIGAND")] = None
     """a ligand file (.sdf, .mol, .mol2), or a SMILES"""
     csv: Path | None = None
     """instead of the two files: a table with the columns complex_name, protein_path, ligand_description, as DiffDock
@@ -57,6 +57,7 @@ def _dock(command: Dock, log: Console) -> int:
     from domains.docking.dock_results import check_folder, write_failures
     from domains.docking.structures.remarks import print_reading
     from domains.exits import CANNOT_RUN
+    from domains.folder_lock import locked
     from domains.options import prepare_folder
 
     source = _source(command)
@@ -64,14 +65,15 @@ def _dock(command: Dock, log: Console) -> int:
     plan, remarks = plan_of(command)
     complexes, problems = read_inputs(source, command, plan.model)
     print_reading(complexes, problems, log)
-    for remark in remarks:
-        log.print(f"note: {remark}", markup=False)
     if not complexes:
         write_failures(command.out / "failures.csv", problems, {})
         log.print(f"error: nothing can be docked; the reasons are in {command.out / 'failures.csv'}", markup=False)
         return CANNOT_RUN
-    check_folder(command.out, len(complexes) == 1)
-    return _Run(command, plan, complexes, problems, remarks, log).run()
+    for remark in remarks:
+        log.print(f"note: {remark}", markup=False)
+    with locked(command.out):
+        check_folder(command.out, len(complexes) == 1)
+        return _Run(command, plan, complexes, problems, remarks, log).run()
 
 
 def _source(command: Dock) -> Any:  # noqa: ANN401
@@ -107,10 +109,13 @@ def print_table(contents: Sequence[Mapping[str, Any]]) -> None:
         for name in dict.fromkeys(name for row in rows for name in row)
         if (name in wanted or name.startswith("score_")) and not (alone and name == "name")
         if any(row.get(name) for row in rows)
+        # The one part of a score says no more than the score.
+        if not (name.startswith("score_") and all(row.get(name) == row.get("score") for row in rows))
     ]
     table = Table(title=contents[0]["name"] if alone else "best poses", box=SIMPLE)
+    table.caption = "a higher score is better"
     if len(rows) < len(poses):
-        table.caption = f"the best pose of each cluster; all {len(poses)} are in poses.sdf"
+        table.caption = f"the best pose of each cluster; all {len(poses)} are in poses.sdf; {table.caption}"
     for column in columns:
         table.add_column(column, justify="left" if column == "name" else "right")
     for row in rows:

@@ -27,6 +27,7 @@ from domains.docking.structures.ligand import from_smiles
 from domains.docking.structures.pairs import Pair
 from domains.docking.structures.symmetry import automorphisms
 from domains.errors import InputError
+from domains.folder_lock import locked
 
 DATA = Path(__file__).parents[1] / "data"
 PROTEIN, LIGAND = DATA / "6o5u_protein.pdb", DATA / "6o5u_ligand.sdf"
@@ -64,7 +65,7 @@ def test_two_files_become_ranked_poses(tmp_path: Path, capsys: pytest.CaptureFix
     """Every file is there; tags agree with the tables and with figures computed from the coordinates."""
     found = run(capsys, tmp_path / "out", PROTEIN, LIGAND, "--no-check")
     assert found.status == 0, found.stderr
-    assert {path.name for path in found.out.iterdir()} == {
+    assert {path.name for path in found.out.glob("[!.]*")} == {
         *("poses.sdf", "best.sdf", "summary.csv", "failures.csv", "run.json"),
         *("receptor.pdb", "reference.sdf", "report.html"),
     }
@@ -149,6 +150,7 @@ def test_results_of_another_kind_are_not_written_among(tmp_path: Path, capsys: p
         ((PROTEIN,), "LIGAND and --csv are missing"),
         ((PROTEIN, LIGAND, "--csv", "a.csv"), "a protein or a ligand was given as well"),
         ((PROTEIN, "none.sdf"), "nothing can be docked"),
+        ((LIGAND, PROTEIN), "it is a ligand's file, where a protein's is due; give the protein before the ligand"),
         ((PROTEIN, "CCO"), "a SMILES has no pose to put the pocket around"),
         ((PROTEIN, LIGAND, "--pocket", "hole"), "pocket is 'hole'"),
         ((PROTEIN, LIGAND, "--conformers", "0"), "--conformers: got 0"),
@@ -279,3 +281,20 @@ def test_the_table_has_the_best_pose_of_each_cluster(capsys: pytest.CaptureFixtu
     assert "the best pose of each cluster; all 7 are in poses.sdf" in " ".join(printed.split())
     print_table([{"name": "a", "summary": rows[0]}, {"name": "b", "summary": rows[1]}])
     assert "of each cluster" not in capsys.readouterr().out
+
+
+def test_a_part_that_is_the_whole_score_is_not_printed_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"rank": "1", "score": "9.5", "score_vina": "9.5", "cluster": "1"}
+    print_table([{"name": "lig", "poses": [row]}])
+    printed = capsys.readouterr().out
+    assert "score_vina" not in printed and "a higher score is better" in printed
+    print_table([{"name": "lig", "poses": [row | {"score": "11.5", "score_consensus": "2.0"}]}])
+    printed = capsys.readouterr().out
+    assert "score_vina" in printed and "score_consensus" in printed
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with locked(tmp_path / "out"):
+        found = run(capsys, tmp_path / "out", PROTEIN, LIGAND)
+    assert found.status == 2 and "another run is at work in it" in found.stderr
+    assert not (found.out / "poses.sdf").exists()

@@ -118,6 +118,15 @@ def test_what_is_dropped_is_reported(tmp_path: Path) -> None:
     )
 
 
+def test_a_trace_without_side_chains_is_warned_of(tmp_path: Path) -> None:
+    """One residue of two is not most of them."""
+    half = _read(tmp_path, _residue("LYS", "1", 0.0, BACKBONE) + _residue("GLY", "2", 3.0))
+    assert half.report.remarks == ("5 side-chain atoms missing in 1 residues",)
+    trace = _read(tmp_path, _residue("LYS", "1", 0.0, BACKBONE) + _residue("SER", "2", 3.0, BACKBONE))
+    (remark,) = trace.report.remarks
+    assert remark.startswith("WARNING: 7 side-chain atoms missing in 2 residues, most of all")
+
+
 def test_additives_are_no_amino_acids_ions_or_cofactors() -> None:
     kept = ("ZN", "MG", "CL", "PO4", "HEM", "NAD", "ATP", "FAD", "SAH", "NAG", "GLC", "PLP", "MSE", "ACE", "UNK")
     assert not ADDITIVES.keys() & {*SIDE_CHAINS, *kept}

@@ -17,6 +17,7 @@ from rdkit.Geometry import Point3D
 from domains.command import main
 from domains.docking.report import write_report
 from domains.docking.report.contacts import angle, contacts, stacked
+from domains.docking.report.page_data import columns
 from domains.docking.report.plots import Dot, scatter
 from domains.docking.report.receptor_groups import read_receptor_atoms
 from domains.docking.structures.complexes import read
@@ -124,6 +125,16 @@ def test_plots_place_dots_in_order() -> None:
     assert x[0] < x[1] and y[0] > y[1]
     assert "a&lt;b" in text and "x &amp; y" in text
     assert f'x1="{x[1]:.1f}"' in text
+
+
+def test_columns_begin_with_what_is_looked_at_first_and_leave_out_a_score_said_twice() -> None:
+    mol = Chem.MolFromSmiles("C")
+    tags = {"rank": "1", "score": "9.5", "score_vina": "9.5", "moved_by_refinement": "0.1", "valid": "yes", "rmsd": "1"}
+    for name, value in tags.items():
+        mol.SetProp(name, value)
+    assert columns([mol]) == ["score", "rmsd", "valid", "moved_by_refinement"]
+    mol.SetProp("score_vina", "4.5")
+    assert columns([mol]) == ["score", "rmsd", "valid", "score_vina", "moved_by_refinement"]
 
 
 @pytest.fixture(scope="module")

@@ -190,10 +190,10 @@ def test_an_interrupted_screen_goes_on_and_another_one_is_refused(folder: Path, 
 
 
 def test_two_screens_do_not_share_a_folder(folder: Path, tmp_path: Path) -> None:
-    from domains.docking.screen.run_file import locked
+    from domains.folder_lock import locked
 
     chosen = options(folder, library(tmp_path / "l.smi", *SMILES), tmp_path / "out")
-    with locked(tmp_path / "out"), pytest.raises(InputError, match="another screen is at work"):
+    with locked(tmp_path / "out"), pytest.raises(InputError, match="another run is at work"):
         run(chosen)
 
 

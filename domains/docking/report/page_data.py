@@ -16,6 +16,7 @@ from domains.docking.report.folder import Results
 from domains.docking.report.receptor_groups import ReceptorAtoms, read_receptor_atoms
 
 _AROUND: Final = 18.0  # Å; residues farther from all poses are left out of the page
+_FIRST: Final = ("score", "rmsd", "cluster", "valid")
 _NOT_SHOWN: Final = ("rank", "name", "smiles", "row", "nfe", "seed", "grid", "weights", "sample", "poses")
 
 
@@ -55,9 +56,14 @@ def page_data(results: Results) -> dict[str, Any]:
 
 
 def columns(poses: Sequence[Chem.Mol]) -> list[str]:
-    """Tags that are worth a column: those that some pose has, without what is the same for all by design."""
+    """Tags that are worth a column: those that some pose has, without what is the same for all by design, and without
+    the part of a score that has no other. What is looked at first comes first, for a page is narrow.
+    """
     names = dict.fromkeys(name for mol in poses for name in mol.GetPropNames())
-    return [name for name in names if name not in _NOT_SHOWN]
+    values = {name: [mol.GetPropsAsDict(autoConvertStrings=False).get(name) for mol in poses] for name in names}
+    same = {name for name in names if name.startswith("score_") and values[name] == values.get("score")}
+    shown = [name for name in names if name not in _NOT_SHOWN and name not in same]
+    return sorted(shown, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
 
 
 def depiction(mol: Chem.Mol) -> str:

@@ -27,7 +27,7 @@ def write_report(folder: Path) -> Path:
     if not rows:
         remedy = "give the --out of ld3 dock or ld3 screen"
         raise InputError(InputProblem(str(folder), "", "there are no results in it", remedy))
-    return _write(folder, index(f"Docking results in {folder.name}", rows))
+    return _write(folder, index(f"Docking results in {folder.resolve().name}", rows))
 
 
 def _write(folder: Path, text: str) -> Path:

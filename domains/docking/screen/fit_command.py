@@ -63,7 +63,7 @@ def _fit(options: Fit, log: Console) -> int:
     from domains.docking.screen.library import Library
     from domains.docking.screen.receptor import read_receptor
     from domains.docking.screen.receptor_fit import draw_ligands, fit_receptor, plan
-    from domains.docking.screen.run_file import locked
+    from domains.folder_lock import locked
     from domains.options import check_numbers, mistake
     from domains.progress import WorkProgress
 

@@ -28,6 +28,7 @@ from domains.docking.screen.worker import Job, Row
 from domains.docking.structures.ligand import from_smiles
 from domains.docking.structures.pocket import is_whole
 from domains.errors import InputError, InputProblem
+from domains.folder_lock import locked
 from domains.progress import WorkProgress
 from ld3.fingerprint import fingerprint
 
@@ -110,7 +111,7 @@ def run(
     if total == 0:
         raise InputError(InputProblem(str(library.path), "", "there are no ligands in it", "give one a record"))
     depends_on = {"library": library.hash(), "records": total, "chunk": size, **identity}
-    with run_file.locked(out):
+    with locked(out):
         goes_on = run_file.begin(out, depends_on)
         parts = Parts(out / "parts")
         failures = Failures(out / "failures.csv", parts)
@@ -119,7 +120,8 @@ def run(
             (out / "receptor.pdb").write_text("\n".join([*receptor.protein.pdb_lines, "END\n"]))
         done = sum(_records(chunk, size, total) for chunk in parts.done)
         if goes_on:
-            _say([f"{out} holds {done} of {total} ligands; going on"], console)
+            left = "going on" if done < total else "nothing is left to dock"
+            _say([f"{out} holds {done} of {total} ligands; {left}"], console)
         began = time.monotonic()
         with Seen(out / "seen.sqlite") as seen:
             given_up = _loop(library, size, seen, parts, failures, engine, (done, total), console)

@@ -1,12 +1,9 @@
-"""run.json of a screen: what its results depend on, so that a second start goes on or is refused; and its lock."""
+"""run.json of a screen: what its results depend on, so that a second start goes on or is refused."""
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,27 +45,3 @@ def write(out: Path, depends_on: Mapping[str, Any], about: Mapping[str, Any]) ->
     partial = out / f"{FILE}.part"
     partial.write_text(json.dumps(content, indent=2, allow_nan=False))
     partial.replace(out / FILE)
-
-
-@contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Nobody else may work in the folder; the lock ends with the process, however it ends.
-
-    Raises:
-        InputError: if somebody does, or the folder cannot be written.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(out / ".lock", os.O_CREAT | os.O_RDWR)
-    except OSError as error:
-        remedy = "give a folder that you may write to"
-        raise InputError(InputProblem("--out", "", f"cannot write to {out} ({error.strerror})", remedy)) from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            remedy = "wait for it, or give another --out"
-            raise InputError(InputProblem(str(out), "", "another screen is at work in it", remedy)) from error
-        yield
-    finally:
-        os.close(descriptor)

@@ -53,11 +53,17 @@ class ProteinReport:
             f"left out {', '.join(self.left_out)}" if self.left_out else "",
             f"dropped {self.hydrogens} hydrogens" if self.hydrogens else "",
             f"dropped {self.alternatives} atoms of alternative conformations" if self.alternatives else "",
-            f"{self.missing_atoms} side-chain atoms missing in {self.incomplete} residues" if self.incomplete else "",
+            self._missing() if self.incomplete else "",
             f"read the first of {self.models} models" if self.models > 1 else "",
             *self.notes,
         ]
         return tuple(part for part in parts if part)
+
+    def _missing(self) -> str:
+        found = f"{self.missing_atoms} side-chain atoms missing in {self.incomplete} residues"
+        if 2 * self.incomplete <= self.amino_acids:
+            return found
+        return f"WARNING: {found}, most of all: poses in it mean little; give a model with side chains"
 
 
 @dataclass(frozen=True, eq=False)

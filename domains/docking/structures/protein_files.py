@@ -15,6 +15,7 @@ from scipy.spatial import cKDTree
 
 from domains.docking.structures.atom_rows import FileError, Row, Rows
 from domains.docking.structures.elements import element_of, impossible_metal
+from domains.docking.structures.ligand_files import LIGAND_SUFFIXES
 from domains.docking.structures.mmcif_rows import mmcif_rows
 from domains.docking.structures.pdb_rows import is_atom, pdb_rows
 from domains.docking.structures.protein import Protein, ProteinReport
@@ -69,6 +70,9 @@ class _Residue(NamedTuple):
 
 def _rows(path: Path) -> Rows:
     """Raises ``InputError`` for a file that is missing, empty, binary, cut off, malformed, or without atoms."""
+    if path.suffix.lower() in LIGAND_SUFFIXES:
+        remedy = f"give the protein before the ligand, as {_KIND}"
+        raise InputError(InputProblem(str(path), "", "it is a ligand's file, where a protein's is due", remedy))
     text = read_text(path, _KIND)
     is_mmcif = any(suffix.lower() in (".cif", ".mmcif") for suffix in path.suffixes[-2:])
     try:
