@@ -325,10 +325,11 @@ def block(
     """Origin and one table a set, in Markdown."""
     counts = " and ".join(f"{len(part)} {name}" for name, part in sets.items())
     path = model.path
+    ranked_by = " + ".join(stored_weights(path).weights)
     about = (
         f"{study.made_by('budget', options)}. Model {path.stem if path else '-'}, {counts}; pocket {options.pocket}, "
         f"conformers {options.conformer}. First pose within 2 Å, in % of complexes with 95% intervals (bootstrap over "
-        f"clusters), ranked by consensus and Vina's score after {options.refinement_steps} steps of refinement, "
+        f"clusters), ranked by {ranked_by} after {options.refinement_steps} steps of refinement, "
         f"restraint {options.restraint:g}; in brackets how many poses the budget pays for. By consensus, mean and best "
         "of all: at the largest budget; the first two of poses as they were docked, without refinement, the last of "
         f"refined ones. {seconds / 60:.0f} CPU minutes in this call."
