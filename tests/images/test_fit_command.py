@@ -20,6 +20,7 @@ from diffusers import (
     DiffusionPipeline,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
     HeunDiscreteScheduler,
     PNDMScheduler,
     StableDiffusion3Pipeline,
@@ -94,6 +95,25 @@ def test_the_own_schedulers_row_is_the_pipeline(
     assert made == calls
     steps = {PNDMScheduler: 3, HeunDiscreteScheduler: 2}.get(kind, 4)
     theirs = pipe(list(PROMPTS), latents=unit, num_inference_steps=steps, guidance_scale=3.0, output_type="pt").images
+    assert ((ours / 2 + 0.5).clamp(0, 1) - theirs).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("kind", [StableDiffusion3Pipeline, FluxPipeline])
+def test_the_own_schedulers_row_is_the_pipeline_on_straight_paths(sd3: Path, tmp_path: Path, kind: Component) -> None:
+    folder = sd3 if kind is StableDiffusion3Pipeline else tiny.save_flux(tmp_path / "flux")
+    flow = load_diffusers(folder, ModelOptions(prompts=PROMPTS, guidance=3.0, resolution=16, precision=F64))
+    start = Conditioned(flow.prior_scale["x"] * noise(flow), torch.arange(2))
+    ours, made = own_images(flow, start, 4)
+    assert made == 4
+    theirs = quiet(kind, folder)(
+        list(PROMPTS),
+        generator=torch.Generator().manual_seed(1),
+        num_inference_steps=4,
+        guidance_scale=3.0,
+        height=16,
+        width=16,
+        output_type="pt",
+    ).images
     assert ((ours / 2 + 0.5).clamp(0, 1) - theirs).abs().max() < 1e-5
 
 

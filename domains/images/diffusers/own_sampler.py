@@ -29,7 +29,8 @@ def own_images(flow: DiffusersFlow, start: Conditioned, most_calls: int, seed: i
             break
     takes = inspect.signature(scheduler.step).parameters
     drawn = {"generator": torch.Generator(flow.device).manual_seed(seed)} if "generator" in takes else {}
-    x_t = start.x / flow.prior_scale["x"] * scheduler.init_noise_sigma
+    # Those of straight paths take noise as it is drawn.
+    x_t = start.x / flow.prior_scale["x"] * getattr(scheduler, "init_noise_sigma", 1.0)
     for time in scheduler.timesteps:
         seen = scheduler.scale_model_input(x_t, time) if hasattr(scheduler, "scale_model_input") else x_t
         answer = flow.answer(seen, time.to(x_t), start.condition)
