@@ -116,8 +116,15 @@ class _Study:
             with bar.stage("Vina"):
                 box = read_pocket_choice(options.pocket)
                 docked = dock_in_turn(
-                    vina, options.exhaustiveness, options.seed, self.kept_of_vina, lambda: bar.advance(60), box
+                    vina,
+                    options.exhaustiveness,
+                    options.seed,
+                    self.kept_of_vina,
+                    lambda: bar.advance(60),
+                    box,
+                    options.vina_minutes,
                 )
+                stopped = [name for name, run in docked.items() if run is None]
                 beside = [
                     row
                     for name, own in vina.items()
@@ -133,7 +140,7 @@ class _Study:
                     )
                 ]
         names = {name: [found.name for found in own] for name, own in vina.items()}
-        self._write(rows, weights, chosen, tried, names, beside)
+        self._write(rows, weights, chosen, tried, names, beside, stopped)
         if options.store:
             self._store(weights["refined"], chosen, {name: own[first] for name, own in tables.items()})
         # A table of nothing would take the place of one that another command made.
@@ -141,7 +148,7 @@ class _Study:
         if tried:
             study.publish(options.page, REFINE_BLOCK, refinement_block(options, tried))
         if beside:
-            study.publish(options.page, VINA_BLOCK, vina_block(options, beside, chosen))
+            study.publish(options.page, VINA_BLOCK, vina_block(options, beside, chosen, stopped))
         return 0
 
     def _drawn(self, complexes: Sequence[Complex], count: int) -> list[Complex]:
@@ -244,12 +251,20 @@ class _Study:
         tried: object,
         vina: Mapping[str, Sequence[str]],
         beside: Sequence[Row] = (),
+        stopped: Sequence[str] = (),
     ) -> None:
         content: dict[str, Any] = {"rows": [asdict(row) for row in rows], "chosen": chosen}
         content["weights"] = {kind: own.final for kind, own in weights.items()}
         content["beside_vina"] = [asdict(row) for row in beside]
         study.write_results(
-            self.options.out, "ld3.docking.ranking", self.options, _PACKAGES, **content, refinements=tried, vina=vina
+            self.options.out,
+            "ld3.docking.ranking",
+            self.options,
+            _PACKAGES,
+            **content,
+            refinements=tried,
+            vina=vina,
+            vina_stopped=list(stopped),
         )
 
 

@@ -64,6 +64,9 @@ class Options:
     """complexes of each split that Vina docks; 0 = none"""
     exhaustiveness: int
     """of Vina"""
+    vina_minutes: float | None
+    """CPU minutes after which Vina is stopped; the page names the complexes that it did not dock, and gives its share
+    without them and with them as misses. null = as long as it takes"""
     store: bool
     """put the weights of the best combination beside those of the network"""
     out: Path
@@ -89,6 +92,7 @@ def check(options: Options) -> None:
         refinement_steps=(options.refinement_steps, 0),
         restraint=(options.restraint, 0),
         **{name: (value, 0) for name in ("known", "unseen") if (value := getattr(options, name)) is not None},
+        **({} if options.vina_minutes is None else {"vina_minutes": (options.vina_minutes, 0.01)}),
     )
     study.check_each_once(nfe=options.nfe, samples=options.samples)
     if min(options.samples) < 2:

@@ -35,7 +35,7 @@ def ranking_block(options: Options, rows: Sequence[Row], chosen: str, sizes: Map
     return f"{about}\n\n{_rows(rows)}"
 
 
-def vina_block(options: Options, rows: Sequence[Row], chosen: str) -> str:
+def vina_block(options: Options, rows: Sequence[Row], chosen: str, stopped: Sequence[str] = ()) -> str:
     """Origin and table of Vina beside the chosen ranker on the same complexes, in Markdown."""
     box = "a cube around the pocket's sphere" if options.pocket.startswith("point") else "4 Å around the known pose"
     about = (
@@ -44,6 +44,8 @@ def vina_block(options: Options, rows: Sequence[Row], chosen: str) -> str:
         "Shares of ligands in %, with 95% intervals as above; valid by PoseBusters. CPU seconds a ligand on one "
         "thread, of all its poses, with refinement and ranking, and of Vina with its maps."
     )
+    if stopped:
+        about += f" Not docked by Vina in {options.vina_minutes:g} CPU minutes: {', '.join(stopped)}."
     return f"{about}\n\n{_rows(rows)}"
 
 

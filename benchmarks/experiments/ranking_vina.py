@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, zip_longest
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.docking.vina import dock_by_vina
+from benchmarks.docking.vina_limit import dock_within
 from benchmarks.experiments.ranking_poses import Scored, top
 from benchmarks.experiments.ranking_rows import MEAN, Row, grouped, rank_rows
 from benchmarks.experiments.ranking_validity import Checker, Weights
@@ -21,6 +22,16 @@ from domains.docking.ranking.consensus import symmetries
 from domains.docking.structures.complexes import Complex
 from domains.docking.structures.pocket import PocketChoice
 from domains.docking.training.clusters import Clusters
+
+MISSED: Final = "Vina, what it did not dock counted as missed"
+
+
+STOPPED: Final = "vina-stopped"
+"""Under which the study keeps that Vina was."""
+
+
+class _StoppedError(Exception):
+    """Vina would take longer than it may."""
 
 
 class VinaRun(NamedTuple):
@@ -41,22 +52,35 @@ def dock_in_turn(
     kept: Kept,
     on_complex: Callable[[], None],
     choice: PocketChoice | None = None,
-) -> dict[str, VinaRun]:
-    """Name of a complex -> what Vina found; one of each split in turn, so that an interrupted run has some of all.
+    minutes: float | None = None,
+) -> dict[str, VinaRun | None]:
+    """Name of a complex -> what Vina found, None where it would take more than `minutes` of CPU time; one of each split
+    in turn, so that an interrupted run has some of all.
 
     The box is that of `choice`, as :func:`benchmarks.docking.vina.box_of` says.
     """
-    found = {}
+    found: dict[str, VinaRun | None] = {}
     for complex_ in chain.from_iterable(zip_longest(*splits.values())):
         if complex_ is None:
             continue
 
-        def make(complex_: Complex = complex_) -> dict[str, Any]:
-            docked = dock_by_vina(complex_, exhaustiveness, 1, seed + 1, choice)
+        key, how = (complex_.name, exhaustiveness, seed), (exhaustiveness, 1, seed + 1, choice)
+
+        def make(complex_: Complex = complex_, key: object = key, how: Any = how) -> dict[str, Any]:  # noqa: ANN401
+            if minutes is None:
+                docked = dock_by_vina(complex_, *how)
+            elif kept.holds(STOPPED, (key, minutes)) or (run := dock_within(minutes, complex_, *how)) is None:
+                raise _StoppedError
+            else:
+                docked = run
             return {"pose": docked.positions[:1].tolist(), "seconds": docked.cpu_seconds}
 
-        plain = kept("vina", (complex_.name, exhaustiveness, seed), make)
-        found[complex_.name] = VinaRun(np.array(plain["pose"], dtype=np.float32), plain["seconds"])
+        try:
+            plain = kept("vina", key, make)
+            found[complex_.name] = VinaRun(np.array(plain["pose"], dtype=np.float32), plain["seconds"])
+        except _StoppedError:
+            kept(STOPPED, (key, minutes), lambda: True)
+            found[complex_.name] = None
         on_complex()
     return found
 
@@ -64,19 +88,20 @@ def dock_in_turn(
 def vina_rows(
     split: str,
     exhaustiveness: int,
-    docked: Mapping[str, VinaRun],
+    docked: Mapping[str, VinaRun | None],
     tables: Mapping[tuple[int, int], Sequence[Scored]],
     weights: Weights,
     chosen: str,
     checker: Checker,
     clusters: Clusters | None = None,
 ) -> list[Row]:
-    """Vina, and on the same complexes the chosen ranker's first refined pose and a random one.
+    """Vina, and on the complexes that it docked the chosen ranker's first refined pose and a random one. Where it was
+    stopped, its share with these as misses is a row of its own.
 
     Args:
         split: what rows call it.
         exhaustiveness: of Vina.
-        docked: name of a complex -> what Vina found.
+        docked: name of a complex -> what Vina found; None where it was stopped.
         tables: (network evaluations, poses) -> all complexes of the split; validity is asked for at the first.
         weights: of the combinations.
         chosen: the ranker.
@@ -84,10 +109,10 @@ def vina_rows(
         clusters: which proteins are alike.
     """
     first = next(iter(tables))
-    own = {key: [scored for scored in table if scored.complex.name in docked] for key, table in tables.items()}
+    own = {key: [s for s in table if docked.get(s.complex.name) is not None] for key, table in tables.items()}
     if not own[first]:
         return []
-    runs = [(scored, docked[scored.complex.name]) for scored in own[first]]
+    runs = [(scored, run) for scored in own[first] if (run := docked[scored.complex.name]) is not None]
     near = [_is_near(scored.complex, run.pose) for scored, run in runs]
     valid = [answers[0] for answers in checker.poses([(scored.complex, run.pose) for scored, run in runs])]
     rows = [
@@ -105,6 +130,12 @@ def vina_rows(
             float(np.mean([run.cpu_seconds for _, run in runs])),
         )
     ]
+    if None in docked.values():
+        named = {scored.complex.name: right for (scored, _), right in zip(runs, near, strict=True)}
+        tried = [scored for scored in tables[first] if scored.complex.name in docked]
+        right = [named.get(scored.complex.name, np.array([False])) for scored in tried]
+        interval = bootstrap_interval(grouped(split, tried, right, clusters), "mean", seed=0)
+        rows.append(Row(split, 0, 1, f"exhaustiveness {exhaustiveness}", MISSED, len(tried), interval, None))
     verdicts = [answers["refined", chosen] for answers in checker.first_poses(own[first], weights, chosen)]
     for (nfe, samples), table in own.items():
         for row in rank_rows(split, nfe, "refined", table, weights["refined"], clusters):

@@ -147,12 +147,19 @@ class Kept:
 
     def __call__(self, name: str, inputs: object, make: Callable[[], T]) -> T:
         """What was kept under this name for these inputs, or what `make` makes now; JSON has to be able to hold it."""
-        key = f"{name}-{fingerprint(self._inputs, inputs)}"
+        key = self._key(name, inputs)
         found: T | None = self.store.json(key)
         if found is None:
             found = make()
             self.store.put_json(key, found)
         return found
+
+    def holds(self, name: str, inputs: object) -> bool:
+        """Whether there is something under this name for these inputs."""
+        return self.store.json(self._key(name, inputs)) is not None
+
+    def _key(self, name: str, inputs: object) -> str:
+        return f"{name}-{fingerprint(self._inputs, inputs)}"
 
 
 def counted(bar: WorkProgress) -> Callable[[Point], None]:

@@ -15,13 +15,14 @@ from benchmarks.common.store import Store
 from benchmarks.docking.vina import VinaPoses
 from benchmarks.experiments import ranking_validity, ranking_vina
 from benchmarks.experiments.ranking import main
-from benchmarks.experiments.ranking_options import drawn
+from benchmarks.experiments.ranking_options import Options, drawn
 from benchmarks.experiments.ranking_poses import PLAIN, Scored, top
 from benchmarks.experiments.ranking_rows import BEST, KNOWN, MEAN, UNSEEN, best_ranker, grouped, rank_rows
+from benchmarks.experiments.ranking_tables import vina_block
 from benchmarks.experiments.ranking_validity import Checker
-from benchmarks.experiments.ranking_vina import dock_in_turn, vina_rows
+from benchmarks.experiments.ranking_vina import MISSED, dock_in_turn, vina_rows
 from benchmarks.experiments.ranking_weights import Fitted, cross_fitted
-from benchmarks.experiments.study import Kept
+from benchmarks.experiments.study import Kept, defaults
 from domains.docking.networks.shipped import SHIPPED
 from domains.docking.ranking.consensus import Consensus
 from domains.docking.ranking.stored_weights import stored_weights, weights_path
@@ -112,6 +113,40 @@ def test_vina_docks_one_of_each_split_in_turn_and_is_set_beside_the_same_complex
     assert [row.success.estimate for row in (vina, random, ours)] == [0.5, 0.5, 0.5]
     assert (vina.complexes, vina.cpu_seconds, ours.cpu_seconds) == (2, 12.0, 1.0)
     assert ours.valid == 1.0 and ours.valid_near is not None and ours.valid_near.estimate == 0.5
+
+
+def test_what_vina_did_not_dock_in_time_is_named_and_counted_both_ways(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three complexes Vina is right on one, wrong on one, and stopped on one: a half, or a third."""
+    names = ["a/1", "a/2", "a/3"]
+    tried: list[tuple[float, str]] = []
+
+    def fake(minutes: float, complex_: Complex, *how: object) -> VinaPoses | None:
+        tried.append((minutes, complex_.name))
+        assert complex_.reference is not None
+        shift = np.float32(5.0 if complex_.name == "a/2" else 0.0)
+        return None if complex_.name == "a/3" else VinaPoses(complex_.reference[None] + shift, np.zeros(1), 12.0)
+
+    monkeypatch.setattr(ranking_vina, "dock_within", fake)
+    kept, splits = Kept(Store(tmp_path)), {KNOWN: [replace(complexes()[0], name=name) for name in names]}
+    for _ in range(2):
+        docked = dock_in_turn(splits, 8, 0, kept, lambda: None, None, 2.0)
+    assert tried == [(2.0, name) for name in names], "the second time nothing is tried"
+    assert docked["a/3"] is None
+    dock_in_turn(splits, 8, 0, kept, lambda: None, None, 3.0)
+    assert tried[3:] == [(3.0, "a/3")], "a longer time is another question, and what is docked stays"
+    table = [scored(name, [1.0, 3.0], vina=[1.0, 0]) for name in names]
+    checker = Checker(Store(tmp_path), lambda count: None)
+    monkeypatch.setattr(ranking_validity, "KINDS", ("refined",))
+    monkeypatch.setattr(Checker, "poses", lambda _, jobs: [[True] * len(poses) for _, poses in jobs])
+    rows = vina_rows(KNOWN, 8, docked, {(10, 2): table}, {"refined": Fitted({})}, "vina", checker)
+    found = [(row.ranker, row.complexes, row.success.estimate) for row in rows]
+    assert found[:2] == [("Vina", 2, 0.5), (MISSED, 3, pytest.approx(1 / 3))]
+    assert [row.complexes for row in rows[2:]] == [2, 2], "ours stand beside what Vina docked"
+    options = defaults(Options, "ranking")
+    block = vina_block(replace(options, weights=Path("demo"), vina_minutes=2.0), rows, "vina", ["a/3"])
+    assert "Not docked by Vina in 2 CPU minutes: a/3." in block and MISSED in block
 
 
 def test_fewer_poses_are_ranked_as_if_no_others_had_been_docked() -> None:

@@ -18,6 +18,7 @@ pytest.importorskip("vina")
 pytest.importorskip("meeko")
 
 from benchmarks.docking.vina import dock_by_vina, optimise_by_vina, prepared
+from benchmarks.docking.vina_limit import dock_within
 
 
 @pytest.mark.parametrize("complex_", complexes(), ids=lambda found: str(found.name))
@@ -48,3 +49,18 @@ def test_vina_docks_in_the_same_pocket() -> None:
     assert symmetric_rmsd(moved, found.positions[0], symmetries)[0] < 0.5
     with pytest.raises(ValueError, match="has no known pose"):
         dock_by_vina(replace(complex_, reference=None), exhaustiveness=1, poses=1, seed=1)
+
+
+@pytest.mark.slow
+def test_vina_is_stopped_at_its_limit_of_cpu_time_and_otherwise_finds_the_same(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    (complex_,) = (found for found in complexes() if found.name == "1uou")
+    alone = dock_by_vina(complex_, exhaustiveness=1, poses=1, seed=1)
+    found = dock_within(2.0, complex_, 1, 1, 1)
+    assert found is not None and found.cpu_seconds > 0
+    np.testing.assert_array_equal(found.positions, alone.positions)
+    assert dock_within(1 / 60, complex_, 1000, 1, 1) is None
+    with pytest.raises(RuntimeError, match="Vina's process on 1uou ended with status 1"):
+        dock_within(1.0, replace(complex_, reference=None), 1, 1, 1)
+    assert "has no known pose" in capfd.readouterr().err
