@@ -26,7 +26,7 @@ class WorkProgress:
         console: where to draw.
         plan: stage -> the work that it is expected to be, in `unit` or what takes as long.
         timings: filled with stage -> seconds, as stages end.
-        unit: of the rate.
+        unit: of the rate, which is not shown if this is empty.
         clock: seconds.
         per_hour: whether the rate is by the hour, and the time left estimated over hours: for work that is counted in
             few large pieces.
@@ -44,7 +44,7 @@ class WorkProgress:
         self._console = console
         self._plan = dict(plan)
         self._timings = {} if timings is None else timings
-        self._unit = f"{unit}/h" if per_hour else f"{unit}/s"
+        self._unit = unit and (f"{unit}/h" if per_hour else f"{unit}/s")
         self._per = _HOUR if per_hour else 1.0
         self._clock = clock
         self._done = 0.0
@@ -56,7 +56,7 @@ class WorkProgress:
             TextColumn("{task.description}"),
             BarColumn(),
             TaskProgressColumn(),
-            TextColumn(f"{{task.fields[rate]:.0f}} {self._unit}"),
+            TextColumn(f"{{task.fields[rate]:.0f}} {self._unit}" if unit else ""),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
@@ -147,6 +147,5 @@ class WorkProgress:
         left = self._progress.tasks[0].time_remaining
         remaining = "time left not known yet" if left is None else f"{timedelta(seconds=int(left))} left"
         share = self._done / total if total else 1.0
-        return (
-            f"{self._stage}{self._note}: {share:.0%} of all work, {self.rate * self._per:.0f} {self._unit}, {remaining}"
-        )
+        rate = f"{self.rate * self._per:.0f} {self._unit}, " if self._unit else ""
+        return f"{self._stage}{self._note}: {share:.0%} of all work, {rate}{remaining}"

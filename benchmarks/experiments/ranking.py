@@ -86,7 +86,7 @@ class _Study:
         plan |= {f"{name}, {nfe} NFE": seconds * size for nfe in options.nfe for name, size in sizes.items()}
         plan |= {"refinement": 8.0 * options.trials, "validity": 8.0 * options.checked * len(sizes)}
         plan |= {"Vina": 60.0 * sum(map(len, vina.values()))}
-        with WorkProgress(self.log, plan, unit="s") as bar:
+        with WorkProgress(self.log, plan, unit="") as bar:
             checker = Checker(self.kept.store, lambda count: bar.advance(8 * count))
             with bar.stage("training complexes"):
                 taught = self._scored(self.sets.train, first[0], bar)

@@ -47,3 +47,11 @@ def test_short_work_says_nothing() -> None:
         clock.now += 29
         progress.evaluated(10)
     assert said.getvalue() == ""
+
+
+def test_a_rate_without_a_unit_is_not_shown() -> None:
+    clock, said = Clock(), io.StringIO()
+    with WorkProgress(Console(file=said), {"all": 100}, unit="", clock=clock) as progress, progress.stage("all"):
+        clock.now += 30
+        progress.evaluated(50)
+    assert said.getvalue().startswith("all: 50% of all work, time left")
