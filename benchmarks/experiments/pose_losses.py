@@ -247,14 +247,8 @@ def block(options: Options, rows: Sequence[Row], complexes: int, cpu_seconds: fl
         f"{options.fit_complexes} training complexes a seed. {cpu_seconds:.0f} CPU seconds. Intervals: 95%, bootstrap "
         f"over complexes, then poses; differences to '{USUAL}' are paired."
     )
-    headings = (
-        "learned towards",
-        "NFE",
-        "within 2 Å, %",
-        "minus the teacher's, points",
-        "to teacher, Å",
-        "minus the teacher's, Å",
-    )
+    minus = f"minus '{USUAL}'"
+    headings = ("learned towards", "NFE", "within 2 Å, %", f"{minus}, points", "to teacher, Å", f"{minus}, Å")
     cells = [
         (
             row.name,
