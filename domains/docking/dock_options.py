@@ -54,7 +54,7 @@ class DockOptions:
     """move every pose to the nearest minimum of Vina's scoring function, by torsions and rigid motion"""
     ranking: Ranking | None = None
     """what the poses are ordered by: consensus (how many ended near a pose), residual (how far the network still wants
-    to move it), vina (Vina's score after local optimisation), their combination as fitted on training complexes, or
+    to move it), vina (Vina's score after local optimisation), the combination that was chosen for the weights, or
     the confidence model of a DiffDock release; without it, that model where the weights bring one, else the
     combination"""
     check: bool = True
