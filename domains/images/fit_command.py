@@ -18,7 +18,7 @@ from domains.fit_cost import LEAST_PAIRS, afford, seconds_a_call
 from domains.images.conditioned import ConditionedFlow
 from domains.images.diffusers.flow import DiffusersFlow
 from domains.images.export import TARGETS, Target
-from domains.images.fit_sheet import compare, write_sheet
+from domains.images.fit_sheet import compare, own_is_nearer, write_sheet
 from domains.images.fits import learn_grid
 from domains.images.models.load import load
 from domains.images.models.options import ModelOptions
@@ -130,6 +130,8 @@ class Fit:
             print(row.line())
         if remark := too_coarse(rows[0].distance, rows[1].distance):
             log.print(f"note: {remark} (--teacher-nfe)", markup=False)
+        if remark := own_is_nearer(rows):
+            log.print(f"note: {remark}", markup=False)
         print(fit.describe())
         picture = self.out.with_suffix(".png")
         write_sheet(picture, rows, self.samples)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +70,18 @@ def compare(flow: ConditionedFlow, fit: FitResult, teacher: Teacher, n: int, bat
         images = torch.cat([part for part, _ in parts])
         rows.append(Row(f"its own {type(flow.scheduler).__name__}", parts[0][1], images, distance(images, goal)))
     return rows
+
+
+def own_is_nearer(rows: Sequence[Row]) -> str | None:
+    """A word where the last row, of the pipeline's own scheduler, is nearer to the teacher than the fit's, the second;
+    None where it is not, or there is no such row."""
+    _, fit, _, *own = rows
+    if not own or own[0].distance >= fit.distance:
+        return None
+    return (
+        f"{own[0].name} is nearer to the teacher at {own[0].calls} calls, {own[0].distance:.3g} for {fit.distance:.3g}: "
+        "keep it, or fit at another number of evaluations"
+    )
 
 
 def _part(start: Conditioned, low: int, batch: int) -> Conditioned:

@@ -37,6 +37,7 @@ from domains.images.diffusers.flow import DiffusersFlow
 from domains.images.diffusers.own_sampler import own_images
 from domains.images.diffusers.pipeline_fit import PipelineFit
 from domains.images.export import TARGETS
+from domains.images.fit_sheet import Row, own_is_nearer
 from domains.images.models.options import ModelOptions
 from ld3 import RectifiedFlow
 from ld3.learn import FitConfig, FitResult, Teacher
@@ -115,6 +116,19 @@ def test_the_own_schedulers_row_is_the_pipeline_on_straight_paths(sd3: Path, tmp
         output_type="pt",
     ).images
     assert ((ours / 2 + 0.5).clamp(0, 1) - theirs).abs().max() < 1e-5
+
+
+def test_a_fit_that_the_own_scheduler_beats_says_so() -> None:
+    none = torch.zeros(1)
+
+    def rows(own: float) -> list[Row]:
+        made = [Row("teacher", 40, none, 0.0), Row("this fit (ddim)", 4, none, 0.5), Row("edm (ddim)", 4, none, 0.6)]
+        return [*made, Row("its own DDIMScheduler", 3, none, own)]
+
+    assert own_is_nearer(rows(0.7)) is None
+    assert own_is_nearer(rows(0.7)[:3]) is None
+    said = own_is_nearer(rows(0.25))
+    assert said is not None and "its own DDIMScheduler is nearer to the teacher at 3 calls, 0.25 for 0.5" in said
 
 
 def test_a_pipeline_in_memory_and_back(sd: Path, tmp_path: Path) -> None:
