@@ -78,10 +78,8 @@ def own_is_nearer(rows: Sequence[Row]) -> str | None:
     _, fit, _, *own = rows
     if not own or own[0].distance >= fit.distance:
         return None
-    return (
-        f"{own[0].name} is nearer to the teacher at {own[0].calls} calls, {own[0].distance:.3g} for {fit.distance:.3g}: "
-        "keep it, or fit at another number of evaluations"
-    )
+    how = f"{own[0].distance:.3g} for {fit.distance:.3g}: keep it, or fit at another number of evaluations"
+    return f"{own[0].name} is nearer to the teacher at {own[0].calls} calls, {how}"
 
 
 def _part(start: Conditioned, low: int, batch: int) -> Conditioned:
