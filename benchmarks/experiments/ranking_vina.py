@@ -29,6 +29,8 @@ MISSED: Final = "Vina, what it did not dock counted as missed"
 STOPPED: Final = "vina-stopped"
 """Under which the study keeps that Vina was."""
 
+_MINUTE: Final = 60.0  # s
+
 
 class _StoppedError(Exception):
     """Vina would take longer than it may."""
@@ -54,8 +56,8 @@ def dock_in_turn(
     choice: PocketChoice | None = None,
     minutes: float | None = None,
 ) -> dict[str, VinaRun | None]:
-    """Name of a complex -> what Vina found, None where it would take more than `minutes` of CPU time; one of each split
-    in turn, so that an interrupted run has some of all.
+    """Name of a complex -> what Vina found, None where it takes more than `minutes` of CPU time, now or when its run
+    was kept; one of each split in turn, so that an interrupted run has some of all.
 
     The box is that of `choice`, as :func:`benchmarks.docking.vina.box_of` says.
     """
@@ -77,7 +79,9 @@ def dock_in_turn(
 
         try:
             plain = kept("vina", key, make)
-            found[complex_.name] = VinaRun(np.array(plain["pose"], dtype=np.float32), plain["seconds"])
+            run = VinaRun(np.array(plain["pose"], dtype=np.float32), plain["seconds"])
+            # What is kept may be of a call without this limit.
+            found[complex_.name] = run if minutes is None or run.cpu_seconds <= _MINUTE * minutes else None
         except _StoppedError:
             kept(STOPPED, (key, minutes), lambda: True)
             found[complex_.name] = None

@@ -149,6 +149,21 @@ def test_what_vina_did_not_dock_in_time_is_named_and_counted_both_ways(
     assert "Not docked by Vina in 2 CPU minutes: a/3." in block and MISSED in block
 
 
+def test_a_limit_holds_for_what_vina_docked_before_without_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """a/1 was kept after 3000 s, a/2 after 59 s: within a minute is a/2 alone, within 50 minutes are both."""
+
+    def fake(complex_: Complex, *how: object) -> VinaPoses:
+        assert complex_.reference is not None
+        return VinaPoses(complex_.reference[None], np.zeros(1), 3000.0 if complex_.name == "a/1" else 59.0)
+
+    monkeypatch.setattr(ranking_vina, "dock_by_vina", fake)
+    kept, splits = Kept(Store(tmp_path)), {KNOWN: [replace(complexes()[0], name=name) for name in ("a/1", "a/2")]}
+    assert None not in dock_in_turn(splits, 8, 0, kept, lambda: None).values()
+    for minutes, docked in ((1.0, {"a/2"}), (50.0, {"a/1", "a/2"})):
+        found = dock_in_turn(splits, 8, 0, kept, lambda: None, None, minutes)
+        assert {name for name, run in found.items() if run is not None} == docked
+
+
 def test_fewer_poses_are_ranked_as_if_no_others_had_been_docked() -> None:
     """Consensus counts neighbours, so it is counted anew; other scores, RMSDs and positions are those of the poses."""
     complex_ = complexes()[0]
