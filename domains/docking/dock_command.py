@@ -62,16 +62,16 @@ def _dock(command: Dock, log: Console) -> int:
 
     source = _source(command)
     prepare_folder(command.out)
-    plan, remarks = plan_of(command)
-    complexes, problems = read_inputs(source, command, plan.model)
-    print_reading(complexes, problems, log)
-    if not complexes:
-        write_failures(command.out / "failures.csv", problems, {})
-        log.print(f"error: nothing can be docked; the reasons are in {command.out / 'failures.csv'}", markup=False)
-        return CANNOT_RUN
-    for remark in remarks:
-        log.print(f"note: {remark}", markup=False)
     with locked(command.out):
+        plan, remarks = plan_of(command)
+        complexes, problems = read_inputs(source, command, plan.model)
+        print_reading(complexes, problems, log)
+        if not complexes:
+            write_failures(command.out / "failures.csv", problems, {})
+            log.print(f"error: nothing can be docked; the reasons are in {command.out / 'failures.csv'}", markup=False)
+            return CANNOT_RUN
+        for remark in remarks:
+            log.print(f"note: {remark}", markup=False)
         check_folder(command.out, len(complexes) == 1)
         return _Run(command, plan, complexes, problems, remarks, log).run()
 

@@ -298,3 +298,17 @@ def test_two_runs_do_not_share_a_folder(tmp_path: Path, capsys: pytest.CaptureFi
         found = run(capsys, tmp_path / "out", PROTEIN, LIGAND)
     assert found.status == 2 and "another run is at work in it" in found.stderr
     assert not (found.out / "poses.sdf").exists()
+
+
+def test_a_run_with_a_bad_ligand_leaves_the_failures_of_the_run_at_work_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad, failures = tmp_path / "bad.sdf", tmp_path / "out" / "failures.csv"
+    bad.write_text("no molecule")
+    with locked(tmp_path / "out"):
+        failures.write_text("of the run at work")
+        found = run(capsys, tmp_path / "out", PROTEIN, bad)
+    assert found.status == 2 and "another run is at work in it" in found.stderr
+    assert failures.read_text() == "of the run at work"
+    found = run(capsys, tmp_path / "out", PROTEIN, bad)
+    assert found.status == 2 and "bad.sdf" in failures.read_text(), "alone it writes why"
