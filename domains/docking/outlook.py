@@ -24,7 +24,7 @@ _MEANS: Final = {
 
 
 class Made(NamedTuple):
-    """What poses of a ligand have to have in common with those that records were counted on.
+    """What of the poses of a ligand is compared with those that records were counted on.
 
     agreeing  of the other poses, how many ended within 2 Å of the first.
     poses     how many there are.
@@ -105,7 +105,8 @@ class Outlook:
         return tuple(found)
 
     def _differs(self, made: Made) -> list[str]:
-        """Why the records say nothing about such poses; more of them are no reason."""
+        """Why the records say nothing about such poses; more of them are no reason. Evaluations, kind of pocket,
+        conformers, restraint and steps of refinement are not compared."""
         docked = made.poses + made.failed
         reasons = {
             f"{docked} pose{'s' * (docked > 1)} instead of {self.stored.poses}": docked < self.stored.poses,
