@@ -129,7 +129,7 @@ def _shipped(model: DockingModel, nfe: int, solver: str, report: Report) -> FitR
     found = general_fit(model, nfe, solver)
     if found is not None and found.grid.score_scale == model.score_scale:
         return found
-    why = f"no grid of {nfe} NFE for {solver} at score scale {model.score_scale:g} lies beside the weights"
+    why = f"no learned grid of {nfe} NFE for {solver} at score scale {model.score_scale:g} lies beside the weights"
     report.remarks.append(f"{why}: there is no row '{SHIPPED}'; --fit learns one")
     return None
 

@@ -253,5 +253,5 @@ def _sampler(model: DockingModel, options: DockOptions) -> tuple[Sampler, str, l
         raise mistake("nfe", str(error), "give another number") from error
     if path is not None:
         return sampler, path.name, [f"grid: {path.name}, learned for these weights; their model card says on what"]
-    why = f"no grid of {options.nfe} evaluations was learned for these weights"
+    why = f"no learned one of {options.nfe} evaluations is known to be better for these weights"
     return sampler, f"{HAND_MADE_GRID}, hand-made", [f"grid: '{HAND_MADE_GRID}', made by hand, since {why}"]

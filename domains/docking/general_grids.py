@@ -28,7 +28,8 @@ def grid_path(weights: Path, solver: str, nfe: int) -> Path:
 
 
 def general_fit(model: DockingModel, nfe: int, solver: str = SOLVER) -> FitResult | None:
-    """The model's general grid, whatever score scale it was learned at; None if there is none.
+    """The model's general grid, whatever score scale it was learned at; None if there is none, or if what lies there is
+    made by hand, because none that was learned passed its test.
 
     Raises:
         InputError: if the file is no saved fit of that solver, number of evaluations and noise range.
@@ -48,4 +49,4 @@ def general_fit(model: DockingModel, nfe: int, solver: str = SOLVER) -> FitResul
         remedy = "learn it again with domains.docking.learn_grids, or remove the file"
         message = f"it is no general grid of {solver} at {nfe} NFE ({error.__cause__ or error})"
         raise InputError(InputProblem(str(path), "", message, remedy)) from error
-    return fit
+    return fit if fit.learned else None

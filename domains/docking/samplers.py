@@ -141,8 +141,8 @@ def sampler_of(model: DockingModel, method: Method) -> Sampler:
 
 
 def usual_sampler(model: DockingModel, nfe: int) -> tuple[Sampler, Path | None]:
-    """The model's general grid of `nfe` evaluations and its file; the grid `edm` made by hand, and None, where none was
-    learned at the model's score scale.
+    """The model's general grid of `nfe` evaluations and its file; the grid `edm` made by hand, and None, where none of
+    the model's score scale was learned and passed its test.
 
     Raises:
         ValueError: if the solver cannot spend `nfe`.

@@ -117,7 +117,6 @@ def train(
     smooth: dict[str, float] = {}
     for example in examples(sampler, config, run.step):
         if stop():
-            run.save(config)
             break
         for factor, value in train_step(run, example, config).items():
             smooth[factor] = 0.99 * smooth.get(factor, value) + 0.01 * value
@@ -126,15 +125,16 @@ def train(
         progress.evaluated(1)
         row: dict[str, object] = {"step": run.step, "seconds": run.seconds, "train": smooth}
         last = run.step == config.steps
-        if last or time.monotonic() - saved > 60 * config.save_minutes:
-            run.save(config)
-            saved = time.monotonic()
         if validate := last or run.step % config.validate_every == 0:
             row |= validation_losses(run, validation, config)
         if redock := last or run.step % config.dock_every == 0:
             row |= docking_success(run, validation, config)
         if validate or redock:
             append_row(config.out / "log.jsonl", row)
+        if time.monotonic() - saved > 60 * config.save_minutes:
+            run.save(config)
+            saved = time.monotonic()
+    run.save(config)
 
 
 def main(config: TrainConfig, stop: Callable[[], bool]) -> None:

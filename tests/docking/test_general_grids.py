@@ -39,6 +39,11 @@ def case(tmp_path: Path) -> Case:
     return Case(weights, data, [*arguments, *lists, "--cache", str(tmp_path / "cache")])
 
 
+def untested(path: Path) -> None:
+    """Let the fit of a file count as learned: its few poses cannot show that it is."""
+    replace(FitResult.load(path), test=None).save(path)
+
+
 def test_a_grid_is_learned_on_the_training_split_and_found_beside_the_weights(case: Case, tmp_path: Path) -> None:
     cli([*case.arguments, "--nfe", "3"])
     path = grid_path(case.weights, "dpmpp_2m", 3)
@@ -48,6 +53,8 @@ def test_a_grid_is_learned_on_the_training_split_and_found_beside_the_weights(ca
     assert learned.config["phases"] == ["times"]
     assert learned.test is not None  # nine poses of one complex are too few for it
     assert (learned.test.verdict, learned.learned) == ("too few pairs", False)
+    assert general_fit(load_weights(case.weights), 3) is None
+    untested(path)
     found = general_fit(load_weights(case.weights), 3)
     assert found is not None
     assert found.grid.equals(learned.grid)
@@ -55,6 +62,7 @@ def test_a_grid_is_learned_on_the_training_split_and_found_beside_the_weights(ca
 
 def test_the_grid_of_another_solver_nfe_or_file_is_not_taken(case: Case) -> None:
     cli([*case.arguments, "--nfe", "3"])
+    untested(grid_path(case.weights, "dpmpp_2m", 3))
     model = load_weights(case.weights)
     assert general_fit(model, 3) is not None
     assert general_fit(model, 4) is None
@@ -125,7 +133,7 @@ def test_a_fit_may_start_from_the_times_beside_the_weights(
     for nodes in times.values():
         nodes[1] = 0.9 * nodes[0] + 0.1 * nodes[-1]
     levels = {f: nodes[:-1] + 0.1 * nodes.diff() for f, nodes in times.items()}
-    replace(old, grid=Grid(times, levels, "odd", old.grid.score_scale)).save(path)
+    replace(old, grid=Grid(times, levels, "odd", old.grid.score_scale), test=None).save(path)
     cli([*case.arguments, "--nfe", "3", "--improve", "--steps", "0", "--cache", str(tmp_path / "other")])
     again = FitResult.load(path)
     assert "earlier" in again.hand_made or again.initial_grid in ("earlier", *again.hand_made)
@@ -150,12 +158,33 @@ def test_clusters_take_turns() -> None:
     assert names == ["a/1", "b/1", "a/2", "c/1", "a/3", "b/2"]
 
 
-def test_the_demo_model_has_grids_at_its_own_score_scale() -> None:
-    model = load_weights(SHIPPED["demo"])
+@pytest.mark.parametrize(("name", "learned"), [("demo", (4, 5, 6, 8, 10)), ("general", (4, 5))])
+def test_the_models_that_come_with_it_have_grids_at_their_own_score_scale(name: str, learned: tuple[int, ...]) -> None:
+    model = load_weights(SHIPPED[name])
     for nfe in (4, 5, 6, 8, 10):
         found = general_fit(model, nfe)
-        assert found is not None
-        assert (found.grid.n_steps, found.grid.score_scale) == (nfe, model.score_scale)
+        assert (found is not None) == (nfe in learned)
+        if found is not None:
+            assert (found.grid.n_steps, found.grid.score_scale) == (nfe, model.score_scale)
+
+
+def test_several_folders_are_drawn_from_cluster_by_cluster(tmp_path: Path) -> None:
+    """Three of four complexes are alike: the fourth is among the first two, whatever the seed."""
+    data = (
+        write_complexes(tmp_path / "one", "1ia1", "1of6"),
+        write_complexes(tmp_path / "two", "1s3v", "1uou"),
+    )
+    (tmp_path / "none.txt").write_text("another\n")
+    (tmp_path / "alike.txt").write_text("1ia1\t1of6\t1s3v\n")
+    none = tmp_path / "none.txt"
+    config = LearnConfig(data=data, complexes=2, validation_targets=none, validation_ligands=none)
+
+    def first_two(seed: int, clusters: Path | None) -> set[str]:
+        found, _ = training_complexes(replace(config, seed=seed, clusters=clusters))
+        return {c.name.split("/")[0] for c in found}
+
+    assert all("1uou" in first_two(seed, tmp_path / "alike.txt") for seed in range(5))
+    assert not all("1uou" in first_two(seed, None) for seed in range(5))
 
 
 def test_mistakes_get_one_line(case: Case, capsys: pytest.CaptureFixture[str]) -> None:

@@ -452,17 +452,21 @@ def test_a_run_of_another_network_is_not_continued(config: TrainConfig) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_saves(data: Path, tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_to_all_processes_saves(data: Path, tmp_path: Path, number: signal.Signals) -> None:
+    """Those that draw ahead included, as schedulers send it."""
     out = tmp_path / "run"
     options = {"data": data, "out": out, "steps": 10**6, "validate-every": 5, "complexes": 1, "poses": 1, "threads": 1}
+    options["workers"] = 2
     arguments = [word for key, value in options.items() for word in (f"--{key}", str(value))]
     command = [sys.executable, "-m", "domains.docking.train", *arguments, "--pocket.scalars", "16"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    ) as process:
         deadline = time.monotonic() + 120
         while not (out / "log.jsonl").exists() and time.monotonic() < deadline:
             time.sleep(0.1)
-        process.send_signal(number)
+        os.killpg(process.pid, number)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 0, said
     assert "the same command goes on from here" in said

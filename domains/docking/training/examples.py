@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import NamedTuple, final
 
@@ -51,8 +52,15 @@ def examples(sampler: BatchSampler, config: TrainConfig, step: int) -> Iterator[
         sampler=range(step, config.steps),
         num_workers=config.workers,
         prefetch_factor=_AHEAD if config.workers else None,
+        worker_init_fn=_leave_signals,
     )
     return iter(loader)
+
+
+def _leave_signals(worker: int) -> None:
+    """A signal to the whole process group is for the process that trains: it saves, and ends the others."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 @final
