@@ -37,9 +37,10 @@ def ranking_block(options: Options, rows: Sequence[Row], chosen: str, sizes: Map
 
 def vina_block(options: Options, rows: Sequence[Row], chosen: str, stopped: Sequence[str] = ()) -> str:
     """Origin and table of Vina beside the chosen ranker on the same complexes, in Markdown."""
-    box = "a cube around the pocket's sphere" if options.pocket.startswith("point") else "4 Å around the known pose"
+    around_point = options.pocket.startswith("point")
+    box = "a cube around the pocket's sphere" if around_point else "a box of 4 Å around the known pose"
     about = (
-        f"{_origin(options)} AutoDock Vina {version('vina')} at exhaustiveness {options.exhaustiveness}, in a box of "
+        f"{_origin(options)} AutoDock Vina {version('vina')} at exhaustiveness {options.exhaustiveness}, in "
         f"{box}, from the same conformers, and on the same complexes poses of ours, refined, ranked by {chosen}. "
         "Shares of ligands in %, with 95% intervals as above; valid by PoseBusters. CPU seconds a ligand on one "
         "thread, of all its poses, with refinement and ranking, and of Vina with its maps."

@@ -24,8 +24,6 @@ from domains.docking.structures.pocket import PocketChoice
 from domains.docking.training.clusters import Clusters
 
 MISSED: Final = "Vina, what it did not dock counted as missed"
-
-
 STOPPED: Final = "vina-stopped"
 """Under which the study keeps that Vina was."""
 

@@ -8,6 +8,7 @@ count of the poses that miss them.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,8 @@ from domains.docking.settings import FIT_POSES, TEACHER, fit_config, poses_at_on
 from domains.docking.structures.complexes import Complex
 from domains.seeds import seed_of
 from ld3.grids import Grid
-from ld3.learn import FitConfig, FitResult, Pairs, Point, fit, run_teacher
+from ld3.learn import FitConfig, FitResult, Pairs, Point, bounded, fit, run_teacher
+from ld3.learn.teacher import too_coarse
 from ld3.solvers import Solver
 from ld3.state import Tangent, cat
 
@@ -62,8 +64,12 @@ def learn_on_poses(
         on_progress: called after every validation.
 
     Raises:
-        ValueError: if there are fewer than two complexes, one has no bound pose, the solver cannot spend `nfe`, or is
-            stochastic and is to reach the teacher's ends.
+        ValueError: if there are fewer than two complexes, one has no bound pose, `ends` are none, unknown or given
+            twice, the solver cannot spend `nfe`, or is stochastic and is to reach the teacher's ends.
+
+    Warns:
+        UserWarning: if the only ends are the teacher's, and it is so far from twice its steps that it matters, beside
+            how far the fit is from it.
     """
     if len(complexes) < 2:
         raise ValueError(f"complexes must be at least 2, to learn from and to choose by, got {len(complexes)}")
@@ -77,8 +83,7 @@ def learn_on_poses(
     config = replace(config or fit_config(nfe), seed=seed, chunk=poses_at_once(model.device))
     kinds = {"bound": bound}
     if "teacher" in ends:
-        # That the teacher has converged is checked where it docks complexes.
-        teacher = replace(TEACHER, checked=1, chunk=config.chunk)
+        teacher = replace(TEACHER, chunk=config.chunk)
         kinds["teacher"] = run_teacher(flow, bound.start, teacher, folder and folder / "teacher")
     groups = bound.start.complex_row.cpu()
     names = groups.unique()
@@ -90,7 +95,12 @@ def learn_on_poses(
     given = {} if begin is None else {"given": begin}
     if begin is not None:
         config = replace(config, initial_grid="given")
-    return fit(flow, learn, choose, solver, nfe, config, starting_grids=given, folder=folder, on_progress=on_progress)
+    found = fit(flow, learn, choose, solver, nfe, config, starting_grids=given, folder=folder, on_progress=on_progress)
+    if (*ends,) == ("teacher",):  # with bound poses beside them, the loss does not say how near the teacher is
+        off = bounded(kinds["teacher"].disagreement, config.scale)
+        if remark := too_coarse(float(off[off.isfinite()].mean()), found.loss):
+            warnings.warn(remark, stacklevel=2)
+    return found
 
 
 def _together(kinds: Sequence[Pairs[Poses]]) -> Pairs[Poses]:

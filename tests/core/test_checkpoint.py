@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from flows import MixtureFlow
-from test_learn import QUICK, SOLVER, mixture, pairs
+from mixture_fits import QUICK, SOLVER, mixture, pairs
 from torch import Tensor
 
 from ld3.grids import edm

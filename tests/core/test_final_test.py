@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 from flows import F64, MixtureFlow
+from mixture_fits import Counting, counting, mixture, pairs
 from numpy.typing import NDArray
-from test_learn import Counting, counting, mixture, pairs
 from torch import Tensor
 
 from ld3 import HAND_MADE, FitConfig, Teacher, get_solver, integrate, learn_grid

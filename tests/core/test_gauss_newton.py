@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from flows import F64, AngleFlow, MixtureFlow
-from test_learn import mixture, pairs
+from mixture_fits import mixture, pairs
 from torch import Tensor, nn
 
 from ld3.grids.hand_made import HAND_MADE

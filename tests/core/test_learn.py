@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import torch
 from flows import F64, MixtureFlow, PoseFlow
+from mixture_fits import ADAM, QUICK, SOLVER, Breaking, counting, mixture, pairs
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ld3 import EDM, HAND_MADE, Grid, ProbabilityFlow
+from ld3 import HAND_MADE, Grid
 from ld3.learn import (
     FitConfig,
     FitResult,
@@ -34,20 +35,6 @@ from ld3.learn.config import Optimiser
 from ld3.learn.loss import project_to_ball
 from ld3.solvers import get_solver, integrate
 from ld3.state import take, tensors
-
-SOLVER = get_solver("dpmpp_2m")
-
-
-def mixture() -> MixtureFlow:
-    g = torch.Generator().manual_seed(3)
-    mean = 2 * torch.randn(5, 2, generator=g, dtype=F64)
-    std = 0.1 + 0.4 * torch.rand(5, 1, generator=g, dtype=F64)[:, 0]
-    return MixtureFlow(EDM(), mean, std, torch.full((5,), 0.2, dtype=F64))
-
-
-def pairs(flow: ProbabilityFlow[Tensor], n: int, seed: int, nfe: int = 96) -> Pairs[Tensor]:
-    start = flow.prior(n, torch.Generator().manual_seed(seed))
-    return run_teacher(flow, start, Teacher(nfe=nfe, checked=8, chunk=50))
 
 
 @pytest.fixture(scope="module")
@@ -226,24 +213,6 @@ def test_ball_of_radius_zero_is_the_plain_loss() -> None:
 # --- teacher ---------------------------------------------------------------------------------------------------------
 
 
-class Counting(MixtureFlow):
-    """Counts evaluations per sample."""
-
-    evaluations = 0
-
-    def noise(self, x_t: Tensor, t: Tensor) -> Tensor:
-        self.evaluations += len(x_t)
-        return super().noise(x_t, t)
-
-    def fingerprint(self) -> str:
-        return "counting"
-
-
-def counting() -> Counting:
-    flow = mixture()
-    return Counting(flow.schedule, flow.mean, flow.std, flow.weight)
-
-
 def test_teacher_checks_its_own_convergence() -> None:
     flow = mixture()
     start = flow.prior(16, torch.Generator().manual_seed(0))
@@ -353,9 +322,6 @@ def test_a_teacher_on_a_full_disk_is_an_os_error(tmp_path: Path) -> None:
 
 
 # --- fit -------------------------------------------------------------------------------------------------------------
-
-ADAM = FitConfig(optimiser="adam", shared_clock=True, phases=("times", "joint"), patience=3)
-QUICK = dataclasses.replace(ADAM, steps=40, validate_every=5)
 
 
 def test_fit_beats_every_hand_made_grid_on_fresh_pairs(
@@ -500,16 +466,6 @@ def test_pairs_can_be_divided(setting: tuple[MixtureFlow, Pairs[Tensor], Pairs[T
     assert len(part) == 10
     for whole, piece in ((train.start, part.start), (train.end, part.end)):
         torch.testing.assert_close(tensors(take(whole, slice(10, 20))), tensors(piece))
-
-
-class Breaking(MixtureFlow):
-    """The network gives NaN for samples far to the left."""
-
-    def noise(self, x_t: Tensor, t: Tensor) -> Tensor:
-        return torch.where(x_t[:, :1] < -150.0, torch.nan, super().noise(x_t, t))
-
-    def fingerprint(self) -> str:
-        return "breaking"
 
 
 @pytest.mark.parametrize("scale", [None, 1.0])

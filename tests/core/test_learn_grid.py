@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from flows import F64, GaussianFlow, MixtureFlow, PoseFlow
-from test_learn import Counting, counting, mixture, pairs
+from mixture_fits import Counting, counting, mixture, pairs
 from torch import Tensor
 
 from ld3 import EDM, HAND_MADE, FitConfig, Grid, Teacher, VPLinear, get_solver, integrate, learn_grid, sample

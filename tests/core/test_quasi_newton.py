@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from flows import F64
-from test_learn import Breaking, counting, mixture, pairs
+from mixture_fits import Breaking, counting, mixture, pairs
 from torch import Tensor, nn
 
 from ld3.learn import FitConfig, Pairs, Phase, Point, fit

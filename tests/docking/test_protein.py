@@ -114,17 +114,17 @@ def test_what_is_dropped_is_reported(tmp_path: Path) -> None:
     assert (report.incomplete, report.missing_atoms) == (1, 4)
     assert str(report) == (
         "2 amino acids; kept CL, HEM; dropped 2 waters; dropped additives GOL, SO4; dropped 2 hydrogens; "
-        "4 side-chain atoms missing in 1 residues"
+        "4 side-chain atoms missing in 1 of 2 residues"
     )
 
 
 def test_a_trace_without_side_chains_is_warned_of(tmp_path: Path) -> None:
     """One residue of two is not most of them."""
     half = _read(tmp_path, _residue("LYS", "1", 0.0, BACKBONE) + _residue("GLY", "2", 3.0))
-    assert half.report.remarks == ("5 side-chain atoms missing in 1 residues",)
+    assert half.report.remarks == ("5 side-chain atoms missing in 1 of 2 residues",)
     trace = _read(tmp_path, _residue("LYS", "1", 0.0, BACKBONE) + _residue("SER", "2", 3.0, BACKBONE))
     (remark,) = trace.report.remarks
-    assert remark.startswith("WARNING: 7 side-chain atoms missing in 2 residues, most of all")
+    assert remark.startswith("WARNING: 7 side-chain atoms missing in 2 of 2 residues: poses in it mean little")
 
 
 def test_additives_are_no_amino_acids_ions_or_cofactors() -> None:

@@ -60,10 +60,10 @@ class ProteinReport:
         return tuple(part for part in parts if part)
 
     def _missing(self) -> str:
-        found = f"{self.missing_atoms} side-chain atoms missing in {self.incomplete} residues"
+        found = f"{self.missing_atoms} side-chain atoms missing in {self.incomplete} of {self.amino_acids} residues"
         if 2 * self.incomplete <= self.amino_acids:
             return found
-        return f"WARNING: {found}, most of all: poses in it mean little; give a model with side chains"
+        return f"WARNING: {found}: poses in it mean little; give a model with side chains"
 
 
 @dataclass(frozen=True, eq=False)
