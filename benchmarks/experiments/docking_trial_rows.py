@@ -1,4 +1,4 @@
-"""Figures of docked poses in the comparison of docking fits, and a row a fit."""
+"""Figures of docked poses in the studies of docking fits, and a row a fit with paired differences to one of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.experiments.docking_trial_options import USUAL, Trial
 from domains.bootstrap import Interval, Statistic, bootstrap_difference, bootstrap_interval
 from domains.docking.docked_poses import DockedPoses
 from domains.docking.poses.metrics import clusters, success, symmetric_rmsd
@@ -36,12 +35,12 @@ class Row:
     """Figures of one fit, or of a sampler to compare with; success is a fraction of poses, lengths are in Å.
 
     Attributes:
-        name, asks: of the trial.
+        name, asks: of the fit; asks is empty where a study does not say it.
         poses: of all complexes and seeds.
         success_2A, rmsd_to_teacher: mean and median, with 95% intervals (complexes, then poses, resampled).
         best_2A: fraction of complexes and seeds with a pose within 2 Å among the samples.
         distinct: mean number of clusters at 1 Å among the samples of a complex and seed.
-        success_minus_usual, rmsd_minus_usual: paired differences to the usual fit; None for that one itself.
+        success_difference, rmsd_difference: paired, to the fit it is compared with; None for that one itself.
         seconds: wall time of each fit.
     """
 
@@ -52,8 +51,8 @@ class Row:
     best_2A: float
     distinct: float
     rmsd_to_teacher: Interval
-    success_minus_usual: Interval | None
-    rmsd_minus_usual: Interval | None
+    success_difference: Interval | None
+    rmsd_difference: Interval | None
     seconds: tuple[float, ...]
 
 
@@ -74,17 +73,26 @@ def figures_of(docked: DockedPoses, goals: DockedPoses) -> Figures:
 
 
 def summarise(
-    trials: Sequence[Trial], found: Mapping[str, Sequence[Figures]], seconds: Mapping[str, Sequence[float]]
+    found: Mapping[str, Sequence[Figures]],
+    compared_with: str,
+    asks: Mapping[str, str] | None = None,
+    seconds: Mapping[str, Sequence[float]] | None = None,
 ) -> list[Row]:
-    """One row a method, in the order of `found`, over all seeds."""
-    asks = {trial.name: trial.asks for trial in trials}
+    """One row a method, in the order of `found`, over all seeds.
+
+    Args:
+        found: name -> its figures, a seed each.
+        compared_with: name of the method that differences are to.
+        asks, seconds: name -> what a row says of it; nothing where it is left out.
+    """
+    asks, seconds = asks or {}, seconds or {}
     near = {name: by_complex([figures.near for figures in own]) for name, own in found.items()}
     to_teacher = {name: by_complex([figures.to_teacher for figures in own]) for name, own in found.items()}
 
-    def minus_usual(
-        values: Mapping[str, Sequence[NDArray[np.float64]]], name: str, statistic: Statistic
-    ) -> Interval | None:
-        return None if name == USUAL else bootstrap_difference(values[name], values[USUAL], statistic, seed=0)
+    def gap(values: Mapping[str, Sequence[NDArray[np.float64]]], name: str, statistic: Statistic) -> Interval | None:
+        if name == compared_with:
+            return None
+        return bootstrap_difference(values[name], values[compared_with], statistic, seed=0)
 
     return [
         Row(
@@ -95,8 +103,8 @@ def summarise(
             best_2A=float(np.mean([part.any() for figures in own for part in figures.near.values()])),
             distinct=float(np.mean([n for figures in own for n in figures.distinct.values()])),
             rmsd_to_teacher=bootstrap_interval(to_teacher[name], "median", seed=0),
-            success_minus_usual=minus_usual(near, name, "mean"),
-            rmsd_minus_usual=minus_usual(to_teacher, name, "median"),
+            success_difference=gap(near, name, "mean"),
+            rmsd_difference=gap(to_teacher, name, "median"),
             seconds=tuple(seconds.get(name, ())),
         )
         for name, own in found.items()

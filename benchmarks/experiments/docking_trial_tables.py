@@ -22,10 +22,10 @@ def _origin(options: Options, complexes: int) -> str:
 
 def block(options: Options, rows: Sequence[Row], complexes: int) -> str:
     """Origin and table, in Markdown."""
-    successes = ("within 2 Å", f"minus {USUAL}, points", f"best of {options.samples}", "distinct")
-    headings = ("fit", "what it asks", *successes, "to teacher, Å", f"minus {USUAL}, Å")
+    near = ("within 2 Å", f"minus {USUAL}, points", f"best of {options.samples}", "distinct")
+    headings = ("fit", "what it asks", *near, "to teacher, Å", f"minus {USUAL}, Å")
     cells = [
-        (row.name, row.asks, *_successes(row), f"{100 * row.best_2A:.0f}", f"{row.distinct:.1f}", *_distances(row))
+        (row.name, row.asks, *successes(row), f"{100 * row.best_2A:.0f}", f"{row.distinct:.1f}", *distances(row))
         for row in rows
     ]
     table = Table(headings, cells, text_columns=2)
@@ -37,10 +37,10 @@ def ball_block(options: Options, rows: Sequence[Row], complexes: int) -> str:
     radii = {trial.name: float(trial.change["radius"]) for trial in options.fits if "radius" in trial.change}
     own = {(radii | {USUAL: 0.0})[row.name]: row for row in rows if row.name in {USUAL, *radii}}
     headings = ("radius", "within 2 Å", "minus radius 0, points", "to teacher, Å", "minus radius 0, Å")
-    cells = [(f"{radius:g}", *_successes(row), *_distances(row)) for radius, row in own.items()]
+    cells = [(f"{radius:g}", *successes(row), *distances(row)) for radius, row in own.items()]
     verdicts = (
-        verdict("Success", {radius: row.success_minus_usual for radius, row in own.items()}),
-        verdict("Distance to the teacher", {radius: row.rmsd_minus_usual for radius, row in own.items()}),
+        verdict("Success", {radius: row.success_difference for radius, row in own.items()}),
+        verdict("Distance to the teacher", {radius: row.rmsd_difference for radius, row in own.items()}),
     )
     about = f"Radius 0 is '{USUAL}', the plain loss; radii are in standard deviations of the prior."
     table = Table(headings, cells, text_columns=0).markdown()
@@ -59,12 +59,14 @@ def verdict(what: str, differences: Mapping[float, Interval | None]) -> str:
     return f"{what}: {'; '.join(parts)}; {len(found) - len(lower) - len(higher)} of {len(found)} intervals contain 0."
 
 
-def _successes(row: Row) -> tuple[str, str]:
-    return _interval(row.success_2A, 100, ".0f"), _gap(row.success_minus_usual, 100, ".1f")
+def successes(row: Row) -> tuple[str, str]:
+    """Poses within 2 Å in %, and the difference in points, with 95% intervals."""
+    return _interval(row.success_2A, 100, ".0f"), _gap(row.success_difference, 100, ".1f")
 
 
-def _distances(row: Row) -> tuple[str, str]:
-    return _interval(row.rmsd_to_teacher, 1, ".2f"), _gap(row.rmsd_minus_usual, 1, ".2f")
+def distances(row: Row) -> tuple[str, str]:
+    """RMSD to the teacher and the difference, in Å, with 95% intervals."""
+    return _interval(row.rmsd_to_teacher, 1, ".2f"), _gap(row.rmsd_difference, 1, ".2f")
 
 
 def _interval(interval: Interval, scale: float, style: str) -> str:

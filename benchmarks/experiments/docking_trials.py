@@ -71,7 +71,7 @@ def compare(options: Options, log: Console) -> int:
                 found.setdefault(name, []).append(figures)
                 seconds.setdefault(name, []).extend(took)
             done = replace(options, seeds=options.seeds[: options.seeds.index(own.seed) + 1])
-            rows = summarise(trials, found, seconds)
+            rows = summarise(found, USUAL, {trial.name: trial.asks for trial in trials}, seconds)
             kept = {"complexes": len(complexes), "seeds": done.seeds, "rows": [asdict(row) for row in rows]}
             study.write_results(options.out, "ld3.docking.trials", options, _PACKAGES, **kept)
             content = block(done, rows, len(complexes))

@@ -18,11 +18,11 @@ import torch
 from rich.console import Console
 
 from benchmarks.common.store import Store
-from benchmarks.common.tables import Table, check_page, difference
+from benchmarks.common.tables import Table, check_page
 from benchmarks.experiments import study
-from benchmarks.experiments.docking_trial_rows import Figures, by_complex, figures_of
+from benchmarks.experiments.docking_trial_rows import Figures, Row, figures_of, summarise
+from benchmarks.experiments.docking_trial_tables import distances, successes
 from domains import docking
-from domains.bootstrap import Interval, bootstrap_difference, bootstrap_interval
 from domains.docking.engine import dock_by_teacher, dock_groups, make_groups
 from domains.docking.networks.weights import DockingModel
 from domains.docking.pose_fits import Ends, learn_on_poses
@@ -42,7 +42,7 @@ FITS: Final[Mapping[str, tuple[Ends, ...]]] = {
     "both, each by half": ("teacher", "bound"),
 }
 """Towards what a grid is learned; the first is what the other rows are compared with."""
-USUAL: Final = next(iter(FITS))
+COMPARED_WITH: Final = next(iter(FITS))
 TEACHER_ROW: Final = "the teacher itself"
 HAND: Final = "nothing: edm by hand"
 
@@ -77,27 +77,6 @@ class Options:
     """Markdown page with the markers of the table"""
 
 
-@dataclass(frozen=True)
-class Row:
-    """Figures of one grid; success is a fraction of poses, lengths are in Å.
-
-    Attributes:
-        name: towards what it was learned.
-        nfe: network evaluations a pose.
-        poses: of all complexes and seeds.
-        success_2A, rmsd_to_teacher: mean and median, with 95% intervals (complexes, then poses, resampled).
-        success_minus_usual, rmsd_minus_usual: paired differences to `USUAL`; None for that one itself.
-    """
-
-    name: str
-    nfe: int
-    poses: int
-    success_2A: Interval
-    rmsd_to_teacher: Interval
-    success_minus_usual: Interval | None
-    rmsd_minus_usual: Interval | None
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study with the command line's arguments; the exit status."""
     return study.run_study("pose_losses", Options, compare, __doc__, arguments)
@@ -127,7 +106,7 @@ def compare(options: Options, log: Console) -> int:
                 for name, figures in _docked(model, known, grids, seed, options, bar).items():
                     found.setdefault(name, []).append(figures)
             done = replace(options, seeds=options.seeds[: options.seeds.index(seed) + 1])
-            rows, spent = summarise(options, found), time.process_time() - began
+            rows, spent = summarise(found, COMPARED_WITH), time.process_time() - began
             study.write_results(
                 options.out,
                 "ld3.pose_losses",
@@ -176,7 +155,7 @@ def _plan(options: Options, complexes: int) -> dict[str, float]:
     for seed in options.seeds:
         gradients = 3.0 * options.nfe * options.fit_steps * config.batch
         plan |= {f"{name}, seed {seed}": gradients for name in FITS}
-        plan[f"{USUAL}, seed {seed}"] += TEACHER.nfe * options.fit_poses
+        plan[f"{COMPARED_WITH}, seed {seed}"] += TEACHER.nfe * options.fit_poses
         plan[f"docking, seed {seed}"] = poses * (TEACHER.nfe + (len(FITS) + 1) * options.nfe)
     return plan
 
@@ -218,53 +197,22 @@ def _docked(
     return found
 
 
-def summarise(options: Options, found: Mapping[str, Sequence[Figures]]) -> list[Row]:
-    """One row a grid, over all seeds."""
-    near = {name: by_complex([figures.near for figures in own]) for name, own in found.items()}
-    far = {name: by_complex([figures.to_teacher for figures in own]) for name, own in found.items()}
-    return [
-        Row(
-            name=name,
-            nfe=TEACHER.nfe if name == TEACHER_ROW else options.nfe,
-            poses=sum(map(len, near[name])),
-            success_2A=bootstrap_interval(near[name], "mean", seed=0),
-            rmsd_to_teacher=bootstrap_interval(far[name], "median", seed=0),
-            success_minus_usual=None
-            if name == USUAL
-            else bootstrap_difference(near[name], near[USUAL], "mean", seed=0),
-            rmsd_minus_usual=None if name == USUAL else bootstrap_difference(far[name], far[USUAL], "median", seed=0),
-        )
-        for name in found
-    ]
-
-
 def block(options: Options, rows: Sequence[Row], complexes: int, cpu_seconds: float) -> str:
     """How the figures were made, and the table, as Markdown."""
     origin = (
         f"{study.made_by('pose_losses', options)}. {complexes} held-out ligands of known targets x {options.samples} "
         f"poses x {len(options.seeds)} seed{'s' * (len(options.seeds) > 1)}: proteins that the network was trained on, "
         f"ligands that it was not. Fits: {options.fit_steps} gradients on {options.fit_poses} starts of "
-        f"{options.fit_complexes} training complexes a seed. {cpu_seconds:.0f} CPU seconds. Intervals: 95%, bootstrap "
-        f"over complexes, then poses; differences to '{USUAL}' are paired."
+        f"{options.fit_complexes} training complexes a seed. {cpu_seconds:.0f} CPU seconds in this call. "
+        f"Intervals: 95%, bootstrap over complexes, then poses; differences to '{COMPARED_WITH}' are paired."
     )
-    minus = f"minus '{USUAL}'"
+    minus = f"minus '{COMPARED_WITH}'"
     headings = ("learned towards", "NFE", "within 2 Å, %", f"{minus}, points", "to teacher, Å", f"{minus}, Å")
     cells = [
-        (
-            row.name,
-            str(row.nfe),
-            "{:.0f} [{:.0f}, {:.0f}]".format(*(100 * value for value in row.success_2A)),
-            _minus(row.success_minus_usual, 100, ".1f"),
-            "{:.2f} [{:.2f}, {:.2f}]".format(*row.rmsd_to_teacher),
-            _minus(row.rmsd_minus_usual, 1, ".2f"),
-        )
+        (row.name, str(TEACHER.nfe if row.name == TEACHER_ROW else options.nfe), *successes(row), *distances(row))
         for row in rows
     ]
     return "\n\n".join([origin, Table(headings, cells).markdown()])
-
-
-def _minus(gap: Interval | None, scale: float, style: str) -> str:
-    return "" if gap is None else difference(gap.estimate, gap[1:], scale, style)
 
 
 if __name__ == "__main__":

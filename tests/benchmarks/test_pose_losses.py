@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import tyro
 
-from benchmarks.experiments.docking_trial_rows import Figures
-from benchmarks.experiments.pose_losses import TEACHER_ROW, USUAL, Options, block, main, summarise
+from benchmarks.experiments.docking_trial_rows import Figures, summarise
+from benchmarks.experiments.pose_losses import COMPARED_WITH, TEACHER_ROW, Options, block, main
 from benchmarks.experiments.study import command_line, defaults
 from domains.docking.settings import TEACHER
 
@@ -20,7 +20,9 @@ OPTIONS: Options = replace(defaults(Options, "pose_losses"), complexes=Path("kno
 
 def figures(near: list[bool], far: list[float]) -> Figures:
     return Figures(
-        {"a": np.array(near[:2]), "b": np.array(near[2:])}, {"a": np.array(far[:2]), "b": np.array(far[2:])}, {}
+        {"a": np.array(near[:2]), "b": np.array(near[2:])},
+        {"a": np.array(far[:2]), "b": np.array(far[2:])},
+        {"a": 1, "b": 2},
     )
 
 
@@ -29,16 +31,17 @@ def test_rows_are_over_all_seeds_and_paired_with_the_teachers() -> None:
     good, bad = [True] * 4, [True, False, False, False]
     found = {
         TEACHER_ROW: [figures(good, [0.0] * 4)] * 2,
-        USUAL: [figures(good, [1.0] * 4), figures(bad, [1.0] * 4)],
+        COMPARED_WITH: [figures(good, [1.0] * 4), figures(bad, [1.0] * 4)],
         "bound poses": [figures(bad, [3.0] * 4), figures(bad, [3.0] * 4)],
     }
-    teacher, usual, bound = summarise(OPTIONS, found)
-    assert (teacher.nfe, usual.nfe, bound.poses) == (TEACHER.nfe, OPTIONS.nfe, 8)
+    teacher, usual, bound = summarise(found, COMPARED_WITH)
+    assert (teacher.poses, usual.poses, bound.poses) == (8, 8, 8)
     assert (usual.success_2A.estimate, bound.success_2A.estimate) == (5 / 8, 2 / 8)
-    assert usual.success_minus_usual is None and bound.success_minus_usual is not None
-    assert bound.success_minus_usual.estimate == pytest.approx(-3 / 8)
-    assert bound.rmsd_minus_usual is not None and bound.rmsd_minus_usual.estimate == 2.0
+    assert usual.success_difference is None and bound.success_difference is not None
+    assert bound.success_difference.estimate == pytest.approx(-3 / 8)
+    assert bound.rmsd_difference is not None and bound.rmsd_difference.estimate == 2.0
     text = block(OPTIONS, [teacher, usual, bound], 2, 60.0)
+    assert f"| {TEACHER_ROW} | {TEACHER.nfe} | 100 [" in text and "60 CPU seconds in this call" in text
     assert "ligands that it was not" in text and "| bound poses | 5 | 25 [" in text and "-37.5 [" in text
 
 
