@@ -1,7 +1,9 @@
-"""Where the tests' files are."""
+"""Where the tests' files are, and what every test leaves as it was."""
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,15 @@ def diffdock_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_release(tmp_path_factory.mktemp("workdir"))
     write_language_model(folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    """Handlers are as they were after each test, whatever command it ran: long ones note signals instead."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

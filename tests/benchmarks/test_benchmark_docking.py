@@ -225,7 +225,7 @@ def test_fitted_and_shipped_grids(first: Run, bench: Bench, weights: Path, tmp_p
     path = grid_path(copy, "dpmpp_2m", 4)
     path.parent.mkdir(parents=True)
     shutil.copyfile(weights, copy)
-    shutil.copyfile(saved, path)
+    replace(FitResult.load(saved), test=None).save(path)  # too few poses to pass it
     shipped = bench("--weights", copy, out="shipped")
     assert not shipped.results["fit"]
     methods = [row["method"] for row in shipped.results["rows"]]

@@ -84,7 +84,7 @@ def test_two_files_become_ranked_poses(tmp_path: Path, capsys: pytest.CaptureFix
         assert float(mol.GetProp("rmsd")) == pytest.approx(rmsd[0], abs=2e-3)
     content = json.loads((found.out / "run.json").read_text())
     assert content["config"]["seed"] == 0 and content["versions"]["torch"]
-    assert "no grid of 3 evaluations was learned" in found.stderr
+    assert "no learned one of 3 evaluations is known to be better" in found.stderr
     assert found.rows("failures.csv") == []
 
 
