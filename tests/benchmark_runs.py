@@ -7,18 +7,27 @@ import io
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from docking_models import SMALL
+from fits import SD, saved_fit
 
 from benchmarks.docking import __main__ as docking
+from domains.docking.general_grids import grid_path
 from domains.docking.networks.pocket_net import PocketNet
-from domains.docking.networks.weights import save_weights
+from domains.docking.networks.weights import load_weights, save_weights
 from domains.docking.poses.diffusion import NoiseRange
 from domains.docking.structures.complexes import read
+from domains.docking.structures.text_files import read_names
+from domains.docking.training.data import SPLITS
+from ld3.grids import quadratic_t
+from ld3.learn import FitResult
+from ld3.learn.final_test import FinalTest
+from ld3.path_points import trace
+from ld3.solvers import get_solver
 
 QUICK = ("--samples", "3", "--nfe", "4", "--teacher-nfe", "4")
 QUICK_FIT = ("--fit", "--fit-poses", "6", "--fit-steps", "3")
@@ -41,6 +50,31 @@ def write_complexes(folder: Path, *names: str) -> Path:
             block = ligand.read_text().split("\n", 1)[1]
             (folder / loaded.name / "ligands.sdf").write_text(f"{loaded.name}\n{block}")
     return folder
+
+
+def write_validation_sets(folder: Path) -> Path:
+    """1of6 under the name of a held-out ligand, 1uou under that of a protein of the unseen clusters."""
+    written = write_complexes(folder / "written", "1of6", "1uou")
+    series, ligand = sorted(read_names(SPLITS / "validation_ligands.txt"))[0].split("/")
+    protein = sorted(read_names(SPLITS / "validation_clusters.txt"))[0]
+    data = folder / "data"
+    shutil.copytree(written / "1of6", data / series)
+    shutil.copytree(written / "1uou", data / protein)
+    sdf = data / series / "ligands.sdf"
+    sdf.write_text("\n".join([ligand, *sdf.read_text().split("\n")[1:]]))
+    return data
+
+
+def write_grid(weights: Path, nfe: int, score_scale: float | None = None, test: FinalTest | None = None) -> FitResult:
+    """A fit beside the weights, at a score scale (their own if None), with or without the word of a final test."""
+    model = load_weights(weights)
+    clock = model.noise_range.clock(score_scale or model.score_scale)
+    grid = replace(quadratic_t(clock, get_solver("dpmpp_2m").steps(nfe)), name="learned from edm")
+    fit = replace(saved_fit(SD, "dpmpp_2m"), grid=grid, nfe=nfe, path=trace(clock, grid), test=test)
+    path = grid_path(weights, "dpmpp_2m", nfe)
+    path.parent.mkdir(exist_ok=True)
+    fit.save(path)
+    return fit
 
 
 @dataclass(frozen=True)

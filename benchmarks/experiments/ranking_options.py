@@ -10,14 +10,13 @@ from typing import Literal, final
 import numpy as np
 
 from benchmarks.experiments import study
+from benchmarks.experiments.docking_sets import read_listed
 from benchmarks.experiments.ranking_rows import KNOWN, UNSEEN
-from domains import docking
 from domains.docking.networks.weights import DockingModel
 from domains.docking.structures.complexes import Complex, Conformer
 from domains.docking.structures.pocket_files import read_pocket_choice
 from domains.docking.training.clusters import Clusters, read_clusters
 from domains.docking.training.data import SPLITS, read_split
-from domains.errors import InputError
 from domains.options import mistake
 
 
@@ -133,15 +132,8 @@ def read_sets(options: Options, model: DockingModel) -> Sets:
     limits = {KNOWN: options.known, UNSEEN: options.unseen}
     splits = {}
     for name, path in lists.items():
-        found: list[Complex] = []
-        for folder in options.data if limits[name] != 0 else ():
-            part, problems = docking.read(
-                folder, pocket=options.pocket, conformer=options.conformer, only=path, seed=options.seed
-            )
-            if not part and not folder.is_dir():
-                raise InputError(problems[0])
-            found += part
-        usable, _ = model.prepare(found)
+        folders = options.data if limits[name] != 0 else ()
+        usable = read_listed(folders, path, options.pocket, options.conformer, options.seed, model)
         limit = limits[name]
         splits[name] = usable if limit is None else drawn(usable, limit, options.seed, alike)
     train: list[Complex] = []
