@@ -25,13 +25,13 @@ from benchmarks.common.tables import bullets, check_page
 from benchmarks.experiments import study
 from benchmarks.experiments.docking_sets import KNOWN, UNSEEN, by_cluster, validation_set
 from benchmarks.experiments.shipped_grid_rows import LEARNED, NONE, Row, Setting, row_of, table
+from benchmarks.experiments.shipped_samplers import learned_samplers, verdict
 from domains import docking
 from domains.bootstrap import bootstrap_interval
 from domains.docking.engine import Group, dock_groups, make_groups
-from domains.docking.general_grids import grid_path
 from domains.docking.networks.weights import DockingModel
 from domains.docking.poses.metrics import success
-from domains.docking.samplers import HAND_MADE_GRID, Sampler, hand_made_sampler, usual_sampler
+from domains.docking.samplers import HAND_MADE_GRID, Sampler, hand_made_sampler
 from domains.docking.settings import SOLVER
 from domains.docking.structures.complexes import Complex
 from domains.docking.training.clusters import Clusters, read_clusters
@@ -39,7 +39,6 @@ from domains.options import check_nfe, mistake, prepare_folder
 from domains.progress import WorkProgress
 from ld3 import get_solver
 from ld3.grids import HAND_MADE
-from ld3.learn import FitResult
 
 BLOCK: Final = "shipped grids"
 
@@ -153,29 +152,6 @@ def _check(options: Options) -> None:
     if options.page is not None:
         check_page("page", options.page, BLOCK)
     prepare_folder(options.out)
-
-
-def learned_samplers(model: DockingModel, numbers: Sequence[int]) -> dict[int, Sampler]:
-    """Evaluations -> the learned grid that docking takes for these weights, where it takes one.
-
-    Raises:
-        InputError: if a grid's file is no saved fit.
-    """
-    found = {nfe: usual_sampler(model, nfe) for nfe in numbers}
-    return {nfe: sampler for nfe, (sampler, path) in found.items() if path is not None}
-
-
-def verdict(model: DockingModel, nfe: int) -> str:
-    """What is known of the grid beside the weights: the fit's final test, or why there is none."""
-    path = None if model.path is None else grid_path(model.path, SOLVER, nfe)
-    if path is None or not path.exists():
-        return "no grid lies beside the weights"
-    fit = FitResult.load(path)
-    if fit.learned and fit.grid.mismatch(model.noise_range.clock(model.score_scale), end=False):
-        return (
-            f"learned at score scale {fit.grid.score_scale:g}, and the weights' own is {model.score_scale:g}: not used"
-        )
-    return fit.verdict()
 
 
 def _rows(

@@ -12,7 +12,8 @@ from benchmark_runs import write_grid, write_validation_sets, write_weights
 from benchmarks.common.tables import markers
 from benchmarks.experiments.docking_sets import KNOWN, UNSEEN, by_cluster
 from benchmarks.experiments.shipped_grid_rows import LEARNED, Setting, row_of, table
-from benchmarks.experiments.shipped_grids import BLOCK, learned_samplers, main, verdict
+from benchmarks.experiments.shipped_grids import BLOCK, main
+from benchmarks.experiments.shipped_samplers import learned_samplers, verdict
 from domains.bootstrap import Interval
 from domains.docking.networks.weights import load_weights
 from domains.docking.samplers import grid_sampler
