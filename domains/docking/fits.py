@@ -65,14 +65,13 @@ def evaluation_seconds(model: DockingModel, complexes: Sequence[Complex]) -> flo
     return min(taken) / _TIMED
 
 
-def fit_evaluations(nfe: Sequence[int], poses: int, config: FitConfig, teacher: Teacher) -> float:
-    """The most network evaluations, of one pose, that the fits of several grids can cost; those with a gradient count
-    as `_GRADIENT`. The teacher runs once for all.
+def fit_evaluations(settings: Mapping[int, FitConfig], poses: int, teacher: Teacher) -> float:
+    """The most network evaluations, of one pose, that the fits of several grids can cost, each by its own settings;
+    those with a gradient count as `_GRADIENT`. The teacher runs once for all.
     """
     train, valid, test = parts(poses)
     total = float(teacher.evaluations(poses))
-    for n in nfe:
-        own = replace(config, batch=fit_config(n).batch)
+    for n, own in settings.items():
         gradients = n * len(own.phases) * own.steps * min(own.batch, train)
         total += most_evaluations(own, train, valid, n, 1, test) + (_GRADIENT - 1) * gradients
     return total

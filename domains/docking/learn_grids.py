@@ -33,6 +33,7 @@ from domains.errors import InputError, InputProblem
 from domains.options import check_numbers, mistake
 from domains.progress import WorkProgress
 from ld3.grids import Grid
+from ld3.learn import FitConfig
 from ld3.solvers import get_solver
 
 _CHECKED: Final = 64  # poses that show whether the teacher has converged
@@ -62,6 +63,9 @@ class LearnConfig:
     """teacher poses a complex"""
     steps: int = 200
     """gradient steps a fit"""
+    batch: int = 0
+    """poses a gradient; 0 = as many as a fit for one's own complexes takes, fewer the more evaluations. Many evaluations
+    need more: what is left to gain is small, and a gradient of few poses is mostly noise"""
     validation_ligands: Path = SPLITS / "validation_ligands.txt"
     """the lists that the model was trained with, see domains.docking.train"""
     validation_targets: Path = SPLITS / "validation_targets.txt"
@@ -95,8 +99,8 @@ def main(config: LearnConfig, console: Console) -> None:
         raise InputError(refused[0])
     teacher = replace(TEACHER, checked=min(len(complexes), _CHECKED))
     poses = config.poses * len(complexes)
-    settings = replace(fit_config(config.nfe[0]), steps=config.steps, phases=("times",))
-    evaluations = fit_evaluations(config.nfe, poses, settings, teacher)
+    settings = {nfe: _settings(config, nfe) for nfe in config.nfe}
+    evaluations = fit_evaluations(settings, poses, teacher)
     seconds = evaluation_seconds(model, complexes)
     console.print(
         f"up to {evaluations:,.0f} network evaluations, at {1000 * seconds:,.0f} ms each now: about "
@@ -115,7 +119,7 @@ def main(config: LearnConfig, console: Console) -> None:
                     solver=config.solver,
                     poses=poses,
                     seed=config.seed,
-                    config=replace(fit_config(nfe), steps=config.steps, phases=("times",)),
+                    config=settings[nfe],
                     teacher=teacher,
                     for_others=len(complexes) > 1,
                     starting_grids=earlier[nfe],
@@ -125,6 +129,11 @@ def main(config: LearnConfig, console: Console) -> None:
             path = grid_path(config.weights, config.solver, nfe)
             result.save(path)
             console.print(f"{path}: {result.verdict()}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _settings(config: LearnConfig, nfe: int) -> FitConfig:
+    usual = fit_config(nfe)
+    return replace(usual, steps=config.steps, batch=config.batch or usual.batch, phases=("times",))
 
 
 def _earlier(model: DockingModel, config: LearnConfig, nfe: int) -> dict[str, Grid]:
@@ -184,7 +193,7 @@ def one_of_each(complexes: Sequence[Complex], clusters: Clusters) -> list[Comple
 
 
 def _check(config: LearnConfig) -> None:
-    check_numbers(config, {"complexes": 2, "poses": 1, "steps": 0, "skip": 0, "threads": 1})
+    check_numbers(config, {"complexes": 2, "poses": 1, "steps": 0, "batch": 0, "skip": 0, "threads": 1})
     try:
         solver = get_solver(config.solver)
         for nfe in config.nfe:

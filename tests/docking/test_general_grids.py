@@ -14,10 +14,12 @@ from domains.docking.general_grids import general_fit, grid_path
 from domains.docking.learn_grids import LearnConfig, cli, one_of_each, training_complexes
 from domains.docking.networks.shipped import SHIPPED
 from domains.docking.networks.weights import load_weights
+from domains.docking.settings import fit_config
 from domains.docking.training.clusters import Clusters
 from domains.errors import InputError
 from ld3.grids import Grid
 from ld3.learn import FitResult
+from ld3.learn.teacher import parts
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,18 @@ def test_a_grid_is_learned_on_the_training_split_and_found_beside_the_weights(ca
     found = general_fit(load_weights(case.weights), 3)
     assert found is not None
     assert found.grid.equals(learned.grid)
+
+
+def test_a_gradient_is_of_as_many_poses_as_asked_for(case: Case) -> None:
+    """Each of the two steps then differentiates that many poses fewer."""
+    used = {}
+    for batch in (0, 2):
+        cli([*case.arguments, "--nfe", "3", "--batch", str(batch)])
+        learned = FitResult.load(grid_path(case.weights, "dpmpp_2m", 3))
+        used[batch] = learned.curve[-1].network_evaluations
+        assert learned.config["batch"] == (batch or fit_config(3).batch)
+    train, _, _ = parts(9)
+    assert used[0] - used[2] == 2 * 3 * (train - 2)
 
 
 def test_the_grid_of_another_solver_nfe_or_file_is_not_taken(case: Case) -> None:
