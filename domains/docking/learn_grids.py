@@ -64,8 +64,8 @@ class LearnConfig:
     steps: int = 200
     """gradient steps a fit"""
     batch: int = 0
-    """poses a gradient; 0 = as many as a fit for one's own complexes takes, fewer the more evaluations. Many evaluations
-    need more: what is left to gain is small, and a gradient of few poses is mostly noise"""
+    """poses a gradient; 0 = as many as a fit for one's own complexes takes, fewer the more evaluations. With many
+    evaluations little is left to gain, and a gradient of few poses is mostly noise"""
     validation_ligands: Path = SPLITS / "validation_ligands.txt"
     """the lists that the model was trained with, see domains.docking.train"""
     validation_targets: Path = SPLITS / "validation_targets.txt"
