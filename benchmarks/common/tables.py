@@ -95,6 +95,12 @@ def difference(estimate: float, bounds: Sequence[float | None] | None, scale: fl
     return f"{scale * estimate:+{style}} [{low}, {high}]"
 
 
+def share(interval: Sequence[float], style: str = ".0f") -> str:
+    """A share with its interval, (estimate, low, high), in %; the share itself in `style`."""
+    estimate, low, high = (100 * value for value in interval)
+    return f"{estimate:{style}} [{low:.0f}, {high:.0f}]"
+
+
 def markers(name: str) -> tuple[str, str]:
     """The lines above and below the table `name` of a page."""
     return f"<!-- table: {name} -->", f"<!-- end of table: {name} -->"

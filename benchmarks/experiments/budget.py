@@ -19,16 +19,17 @@ from typing import Any, Final
 from rich.console import Console
 
 from benchmarks.common.store import Store
-from benchmarks.common.tables import Table, check_page
+from benchmarks.common.tables import Table, check_page, share
 from benchmarks.experiments import study
 from benchmarks.experiments.budget_rows import Row, dock_and_refine, row_of, ways_of
 from benchmarks.experiments.docking_sets import KNOWN, UNSEEN, validation_set
 from benchmarks.experiments.shipped_samplers import learned_samplers, verdict
-from domains.bootstrap import Interval
 from domains.docking.dock_files import plan_of
 from domains.docking.dock_options import DockOptions
 from domains.docking.ranked_docking import DockPlan
 from domains.docking.ranking.combination import Combination
+from domains.docking.ranking.residual import LEVELS, Residual
+from domains.docking.ranking.stored_weights import stored_weights
 from domains.docking.settings import SOLVER
 from domains.docking.structures.complexes import Complex, Conformer
 from domains.docking.structures.pocket_files import read_pocket_choice
@@ -89,8 +90,10 @@ def compare(options: Options, log: Console) -> int:
         InputError: for what the user can mend.
     """
     _check(options)
-    plan, _ = plan_of(DockOptions(weights=options.weights, seed=options.seed))
+    plan, remarks = plan_of(DockOptions(weights=options.weights, seed=options.seed))
     model = plan.model
+    for remark in remarks:
+        log.print(f"note: {remark}", highlight=False, markup=False, soft_wrap=True)
     clusters = Clusters() if options.clusters is None else read_clusters(options.clusters)
     learned = learned_samplers(model, options.nfe)
     missing = {nfe: verdict(model, nfe) for nfe in options.nfe if nfe not in learned}
@@ -109,6 +112,7 @@ def compare(options: Options, log: Console) -> int:
             pocket=options.pocket,
             conformer=options.conformer,
             seed=options.seed,
+            log=log,
         )
         for name, limit in limits.items()
     }
@@ -204,6 +208,11 @@ def block(
         "budget pays for. By consensus, mean and best of all: at the largest budget; the first two of poses as they "
         f"were docked, without refinement, the last of refined ones. {seconds / 60:.0f} CPU minutes in this call."
     )
+    stored = stored_weights(model.path)
+    if isinstance(ranker, Combination):
+        about += f" The ranking is that of {stored.path.name} ({stored.origin})."
+        if Residual.name in ranker.weights:
+            about += f" Its residual takes {len(LEVELS)} evaluations a pose more, which no budget counts."
     left_out = [f"No row of a learned grid at {nfe} NFE: {why}." for nfe, why in missing.items()]
     if model.low_temperature is None:
         left_out.append("No row of DiffDock's SDE: no temperatures were chosen for these weights.")
@@ -220,11 +229,6 @@ def block(
             cells.append((way[0], f"{way[1]:g}", str(way[2]), *by_budget, *rest))
         tables += [f"{name[0].upper()}{name[1:]}:", Table(headings, cells).markdown()]
     return "\n\n".join([" ".join([about, *left_out]), *tables])
-
-
-def share(interval: Interval) -> str:
-    """In %."""
-    return f"{100 * interval.estimate:.0f} [{100 * interval.low:.0f}, {100 * interval.high:.0f}]"
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def compare(options: Options, log: Console) -> int:
         check_page("page", options.page, BLOCK, REFINE_BLOCK, VINA_BLOCK)
     prepare_folder(options.out)
     model = docking.load_model(options.weights)
-    return _Study(options, model, read_sets(options, model), log).run()
+    return _Study(options, model, read_sets(options, model, log), log).run()
 
 
 class _Study:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, final
 
 import numpy as np
+from rich.console import Console
 
 from benchmarks.experiments import study
 from benchmarks.experiments.docking_sets import read_listed
@@ -120,7 +121,7 @@ class Sets:
     clusters: Clusters | None
 
 
-def read_sets(options: Options, model: DockingModel) -> Sets:
+def read_sets(options: Options, model: DockingModel, log: Console) -> Sets:
     """The complexes, as the model docks them.
 
     Raises:
@@ -133,7 +134,7 @@ def read_sets(options: Options, model: DockingModel) -> Sets:
     splits = {}
     for name, path in lists.items():
         folders = options.data if limits[name] != 0 else ()
-        usable = read_listed(folders, path, options.pocket, options.conformer, options.seed, model)
+        usable = read_listed(folders, path, options.pocket, options.conformer, options.seed, model, log)
         limit = limits[name]
         splits[name] = usable if limit is None else drawn(usable, limit, options.seed, alike)
     train: list[Complex] = []

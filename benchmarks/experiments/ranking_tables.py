@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, Final
 
-from benchmarks.common.tables import Table, difference
+from benchmarks.common.tables import Table, difference, share
 from benchmarks.experiments import study
 from benchmarks.experiments.ranking_options import Options
 from benchmarks.experiments.ranking_refinement import TRIED
 from benchmarks.experiments.ranking_rows import KNOWN, UNSEEN, Row
-from domains.bootstrap import Interval
 
 _CHOSEN_ON: Final = {"known": "the held-out ligands", "unseen": "the unseen targets"}
 
@@ -29,8 +28,8 @@ def ranking_block(options: Options, rows: Sequence[Row], chosen: str, sizes: Map
         f"targets; fewer poses are the first ones of the most. Shares of ligands in %, with 95% intervals (bootstrap "
         f"over {over}). Chosen on {_CHOSEN_ON[options.chosen_on]}: **{chosen}**. Weights of combinations "
         f"{how[options.fitted_on]}, {options.samples[0]} poses each. Valid, and valid and near: of the first poses of "
-        f"{options.checked} complexes of each split, by PoseBusters. CPU seconds a ligand on one thread, with "
-        "refinement and all rankers; of fewer poses in proportion."
+        f"{options.checked} complexes of each split, or all where there are fewer, by PoseBusters. CPU seconds a ligand "
+        "on one thread, with refinement and all rankers; of fewer poses in proportion."
     )
     return f"{about}\n\n{_rows(rows)}"
 
@@ -79,10 +78,10 @@ def _rows(rows: Sequence[Row]) -> str:
             row.poses,
             row.ranker,
             str(row.complexes),
-            _share(row.success),
+            share(row.success),
             "" if row.minus_mean is None else difference(row.minus_mean.estimate, row.minus_mean[1:], 100, ".0f"),
             "" if row.valid is None else f"{100 * row.valid:.0f}",
-            "" if row.valid_near is None else _share(row.valid_near),
+            "" if row.valid_near is None else share(row.valid_near),
             "" if row.cpu_seconds is None else f"{row.cpu_seconds:.1f}",
         ]
         for row in rows
@@ -102,15 +101,11 @@ def refinement_block(options: Options, tried: Sequence[Mapping[str, Any]]) -> st
     cells = [
         (
             row["way"],
-            _share(Interval(*row["success"])),
-            _share(Interval(*row["valid"])),
+            share(row["success"]),
+            share(row["valid"]),
             f"{row['median_rmsd']:.2f}",
             f"{row['median_moved']:.2f}",
         )
         for row in tried
     ]
     return f"{about}\n\n{Table(headings, cells).markdown()}"
-
-
-def _share(interval: Interval) -> str:
-    return f"{100 * interval.estimate:.0f} [{100 * interval.low:.0f}, {100 * interval.high:.0f}]"

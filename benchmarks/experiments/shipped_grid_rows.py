@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.common.tables import Table, difference
+from benchmarks.common.tables import Table, difference, share
 from domains.bootstrap import Interval, bootstrap_difference, bootstrap_interval
 from domains.docking.samplers import HAND_MADE_GRID
 from domains.docking.structures.complexes import Conformer
@@ -112,16 +112,11 @@ def table(rows: Sequence[Row], long_nfe: int) -> Table:
                 row.of,
                 f"{row.pocket}, {row.conformer}",
                 str(row.nfe),
-                share(row.success[LEARNED]) if LEARNED in row.success else NONE,
-                share(row.success[usual]),
-                f"{row.best} {share(row.success[row.best])}",
-                share(row.long),
+                share(row.success[LEARNED], ".1f") if LEARNED in row.success else NONE,
+                share(row.success[usual], ".1f"),
+                f"{row.best} {share(row.success[row.best], '.1f')}",
+                share(row.long, ".1f"),
                 *("-" if gap is None else difference(gap.estimate, gap[1:], 100, ".1f") for gap in gaps),
             )
         )
     return Table(headings, cells, text_columns=2)
-
-
-def share(interval: Interval) -> str:
-    """In %."""
-    return f"{100 * interval.estimate:.1f} [{100 * interval.low:.0f}, {100 * interval.high:.0f}]"

@@ -108,11 +108,12 @@ def compare(options: Options, log: Console) -> int:
             pocket=setting.pocket,
             conformer=setting.conformer,
             seed=options.seed,
+            log=log,
         )
         for setting in SETTINGS
     }
     store, began = Store(options.out / "cache"), time.process_time()
-    evaluations = options.long_nfe + sum(len(options.by_hand) * nfe for nfe in options.nfe) + sum(learned)
+    evaluations = options.long_nfe + sum(len(options.by_hand) * nfe for nfe in options.nfe) + sum(learned.keys())
     plan = {str(setting): float(evaluations * options.samples * len(part)) for setting, part in sets.items()}
     rows: list[Row] = []
 
@@ -141,7 +142,7 @@ def compare(options: Options, log: Console) -> int:
 def _check(options: Options) -> None:
     for name, value in (("nfe", options.nfe), ("long_nfe", (options.long_nfe,))):
         check_nfe(name, value, get_solver(SOLVER))
-    study.check_each_once(by_hand=options.by_hand)
+    study.check_each_once(by_hand=options.by_hand, nfe=options.nfe)
     if HAND_MADE_GRID not in options.by_hand or not HAND_MADE.keys() >= set(options.by_hand):
         message = f"got {' '.join(options.by_hand)}"
         raise mistake("by_hand", message, f"give {HAND_MADE_GRID}, and what else you like of {', '.join(HAND_MADE)}")

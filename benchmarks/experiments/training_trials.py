@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from benchmarks.common.store import write_text
-from benchmarks.common.tables import Table, check_page
+from benchmarks.common.tables import Table, check_page, share
 from benchmarks.experiments import study
 from domains.bootstrap import Interval, bootstrap_difference, bootstrap_interval
 from domains.docking.engine import dock
@@ -375,7 +375,7 @@ def block(options: Options, rows: Sequence[Row], sizes: Mapping[str, int]) -> st
                 f"{row.cpu_seconds:.0f}",
                 *(_figure(row.losses[of][factor]) for factor in FACTORS),
                 "" if row.minus_first is None else _figure(row.minus_first[of], "+.2f"),
-                _share(row.success_2A[of]),
+                share(row.success_2A[of]),
                 row.asks,
             )
             for row in rows
@@ -387,11 +387,6 @@ def block(options: Options, rows: Sequence[Row], sizes: Mapping[str, int]) -> st
 
 def _figure(found: Interval, form: str = ".2f") -> str:
     return f"{found.estimate:{form}} [{found.low:{form}}, {found.high:{form}}]"
-
-
-def _share(found: Interval) -> str:
-    rate, low, high = (100 * value for value in found)
-    return f"{rate:.0f} [{low:.0f}, {high:.0f}]"
 
 
 if __name__ == "__main__":

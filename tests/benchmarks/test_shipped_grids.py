@@ -46,19 +46,19 @@ def test_a_grid_counts_where_docking_takes_it(weights: Path) -> None:
 
 
 def test_differences_are_of_the_same_poses_and_to_the_best_by_hand() -> None:
-    """Two clusters, in both of which the same pose of the learned grid makes the difference: no interval is left."""
+    """`edm` is right on the very poses that the learned grid is right on: no interval is left, whatever is drawn."""
     near = {
-        LEARNED: [np.array([1.0, 1.0]), np.array([1.0, 1.0])],
-        "edm": [np.array([0.0, 0.0]), np.array([0.0, 0.0])],
-        "uniform_t": [np.array([1.0, 1.0]), np.array([0.0, 0.0])],
+        LEARNED: [np.array([1.0, 1.0]), np.array([0.0, 0.0])],
+        "edm": [np.array([1.0, 1.0]), np.array([0.0, 0.0])],
+        "uniform_t": [np.array([1.0, 1.0]), np.array([1.0, 0.0])],
     }
     row = row_of(SETTING, 4, 3, near, LONG)
     assert (row.complexes, row.clusters, row.poses, row.best) == (3, 2, 4, "uniform_t")
-    assert row.minus_usual == (1.0, 1.0, 1.0)
-    assert row.minus_best == (0.5, 0.0, 1.0)  # one of the two clusters may be drawn twice
+    assert row.minus_usual == (0.0, 0.0, 0.0)
+    assert row.minus_best == (-0.25, -0.5, 0.0)  # one of the two clusters may be drawn twice
     (line,) = table([row], 20).markdown().splitlines()[2:]
-    cells = "100.0 [100, 100] | 0.0 [0, 0] | uniform_t 50.0 [0, 100] | 50.0 [25, 75]"
-    gaps = "+100.0 [+100.0, +100.0] | +50.0 [+0.0, +100.0]"
+    cells = "50.0 [0, 100] | 50.0 [0, 100] | uniform_t 75.0 [50, 100] | 50.0 [25, 75]"
+    gaps = "+0.0 [+0.0, +0.0] | -25.0 [-50.0, +0.0]"
     assert line == f"| unseen clusters | point-of-ligand, rdkit | 4 | {cells} | {gaps} |"
 
 
@@ -112,6 +112,7 @@ def test_a_run_writes_results_and_page_and_goes_on(arguments: list[str], weights
     [
         (["--by-hand", "uniform_t"], "--by-hand: got uniform_t; give edm"),
         (["--by-hand", "edm", "mine"], "--by-hand: got edm mine"),
+        (["--nfe", "2", "2"], "--nfe"),
         (["--unseen", "0"], "--unseen: got 0"),
         (["--long-nfe", "0"], "--long-nfe"),
         (["--page", "nowhere.md"], "--page: nowhere.md cannot take the table"),

@@ -63,7 +63,7 @@ def test_a_grid_is_learned_on_the_training_split_and_found_beside_the_weights(ca
 
 
 def test_a_gradient_is_of_as_many_poses_as_asked_for(case: Case) -> None:
-    """Each of the two steps then differentiates that many poses fewer."""
+    """With --batch 2 each of the two steps differentiates 2 poses, and not all of the training part."""
     used = {}
     for batch in (0, 2):
         cli([*case.arguments, "--nfe", "3", "--batch", str(batch)])

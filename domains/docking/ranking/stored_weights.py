@@ -21,6 +21,7 @@ class StoredWeights(NamedTuple):
     records  "known" and "unseen" targets -> how often first poses were right, of the weights that the file is beside.
     setting  in which the records were made, in words.
     poses    that each of their ligands had, refined and ranked by `weights`; 0 where there are no records.
+    origin   what they were chosen for and fitted on, in words.
     """
 
     weights: dict[str, float]
@@ -29,6 +30,7 @@ class StoredWeights(NamedTuple):
     records: dict[str, list[TrackRecord]]
     setting: str
     poses: int
+    origin: str = ""
 
 
 def weights_path(network: Path | str) -> Path:
@@ -55,8 +57,9 @@ def stored_weights(network: Path | None) -> StoredWeights:
         weights = {str(name): float(weight) for name, weight in content["weights"].items()}
         records = read_records(content.get("records", {}))
         poses = int(content["poses"]) if records else 0
+        origin = "; fitted on ".join(str(content[name]) for name in ("chosen", "fitted_on") if name in content)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         remedy = "make it again with benchmarks.experiments.ranking --store, or remove it"
         message = f"it holds no weights of rankers ({type(error).__name__}: {error})"
         raise InputError(InputProblem(str(path), "", message, remedy)) from error
-    return StoredWeights(weights, path, path == own, records, str(content.get("setting", "")), poses)
+    return StoredWeights(weights, path, path == own, records, str(content.get("setting", "")), poses, origin)
