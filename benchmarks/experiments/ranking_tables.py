@@ -28,8 +28,8 @@ def ranking_block(options: Options, rows: Sequence[Row], chosen: str, sizes: Map
         f"targets; fewer poses are the first ones of the most. Shares of ligands in %, with 95% intervals (bootstrap "
         f"over {over}). Chosen on {_CHOSEN_ON[options.chosen_on]}: **{chosen}**. Weights of combinations "
         f"{how[options.fitted_on]}, {options.samples[0]} poses each. Valid, and valid and near: of the first poses of "
-        f"{options.checked} complexes of each split, or all where there are fewer, by PoseBusters. CPU seconds a ligand "
-        "on one thread, with refinement and all rankers; of fewer poses in proportion."
+        f"{options.checked} complexes of each split, or all where there are fewer, by PoseBusters. CPU seconds a "
+        "ligand on one thread, with refinement and all rankers; of fewer poses in proportion."
     )
     return f"{about}\n\n{_rows(rows)}"
 

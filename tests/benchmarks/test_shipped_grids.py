@@ -50,15 +50,15 @@ def test_differences_are_of_the_same_poses_and_to_the_best_by_hand() -> None:
     near = {
         LEARNED: [np.array([1.0, 1.0]), np.array([0.0, 0.0])],
         "edm": [np.array([1.0, 1.0]), np.array([0.0, 0.0])],
-        "uniform_t": [np.array([1.0, 1.0]), np.array([1.0, 0.0])],
+        "uniform_t": [np.array([1.0, 1.0]), np.array([1.0, 1.0])],
     }
     row = row_of(SETTING, 4, 3, near, LONG)
     assert (row.complexes, row.clusters, row.poses, row.best) == (3, 2, 4, "uniform_t")
     assert row.minus_usual == (0.0, 0.0, 0.0)
-    assert row.minus_best == (-0.25, -0.5, 0.0)  # one of the two clusters may be drawn twice
+    assert row.minus_best == (-0.5, -1.0, 0.0)  # one of the two clusters may be drawn twice
     (line,) = table([row], 20).markdown().splitlines()[2:]
-    cells = "50.0 [0, 100] | 50.0 [0, 100] | uniform_t 75.0 [50, 100] | 50.0 [25, 75]"
-    gaps = "+0.0 [+0.0, +0.0] | -25.0 [-50.0, +0.0]"
+    cells = "50.0 [0, 100] | 50.0 [0, 100] | uniform_t 100.0 [100, 100] | 50.0 [25, 75]"
+    gaps = "+0.0 [+0.0, +0.0] | -50.0 [-100.0, +0.0]"
     assert line == f"| unseen clusters | point-of-ligand, rdkit | 4 | {cells} | {gaps} |"
 
 
