@@ -56,7 +56,7 @@ class WorkProgress:
             TextColumn("{task.description}"),
             BarColumn(),
             TaskProgressColumn(),
-            TextColumn(f"{{task.fields[rate]:.0f}} {self._unit}" if unit else ""),
+            TextColumn(f"{{task.fields[rate]}} {self._unit}" if unit else ""),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
@@ -65,7 +65,7 @@ class WorkProgress:
             disable=not console.is_terminal,
             get_time=clock,
         )
-        self._task = self._progress.add_task("", total=sum(self._plan.values()), rate=0.0)
+        self._task = self._progress.add_task("", total=sum(self._plan.values()), rate="0")
 
     def __enter__(self) -> WorkProgress:
         self._progress.start()
@@ -80,6 +80,12 @@ class WorkProgress:
     def rate(self) -> float:
         """Evaluations per second so far; 0 before the first."""
         return self._evaluations / self._seconds if self._seconds else 0.0
+
+    @property
+    def _rate_text(self) -> str:
+        """In the unit; below ten with two digits, since steps of seconds are not 0 a second."""
+        rate = self.rate * self._per
+        return f"{rate:.2g}" if rate < 9.95 else f"{rate:.0f}"
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -137,7 +143,7 @@ class WorkProgress:
 
     def _draw(self) -> None:
         total = max(sum(self._plan.values()), self._done)
-        self._progress.update(self._task, completed=self._done, total=total, rate=self.rate * self._per)
+        self._progress.update(self._task, completed=self._done, total=total, rate=self._rate_text)
         now = self._clock()
         if not self._console.is_terminal and now - self._said >= _LINE_EVERY:
             self._said = now
@@ -147,5 +153,5 @@ class WorkProgress:
         left = self._progress.tasks[0].time_remaining
         remaining = "time left not known yet" if left is None else f"{timedelta(seconds=int(left))} left"
         share = self._done / total if total else 1.0
-        rate = f"{self.rate * self._per:.0f} {self._unit}, " if self._unit else ""
+        rate = f"{self._rate_text} {self._unit}, " if self._unit else ""
         return f"{self._stage}{self._note}: {share:.0%} of all work, {rate}{remaining}"

@@ -41,6 +41,15 @@ def test_a_plain_line_every_30_seconds() -> None:
     assert progress.rate == pytest.approx(1150 / 130)
 
 
+def test_slow_work_has_a_rate_with_digits() -> None:
+    clock, said = Clock(), io.StringIO()
+    with WorkProgress(Console(file=said, width=60), {"train": 100}, clock=clock, unit="steps") as progress:
+        with progress.stage("train"):
+            clock.now += 32
+            progress.evaluated(12)
+    assert said.getvalue().startswith("train: 12% of all work, 0.38 steps/s")
+
+
 def test_short_work_says_nothing() -> None:
     clock, said = Clock(), io.StringIO()
     with WorkProgress(Console(file=said), {"all": 10}, clock=clock) as progress, progress.stage("all"):
