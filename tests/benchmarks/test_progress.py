@@ -43,10 +43,10 @@ def test_a_plain_line_every_30_seconds() -> None:
 
 def test_slow_work_has_a_rate_with_digits() -> None:
     clock, said = Clock(), io.StringIO()
-    with WorkProgress(Console(file=said, width=60), {"train": 100}, clock=clock, unit="steps") as progress:
-        with progress.stage("train"):
-            clock.now += 32
-            progress.evaluated(12)
+    console = Console(file=said, width=60)
+    with WorkProgress(console, {"train": 100}, clock=clock, unit="steps") as progress, progress.stage("train"):
+        clock.now += 32
+        progress.evaluated(12)
     assert said.getvalue().startswith("train: 12% of all work, 0.38 steps/s")
 
 
