@@ -29,6 +29,7 @@ from benchmarks.experiments.ranking_tables import ranking_block, refinement_bloc
 from benchmarks.experiments.ranking_validity import KINDS, Checker, Weights
 from benchmarks.experiments.ranking_vina import dock_in_turn, vina_rows
 from benchmarks.experiments.ranking_weights import Fitted, cross_fitted, fitted, records_of, store_weights
+from benchmarks.experiments.shipped_samplers import grid_name
 from domains import docking
 from domains.bootstrap import bootstrap_interval
 from domains.docking.networks.weights import DockingModel
@@ -75,6 +76,7 @@ class _Study:
         self.kept = study.Kept(store, *inputs)
         self.kept_of_vina = study.Kept(store, options.pocket, options.conformer)  # whatever the network is
         self.alike = sets.clusters or Clusters()
+        self.grids = [grid_name(model, nfe) for nfe in options.nfe]
 
     def run(self) -> int:
         options, splits = self.options, self.sets.splits
@@ -144,7 +146,7 @@ class _Study:
         if options.store:
             self._store(weights["refined"], chosen, {name: own[first] for name, own in tables.items()})
         # A table of nothing would take the place of one that another command made.
-        study.publish(options.page, BLOCK, ranking_block(options, rows, chosen, sizes))
+        study.publish(options.page, BLOCK, ranking_block(options, rows, chosen, sizes, self.grids))
         if tried:
             study.publish(options.page, REFINE_BLOCK, refinement_block(options, tried))
         if beside:
@@ -219,7 +221,7 @@ class _Study:
         of = what[options.fitted_on]
         size = len(self.sets.splits[split_of(options.fitted_on)]) if options.fitted_on != "training" else count
         setting = (
-            f"{options.samples[0]} refined poses, ranked by {chosen}, {options.nfe[0]} NFE, pocket {options.pocket}, "
+            f"{options.samples[0]} refined poses, ranked by {chosen}, {self.grids[0]}, pocket {options.pocket}, "
             f"conformers {options.conformer}"
         )
         path = weights_path(options.weights)

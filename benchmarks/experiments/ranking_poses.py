@@ -18,7 +18,9 @@ from domains.docking.ranking.consensus import Consensus, symmetries
 from domains.docking.ranking.residual import Residual
 from domains.docking.ranking.vina_score import VinaScore
 from domains.docking.refine.local import Refinement
+from domains.docking.samplers import usual_sampler
 from domains.docking.structures.complexes import Complex
+from ld3.fingerprint import fingerprint
 
 PLAIN: Final = ("consensus", "residual", "vina")
 
@@ -75,12 +77,13 @@ def score_poses(
 ) -> list[Scored]:
     """Dock, refine and score each complex; one with a pose that failed is refused."""
     found = []
+    grid = fingerprint(usual_sampler(model, nfe)[0].key)
     for complex_ in complexes:
 
         def make(complex_: Complex = complex_) -> dict[str, Any]:
             return _made(model, complex_, nfe, samples, seed, refinement)
 
-        plain = kept(f"scored-{nfe}", (complex_.name, nfe, samples, seed, repr(refinement)), make)
+        plain = kept(f"scored-{nfe}", (complex_.name, nfe, grid, samples, seed, repr(refinement)), make)
         found.append(_read(complex_, plain))
         on_complex()
     return found

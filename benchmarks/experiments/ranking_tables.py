@@ -15,7 +15,9 @@ from benchmarks.experiments.ranking_rows import KNOWN, UNSEEN, Row
 _CHOSEN_ON: Final = {"known": "the held-out ligands", "unseen": "the unseen targets"}
 
 
-def ranking_block(options: Options, rows: Sequence[Row], chosen: str, sizes: Mapping[str, int]) -> str:
+def ranking_block(
+    options: Options, rows: Sequence[Row], chosen: str, sizes: Mapping[str, int], grids: Sequence[str]
+) -> str:
     """Origin and table, in Markdown."""
     over = "clusters" if options.clusters else "ligands; over targets, then ligands, where unseen"
     how = {
@@ -25,8 +27,8 @@ def ranking_block(options: Options, rows: Sequence[Row], chosen: str, sizes: Map
     }
     about = (
         f"{_origin(options)} {sizes[KNOWN]} held-out ligands of known targets and {sizes[UNSEEN]} complexes of unseen "
-        f"targets; fewer poses are the first ones of the most. Shares of ligands in %, with 95% intervals (bootstrap "
-        f"over {over}). Chosen on {_CHOSEN_ON[options.chosen_on]}: **{chosen}**. Weights of combinations "
+        f"targets, {', '.join(grids)}; fewer poses are the first ones of the most. Shares of ligands in %, with 95% "
+        f"intervals (bootstrap over {over}). Chosen on {_CHOSEN_ON[options.chosen_on]}: **{chosen}**. Weights of combinations "
         f"{how[options.fitted_on]}, {options.samples[0]} poses each. Valid, and valid and near: of the first poses of "
         f"{options.checked} complexes of each split, or all where there are fewer, by PoseBusters. CPU seconds a "
         "ligand on one thread, with refinement and all rankers; of fewer poses in proportion."

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from domains.docking.general_grids import grid_path
 from domains.docking.networks.weights import DockingModel
-from domains.docking.samplers import Sampler, usual_sampler
+from domains.docking.samplers import HAND_MADE_GRID, Sampler, usual_sampler
 from domains.docking.settings import SOLVER
 from ld3.learn import FitResult
 
@@ -19,6 +19,15 @@ def learned_samplers(model: DockingModel, numbers: Sequence[int]) -> dict[int, S
     """
     found = {nfe: usual_sampler(model, nfe) for nfe in numbers}
     return {nfe: sampler for nfe, (sampler, path) in found.items() if path is not None}
+
+
+def grid_name(model: DockingModel, nfe: int) -> str:
+    """What docking takes at a number of evaluations, in words.
+
+    Raises:
+        InputError: if a grid's file is no saved fit.
+    """
+    return f"{nfe} NFE on {'the learned grid' if nfe in learned_samplers(model, (nfe,)) else HAND_MADE_GRID}"
 
 
 def verdict(model: DockingModel, nfe: int) -> str:
