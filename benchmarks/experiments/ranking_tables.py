@@ -30,8 +30,8 @@ def ranking_block(
         f"targets, {', '.join(grids)}; fewer poses are the first ones of the most. Shares of ligands in %, with 95% "
         f"intervals (bootstrap over {over}). Chosen on {_CHOSEN_ON[options.chosen_on]}: **{chosen}**. Weights of "
         f"combinations {how[options.fitted_on]}, {options.samples[0]} poses each. Valid, and valid and near: of the "
-        f"first poses of {options.checked} complexes of each split, or all where there are fewer, by PoseBusters. CPU seconds a "
-        "ligand on one thread, with refinement and all rankers; of fewer poses in proportion."
+        f"first poses of {options.checked} complexes of each split, or all where there are fewer, by PoseBusters. "
+        "CPU seconds a ligand on one thread, with refinement and all rankers; of fewer poses in proportion."
     )
     return f"{about}\n\n{_rows(rows)}"
 

@@ -220,7 +220,9 @@ def test_the_study_stores_what_it_chose_beside_the_weights(tmp_path: Path, capsy
     assert all(row["cpu_seconds"] > 0 for row in rows if row["poses"] == "refined")
     stored = stored_weights(weights)
     assert stored.own and stored.path == tmp_path / "small.ranking.json" and stored.weights.keys() <= set(PLAIN)
-    assert stored.setting == "2 refined poses, ranked by consensus, 2 NFE, pocket point-of-ligand, conformers rdkit"
+    assert (
+        stored.setting == "2 refined poses, ranked by consensus, 2 NFE on edm, pocket point-of-ligand, conformers rdkit"
+    )
     for kind in ("known", "unseen"):
         assert sum(record.ligands for record in stored.records[kind]) == 1
 
