@@ -29,7 +29,7 @@ from domains.docking.dock_options import DockOptions
 from domains.docking.ranked_docking import DockPlan
 from domains.docking.ranking.combination import Combination
 from domains.docking.ranking.residual import LEVELS, Residual
-from domains.docking.ranking.stored_weights import stored_weights
+from domains.docking.ranking.stored_weights import StoredWeights, stored_weights
 from domains.docking.settings import SOLVER
 from domains.docking.structures.complexes import Complex, Conformer
 from domains.docking.structures.pocket_files import read_pocket_choice
@@ -92,6 +92,7 @@ def compare(options: Options, log: Console) -> int:
     _check(options)
     plan, remarks = plan_of(DockOptions(weights=options.weights, seed=options.seed))
     model = plan.model
+    stored = stored_weights(model.path)  # now, for the file may change while poses are docked
     for remark in remarks:
         log.print(f"note: {remark}", highlight=False, markup=False, soft_wrap=True)
     clusters = Clusters() if options.clusters is None else read_clusters(options.clusters)
@@ -140,7 +141,7 @@ def compare(options: Options, log: Console) -> int:
         study.write_results(
             options.out, "ld3.budget", options, _PACKAGES, complete=complete, cpu_seconds=seconds, **content
         )
-        return block(options, plan, rows, sets, missing, seconds)
+        return block(options, plan, stored, rows, sets, missing, seconds)
 
     with WorkProgress(log, work) as bar:
         for stage, (way, name) in stages.items():
@@ -189,6 +190,7 @@ def _check(options: Options) -> None:
 def block(
     options: Options,
     plan: DockPlan,
+    stored: StoredWeights,
     rows: Sequence[Row],
     sets: Mapping[str, Sequence[Complex]],
     missing: Mapping[int, str],
@@ -208,7 +210,6 @@ def block(
         "budget pays for. By consensus, mean and best of all: at the largest budget; the first two of poses as they "
         f"were docked, without refinement, the last of refined ones. {seconds / 60:.0f} CPU minutes in this call."
     )
-    stored = stored_weights(model.path)
     if isinstance(ranker, Combination):
         about += f" The ranking is that of {stored.path.name} ({stored.origin})."
         if Residual.name in ranker.weights:
